@@ -1,0 +1,133 @@
+"""Opening a client: the nursery that holds it, and how errors leave it.
+
+The body's own exception leaves bare, whatever else happens: background tasks run in one child task that is stopped by
+a scope of its own, shielded from the body's cancellation, so nothing of theirs is mixed into it. A bug in one of them is
+raised as one InternalError.
+
+Must not know what the client does.
+"""
+
+from __future__ import annotations
+
+import ssl
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+from typing import Any
+
+import trio
+
+from ..connection import ClientOptions, Connection, InternalError, OptionsError, Supervisor, combine_options
+from ..transport import Dialer, TCPDialer
+from ._client import Client
+
+
+class ClientContext:
+    """What `open_client` returns: `async with` it, once."""
+
+    def __init__(self, options: ClientOptions, dialer: Dialer) -> None:
+        self._client = Client(Connection(options, dialer))
+        self._scope = trio.CancelScope()
+        self._manager: AbstractAsyncContextManager[trio.Nursery] | None = None
+        self._nursery: trio.Nursery | None = None
+
+    async def __aenter__(self) -> Client:
+        if self._manager is not None:
+            raise RuntimeError("this client was opened already; call open_client() again")
+        self._manager = trio.open_nursery()
+        self._nursery = await self._manager.__aenter__()
+        try:
+            await self._nursery.start(self._run)
+        except BaseException:
+            await self._stop()
+            raise
+        return self._client
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            if error is None:
+                await self._client.drainer.drain()
+        finally:
+            await self._stop()
+
+    async def _run(self, task_status: trio.TaskStatus[None]) -> None:
+        """All background tasks of the client."""
+        connection = self._client.connection
+        with self._scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(connection.sleeper.run, connection.sweep)
+                nursery.start_soon(self._client.drainer.run)
+                await Supervisor(connection).run(task_status)
+
+    async def _stop(self) -> None:
+        """Close, stop the background tasks and wait for them. Raises only what is a bug of theirs."""
+        self._client.connection.close()
+        self._scope.cancel()
+        manager, nursery = self._manager, self._nursery
+        if manager is None or nursery is None:
+            return
+        nursery.cancel_scope.shield = True  # the body's cancellation is the body's; ours ends by our own scope
+        try:
+            await manager.__aexit__(None, None, None)
+        except BaseExceptionGroup as group:
+            raise _bare(group) from group
+
+
+def _bare(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Ctrl-C and its like as they are, everything else as a bug of this library."""
+    _, ours = group.split(Exception)
+    if ours is not None:
+        leaf: BaseException = ours
+        while isinstance(leaf, BaseExceptionGroup):
+            leaf = leaf.exceptions[0]
+        return leaf
+    return InternalError(f"a background task failed, please report this: {group.exceptions[0]!r}")
+
+
+def open_client(
+    *servers: str, options: ClientOptions | None = None, dialer: Dialer | None = None, **overrides: Any
+) -> ClientContext:
+    """Connect to NATS, as in `async with open_client("nats://127.0.0.1:4222", name="orders") as nc:`.
+
+    Entering connects, in one pass over the servers, and raises if none can be reached; from then on the client stays
+    connected by itself. Leaving drains within `drain_deadline_seconds`; leaving by an exception or a cancellation closes
+    at once, and that exception leaves unchanged. Nothing outlives the block.
+
+    Args:
+        *servers: URLs; without any those of `options`, else `nats://127.0.0.1:4222`.
+        options: all options in one record.
+        dialer: how servers are reached; None = TCP and TLS.
+        **overrides: single options, see ClientOptions.
+
+    Raises:
+        TypeError: an override is no option.
+        OptionsError: an option is out of bounds.
+        AddressError: a URL cannot be used.
+        ConnectError: (on entering) the server cannot be reached; the subclass says why.
+        AuthorizationError: (on entering) the server refuses the credentials.
+        InternalError: (on leaving) a bug of this library.
+    """
+    combined = combine_options(servers, options, overrides)
+    context = combined.tls if isinstance(combined.tls, ssl.SSLContext) else None
+    if dialer is None:
+        dialer = TCPDialer(ssl_context=context)
+    elif context is not None:
+        raise OptionsError("tls is an SSLContext and a dialer is given; give the context to the dialer")
+    return ClientContext(combined, dialer)
+
+
+async def run_client(
+    options: ClientOptions,
+    dialer: Dialer | None = None,
+    *,
+    task_status: trio.TaskStatus[Client] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """The lower form: `nc = await nursery.start(run_client, options)`. Returns when the client was drained.
+
+    Raises:
+        NatsError: what entering `open_client` raises.
+    """
+    async with open_client(options=options, dialer=dialer) as client:
+        task_status.started(client)
+        await client.drainer.wait_closed()

@@ -1,0 +1,377 @@
+"""A subscription: the reader appends, the consumer pops, and neither waits for the other.
+
+The reader never stops for a slow subscription: beyond its bounds messages are dropped by policy, counted, and told by
+one event each time it begins. `receive` checks cancellation, waits, and pops last: between the pop and the return there
+is no await, so a message is either returned or still pending.
+
+Must not touch the socket.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, TypeAlias
+
+import trio
+
+from ..connection import CALLS_PER_CHECK, Interest, Pace, Waiter
+from ..protocol import PermissionsError, decode_subject
+from ._errors import SlowConsumerError
+from ._message import Message
+
+if TYPE_CHECKING:
+    from ._client import Client
+
+MessageCallback: TypeAlias = Callable[[Message], object]
+
+
+class Subscription:
+    """A subscription, made by `Client.subscribe`; enter it with `async with`.
+
+    Leaving it unsubscribes; what was pending is counted in `discarded`. It ends cleanly (EndOfChannel, the end of
+    `async for`) after `drain`, after its last message when it has a maximum, and when the client drains.
+
+    Attributes:
+        subject: the pattern it was made for.
+        queue_group: its queue group, or None.
+        delivered: messages that came so far, over all links; those that were dropped are among them.
+        dropped: messages dropped because it was full.
+        discarded: messages that were pending when it was left.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        subject: str,
+        pattern: bytes,
+        queue_group: str | None,
+        maximum: int | None,
+        callback: MessageCallback | None,
+        pending_messages_max: int,
+        pending_bytes_max: int,
+    ) -> None:
+        self.subject = subject
+        self.queue_group = queue_group
+        self.delivered = 0
+        self.dropped = 0
+        self.discarded = 0
+        self._client = client
+        self._pattern = pattern
+        self._maximum: float = maximum if maximum is not None else math.inf
+        self._callback = callback
+        self._interest: Interest | None = None
+        self._pending: deque[Message] = deque()
+        self._pending_bytes = 0
+        self._messages_max = pending_messages_max
+        self._bytes_max = pending_bytes_max
+        self._full = False
+        self._ended = False
+        self._error: Exception | None = None
+        self._waiters: deque[Waiter] = deque()
+        self._pace = Pace()
+        self._free = 0
+        self._emptied = trio.lowlevel.ParkingLot()
+        self._consumer: trio.lowlevel.Task | None = None
+
+    async def __aenter__(self) -> Subscription:
+        await self._client.wait_control_room()
+        if self._interest is not None:
+            raise RuntimeError("a subscription is entered once; make another with Client.subscribe()")
+        maximum = None if self._maximum == math.inf else int(self._maximum)
+        queue_group = self.queue_group.encode() if self.queue_group is not None else None
+        self._interest = self._client.connection.subscribe(self._pattern, queue_group, maximum, self)
+        self._client.register(self)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # Consuming
+
+    @property
+    def pending_messages(self) -> int:
+        """Messages that wait to be received."""
+        return len(self._pending)
+
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes of headers and payloads that wait to be received."""
+        return self._pending_bytes
+
+    async def receive(self) -> Message:
+        """The next message.
+
+        An amortised checkpoint while messages are pending: cancellation is looked at every few calls, and the task
+        yields at least every 1024 calls or 2 ms. Cancelled, no message is lost: it goes to the next `receive`.
+
+        Raises:
+            trio.EndOfChannel: it ended cleanly and all messages were received.
+            PermissionsError: the server refused it.
+            SlowConsumerError: it was full, and its policy is `error`.
+            ClientClosedError: the client was closed.
+            trio.ClosedResourceError: it was left.
+        """
+        if self._pending and self._free > 0:
+            self._free -= 1
+            message = self._pending.popleft()
+            header = message.header_block
+            self._pending_bytes -= len(message.payload) if header is None else message.size
+            return message
+        await self._wait_pending()
+        message = self._pending.popleft()
+        self._pending_bytes -= message.size
+        return message
+
+    async def receive_batch(self, max_messages: int = 500) -> list[Message]:
+        """All messages that are pending, at most `max_messages`, at least one; the fastest way to receive.
+
+        Checkpoints, cancellation and errors are those of `receive`.
+        """
+        if max_messages < 1:
+            raise ValueError(f"max_messages is {max_messages}; it must be at least 1")
+        await self._wait_pending()
+        pending = self._pending
+        if len(pending) <= max_messages:
+            batch = list(pending)
+            pending.clear()
+            self._pending_bytes = 0
+            return batch
+        popleft = pending.popleft
+        batch = [popleft() for _ in range(max_messages)]
+        self._pending_bytes -= sum(message.size for message in batch)
+        return batch
+
+    def __aiter__(self) -> Subscription:
+        return self
+
+    async def __anext__(self) -> Message:
+        if self._pending and self._free > 0:
+            self._free -= 1
+            message = self._pending.popleft()
+            header = message.header_block
+            self._pending_bytes -= len(message.payload) if header is None else message.size
+            return message
+        try:
+            await self._wait_pending()
+        except trio.EndOfChannel:
+            raise StopAsyncIteration from None
+        message = self._pending.popleft()
+        self._pending_bytes -= message.size
+        return message
+
+    async def _wait_pending(self) -> None:
+        """Look at cancellation, yield where it is due, and wait until a message is pending. Takes nothing."""
+        self._consumer = trio.lowlevel.current_task()
+        if self._pending:
+            await self._pace.check()
+        while not self._pending:
+            if self._ended:
+                self._emptied.unpark_all()
+                await trio.lowlevel.checkpoint()
+                raise self._error.with_traceback(None) if self._error is not None else trio.EndOfChannel
+            waiter = Waiter(on_cancel=self._waiters.remove)
+            self._waiters.append(waiter)
+            await waiter.wait()
+            self._pace.yielded()
+        self._free = CALLS_PER_CHECK - 1
+        if self._full and len(self._pending) < self._messages_max // 2:
+            self._full = False
+
+    # Steering
+
+    async def confirmed(self) -> None:
+        """Wait until the server has the interest in force: one PING.
+
+        Raises:
+            PermissionsError: the server refused it.
+            OperationTimeoutError: no PONG in time.
+            ConnectionLostError: the link died meanwhile; the interest is replayed on the next one.
+        """
+        self._check_entered()
+        try:
+            await self._client.sender.ping()
+        except trio.TooSlowError:
+            self._client.connection.counters.subscribe_failures["timeout"] += 1
+            raise
+        except trio.BrokenResourceError:
+            self._client.connection.counters.subscribe_failures["disconnected"] += 1
+            raise
+        if self._error is not None:
+            raise self._error.with_traceback(None)
+
+    async def unsubscribe(self, *, after: int | None = None) -> None:
+        """End it now (what is pending can still be received), or when `after` messages have come in all.
+
+        Raises:
+            ValueError: `after` is less than 1.
+        """
+        await trio.lowlevel.checkpoint()
+        interest = self._check_entered()
+        if after is not None and after < 1:
+            raise ValueError(f"after is {after}; it must be at least 1")
+        self._client.connection.unsubscribe(interest, after)
+        if after is not None:
+            self._maximum = after
+        if after is None or self.delivered >= after:
+            self._end()
+
+    async def drain(self) -> None:
+        """Unsubscribe, wait until the server has sent all it will send, and let the consumer read to the end.
+
+        Returns when nothing more can come; then the consumer gets what is pending and a clean end. Cancelled: the
+        server was told already, and it ends when the client closes.
+
+        Raises:
+            NatsError: what `Client.flush` raises; it ends all the same.
+        """
+        interest = self._check_entered()
+        connection = self._client.connection
+        connection.unsubscribe(interest, keep_route=True)
+        try:
+            if connection.link_is_up:
+                await self._client.sender.ping()
+            else:
+                await trio.lowlevel.checkpoint()
+        finally:
+            connection.interests.forget_route(interest)
+            self._end()
+
+    def close(self) -> None:
+        """Leave it at once: unsubscribe and discard what is pending. Waiting receivers get ClosedResourceError."""
+        if self._interest is not None:
+            self._client.connection.unsubscribe(self._interest)
+        self._client.unregister(self)
+        self.discarded += len(self._pending)
+        self._pending.clear()
+        self._pending_bytes = 0
+        if self._error is None:
+            self._error = trio.ClosedResourceError("the subscription was left")
+        self._end()
+        self._emptied.unpark_all()
+
+    async def emptied(self) -> None:
+        """Wait until it has ended and everything was received (or it was left)."""
+        while not (self._ended and not self._pending):
+            await self._emptied.park()
+
+    @property
+    def consumer(self) -> trio.lowlevel.Task | None:
+        """The task that received last; None if none ever did."""
+        return self._consumer
+
+    # The route
+
+    def deliver(self, subject: bytes, reply: bytes | None, header: bytes | None, payload: bytes) -> None:
+        """One message from the reader."""
+        self.delivered += 1
+        if self._callback is not None:
+            self._call(Message(self._client, subject, payload, reply, header))
+        else:
+            size = len(payload) if header is None else len(payload) + len(header)
+            total = self._pending_bytes + size
+            if len(self._pending) < self._messages_max and total <= self._bytes_max:
+                self._pending.append(Message(self._client, subject, payload, reply, header))
+                self._pending_bytes = total
+                if self._waiters:
+                    self._waiters.popleft().succeed(None)
+            else:
+                self._overflow(Message(self._client, subject, payload, reply, header))
+        if self.delivered >= self._maximum:
+            self._reached_maximum()
+
+    def deliver_run(self, subject: bytes, payloads: list[bytes]) -> None:
+        """Messages running from the reader."""
+        count = len(payloads)
+        size = count * len(payloads[0])
+        fits = len(self._pending) + count <= self._messages_max and self._pending_bytes + size <= self._bytes_max
+        if self._callback is not None or not fits or self.delivered + count >= self._maximum:
+            for payload in payloads:
+                if self.delivered >= self._maximum:
+                    break
+                self.deliver(subject, None, None, payload)
+            return
+        client = self._client
+        self.delivered += count
+        self._pending_bytes += size
+        self._pending.extend([Message(client, subject, payload, None, None) for payload in payloads])
+        waiters = self._waiters
+        while waiters and count:
+            waiters.popleft().succeed(None)
+            count -= 1
+
+    def refused(self, error: PermissionsError) -> None:
+        """The server refuses it."""
+        self._fail(error)
+
+    def closed(self) -> None:
+        """The client is closed: what is pending can still be received."""
+        self._end()
+
+    def _call(self, message: Message) -> None:
+        callback = self._callback
+        if callback is None:
+            return
+        try:
+            callback(message)
+        except Exception as error:
+            self._client.connection.on_callback_error(self.subject, error)
+
+    def _overflow(self, message: Message) -> None:
+        connection = self._client.connection
+        if not self._full:
+            self._full = True
+            connection.on_slow_consumer(self.subject, len(self._pending), self._pending_bytes)
+        self.dropped += 1
+        connection.counters.slow_consumer += 1
+        policy = connection.options.subscription_pending_policy
+        if policy == "error":
+            if self._interest is not None:
+                connection.unsubscribe(self._interest)
+            self._fail(
+                SlowConsumerError(
+                    f"subscription to {self.subject} is full with {len(self._pending)} messages and "
+                    f"{self._pending_bytes} bytes pending; receive faster, or raise subscription_pending_messages_max"
+                )
+            )
+        elif policy == "drop_oldest":
+            self._make_room_for(message)
+
+    def _make_room_for(self, message: Message) -> None:
+        pending = self._pending
+        while pending and (len(pending) >= self._messages_max or self._pending_bytes + message.size > self._bytes_max):
+            self._pending_bytes -= pending.popleft().size
+        if self._pending_bytes + message.size <= self._bytes_max:
+            pending.append(message)
+            self._pending_bytes += message.size
+
+    def _reached_maximum(self) -> None:
+        if self._interest is not None:
+            self._client.connection.interests.remove(self._interest)
+        self._end()
+
+    def _fail(self, error: Exception) -> None:
+        if self._error is None:
+            self._error = error
+        self._end()
+
+    def _end(self) -> None:
+        """Nothing more comes: waiting receivers look again."""
+        self._ended = True
+        waiters, self._waiters = self._waiters, deque()
+        for waiter in waiters:
+            waiter.succeed(None)
+        if not self._pending:
+            self._emptied.unpark_all()
+
+    def _check_entered(self) -> Interest:
+        if self._interest is None:
+            raise RuntimeError("enter the subscription first: async with nc.subscribe(...) as sub")
+        return self._interest
+
+    def __repr__(self) -> str:
+        return f"<Subscription {decode_subject(self._pattern)!r} pending={len(self._pending)}>"

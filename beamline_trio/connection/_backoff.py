@@ -1,0 +1,36 @@
+"""How long to wait before the next pass over the servers. A pure decision."""
+
+from __future__ import annotations
+
+import random
+from typing import Final
+
+from ._options import ClientOptions
+
+FIRST_JITTER_SECONDS: Final = 0.1
+# Most outages are restarts of a few seconds: no client sleeps through the end of one of those.
+EARLY_SECONDS: Final = 3.0
+EARLY_DELAY_MAX_SECONDS: Final = 0.5
+
+
+def next_delay(passes: int, outage_seconds: float, options: ClientOptions, rng: random.Random) -> float:
+    """Seconds to wait before a pass.
+
+    Args:
+        passes: how many passes this outage has seen; 0 = the first comes at once, but for a jitter that keeps a
+            thousand clients of one server from coming in one instant.
+        outage_seconds: how long the outage has lasted.
+        options: base, cap and kind of jitter.
+        rng: the client's PRNG.
+    """
+    base = options.reconnect_delay_seconds
+    if passes == 0:
+        return 0.0 if options.reconnect_jitter == "none" else rng.uniform(0.0, min(FIRST_JITTER_SECONDS, base))
+    delay = min(base * 2.0 ** min(passes - 1, 64), options.reconnect_delay_max_seconds)
+    if outage_seconds < EARLY_SECONDS:
+        delay = min(delay, max(EARLY_DELAY_MAX_SECONDS, base))
+    if options.reconnect_jitter == "full":
+        return rng.uniform(0.0, delay)
+    if options.reconnect_jitter == "upper_half":
+        return rng.uniform(delay / 2, delay)
+    return delay

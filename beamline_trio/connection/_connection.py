@@ -1,0 +1,403 @@
+"""One logical connection over all its links: who may send, what is pending, who waits, and every turn of its state.
+
+Everything here is synchronous: a turn (link up, link down, closed, an error of the server) is one step that no other
+task sees half done. The tasks around it are in `_supervisor` and `_link`, the operations of callers in `_sending`.
+
+Must not do I/O.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+import trio
+
+from ..protocol import (
+    Parser,
+    PermissionsError,
+    ServerError,
+    ServerInfo,
+    check_inbox_prefix,
+    decode_subject,
+    encode_pattern,
+    encode_unsubscribe,
+    server_error,
+)
+from ..transport import Dialer, ServerAddress
+from ._errors import ClientClosedError, ConnectionLostError, OperationTimeoutError, PendingTimeoutError
+from ._events import (
+    CallbackFailed,
+    Closed,
+    Connected,
+    Disconnected,
+    Dropped,
+    Event,
+    EventHub,
+    Exhausted,
+    LameDuck,
+    MessageSkipped,
+    Reconnected,
+    ServerErrorReceived,
+    SlowConsumer,
+)
+from ._interests import Interest, InterestRoute, Interests
+from ._ledger import Ledger
+from ._options import ClientOptions
+from ._outbox import Outbox
+from ._pending import PendingOperation, PendingQueue
+from ._requests import RequestInbox
+from ._state import State
+from ._statistics import Counters, Statistics
+from ._waiters import NEVER, Sleeper, Waiter
+
+log = logging.getLogger("beamline_trio")
+
+
+class Connection:
+    """The state of a client's connection.
+
+    Args:
+        options: checked options.
+        dialer: how servers are reached; its environment is used for chance.
+
+    Attributes:
+        state: see State. `connecting` and `reconnecting` say what the client is after; `attempting` whether an attempt
+            is under way just now.
+        info: the last INFO of the present or last server.
+    """
+
+    def __init__(self, options: ClientOptions, dialer: Dialer) -> None:
+        self.options = options
+        self.dialer = dialer
+        self.environment = dialer.environment
+        self.state = State.DISCONNECTED
+        self.attempting = False
+        self.info = ServerInfo()
+        self.address: ServerAddress | None = None
+        self.counters = Counters()
+        self.events = EventHub(options.events_pending_max)
+        self.outbox = Outbox(options.outbox_bytes_max)
+        self.pending = PendingQueue(options.pending_operations_max, options.pending_bytes_max)
+        self.interests = Interests()
+        self.sleeper = Sleeper()
+        prefix = f"{check_inbox_prefix(options.inbox_prefix)}.{self.environment.new_identifier()}."
+        self.inbox = RequestInbox(prefix.encode(), self)
+        self.inbox_interest: Interest | None = None
+        self.link_is_up = False
+        self.lost_since = NEVER
+        self.parser: Parser | None = None
+        self.queued = 0
+        self.withdrawn = 0
+        self.expired = 0
+        self.dropped = 0
+        self.outage_logged = False
+
+    # Turns
+
+    def link_up(self, address: ServerAddress, info: ServerInfo, attempts: int) -> None:
+        """A link is established: replay the interests, and let publishers in unless older operations are pending."""
+        restored = self.counters.established > 0
+        self.address = address
+        self.info = info
+        self.link_is_up = True
+        self.outbox.payload_max = info.max_payload
+        self.outbox.attach(self.interests.replay())
+        if not self.pending:
+            self.open_outbox()
+        self.state = State.CONNECTED
+        self.attempting = False
+        self.outage_logged = False
+        self.counters.established += 1
+        server = str(address)
+        if restored:
+            self.counters.restored += 1
+            outage = trio.current_time() - self.lost_since
+            self._log(logging.INFO, "NATS_CONNECTION_RESTORED", server=server, reconnect_attempts=attempts)
+            self.emit(Reconnected(server, attempts, outage))
+        else:
+            self._log(logging.INFO, "NATS_CONNECTION_ESTABLISHED", server=server)
+            self.emit(Connected(server))
+
+    def open_outbox(self) -> None:
+        """Nothing older is pending: publishers go straight to the outbox."""
+        self.outbox.open()
+        self.pending.room.wake_all()
+
+    def link_down(self, reason: str) -> None:
+        """The link is lost: what was written is unknown, what was not is pending, whoever waited for an answer is told.
+
+        Without effect when no link is up.
+        """
+        if not self.link_is_up:
+            return
+        self.link_is_up = False
+        now = trio.current_time()
+        self.lost_since = now
+        left, waiters, unknown = self.outbox.detach()
+        waiters += self.inbox.take_written()
+        self.pending.put_back([self.pending_operation(frame, waiter, now) for frame, waiter in left])
+        self.state = State.RECONNECTING
+        self.counters.lost += 1
+        self.counters.publish_failures["disconnected"] += unknown
+        self._log(logging.ERROR, "NATS_CONNECTION_LOST", reason=reason, unknown=unknown, pending=len(left))
+        self.emit(Disconnected(str(self.address), reason))
+        for waiter in waiters:
+            waiter.fail(ConnectionLostError(reason, sent="maybe"))
+        self.sleeper.tell(self.pending.next_deadline())
+
+    def exhaust(self, attempts: int) -> None:
+        """The attempts of this outage are spent: callers are told instead of queued."""
+        if self.state is State.EXHAUSTED:
+            return
+        self.state = State.EXHAUSTED
+        self.counters.exhausted += 1
+        self._log(logging.ERROR, "NATS_RECONNECT_EXHAUSTED", attempts=attempts)
+        self.emit(Exhausted(attempts))
+        self.pending.room.wake_all()
+
+    def close(self) -> None:
+        """The end: everybody who waits is told, and what was not sent is dropped. Without effect when closed."""
+        if self.state is State.CLOSED:
+            return
+        self.state = State.CLOSED
+        self.attempting = False
+        self.link_is_up = False
+        left, waiters, _ = self.outbox.detach()
+        waiters += [waiter for _, waiter in left if waiter is not None]
+        waiters += self.inbox.take_all()
+        operations = self.pending.clear()
+        waiters += [operation.waiter for operation in operations if operation.waiter is not None]
+        unsent = [operation for operation in operations if operation.frame]
+        self._dropped(len(unsent) + sum(1 for frame, _ in left if frame), "closed")
+        for waiter in waiters:
+            waiter.fail(ClientClosedError("the client was closed while this operation waited"))
+        for interest in self.interests.everything():
+            self.interests.remove(interest)
+            interest.route.closed()
+        self.emit(Closed())
+        self.events.end()
+
+    # The server's words
+
+    def on_info(self, info: ServerInfo) -> None:
+        """A later INFO: limits may change at any time."""
+        announced = info.lame_duck and not self.info.lame_duck
+        self.info = info
+        self.outbox.payload_max = info.max_payload
+        if announced:
+            self._log(logging.WARNING, "NATS_LAME_DUCK", server=str(self.address))
+            self.emit(LameDuck(str(self.address)))
+
+    def on_server_error(self, text: str) -> ServerError:
+        """`-ERR`: tell the operation or subscription it is about, and the events."""
+        error = server_error(text)
+        self.counters.server_errors += 1
+        self.emit(ServerErrorReceived(error))
+        if isinstance(error, PermissionsError) and error.operation == "subscription":
+            self._refuse_subscriptions(error)
+        elif isinstance(error, PermissionsError):
+            self._refuse_publishes(error, error.subject, "permission")
+        elif error.text.lower().startswith("invalid publish subject"):
+            self._refuse_publishes(error, "", "server_error")
+        else:
+            self._log(logging.WARNING, "NATS_SERVER_ERROR", error=error.text)
+        return error
+
+    def on_pong(self) -> None:
+        """The server has everything that was written before a PING."""
+        expectation = self.outbox.on_pong()
+        if expectation is not None:
+            for waiter in expectation.waiters:
+                if waiter.subject is not None and waiter.waiting:
+                    self.counters.confirmed_publishes += 1
+                    self.counters.confirm_latency.observe(trio.current_time() - waiter.written_at)
+                waiter.succeed(None)
+
+    def on_malformed(self, sid: bytes, subject: bytes, reason: str) -> None:
+        """A message was skipped."""
+        self.counters.malformed += 1
+        self._log(logging.WARNING, "NATS_MESSAGE_SKIPPED", subject=decode_subject(subject), reason=reason)
+        self.emit(MessageSkipped(decode_subject(subject), reason))
+
+    def on_unroutable(self, sid: bytes, count: int) -> None:
+        """Messages came for an interest that is gone."""
+        self.counters.unroutable += count
+
+    def on_late_reply(self, count: int) -> None:
+        """A reply came after its request had ended."""
+        self.counters.late_replies += count
+
+    def on_inbox_refused(self, error: PermissionsError) -> None:
+        """The server refuses the inbox: the next request tries again."""
+        self.inbox_interest = None
+
+    def on_callback_error(self, subject: str, error: Exception) -> None:
+        """A callback or a hook of the user's raised."""
+        self.counters.callback_errors += 1
+        log.error("a callback for %s raised", subject, exc_info=error, extra={"event": "NATS_CALLBACK_ERROR"})
+        self.emit(CallbackFailed(subject, f"{type(error).__name__}: {error}"))
+
+    def on_slow_consumer(self, subject: str, messages: int, size: int) -> None:
+        """A subscription begins to drop."""
+        self._log(logging.WARNING, "NATS_SLOW_CONSUMER", subject=subject, pending=messages, pending_bytes=size)
+        self.emit(SlowConsumer(subject, messages, size))
+
+    # Interests
+
+    def subscribe(
+        self, subject: bytes, queue_group: bytes | None, maximum: int | None, route: InterestRoute
+    ) -> Interest:
+        """Make an interest; the SUB goes out now, or with the next link.
+
+        Raises:
+            ClientClosedError: the client is closed.
+        """
+        self.check_open()
+        interest = self.interests.add(subject, queue_group, maximum, route)
+        self.counters.subscribes += 1
+        if self.link_is_up:
+            self._control(interest.frames())
+        return interest
+
+    def unsubscribe(self, interest: Interest, maximum: int | None = None, *, keep_route: bool = False) -> None:
+        """End an interest now, or when so many messages have come in all.
+
+        With `keep_route` what the server has sent already still reaches the route, until it is forgotten.
+        """
+        if not self.interests.has(interest):
+            return
+        interest.maximum = maximum
+        if maximum is None or interest.spent:
+            self.interests.remove(interest, keep_route=keep_route)
+            if self.link_is_up:
+                self._control([encode_unsubscribe(interest.sid)])
+        elif self.link_is_up:
+            self._control([interest.unsubscribe_frame()])
+
+    def open_inbox(self) -> None:
+        """Make sure that replies can come."""
+        if self.inbox_interest is None:
+            pattern = encode_pattern(self.inbox.pattern.decode())
+            self.inbox_interest = self.subscribe(pattern, None, None, self.inbox)
+
+    # Looking in
+
+    def check_open(self) -> None:
+        """Raise ClientClosedError when the client is closed."""
+        if self.state is State.CLOSED:
+            raise ClientClosedError("the client is closed; open a new one with open_client()")
+
+    def ledger(self) -> Ledger:
+        """The account at this moment."""
+        outbox = self.outbox
+        return Ledger(
+            accepted=outbox.accepted + self.queued - self.withdrawn,
+            open=outbox.open_operations + self.pending.operations,
+            confirmed=outbox.confirmed,
+            failed=outbox.failed,
+            expired=self.expired,
+            dropped=self.dropped,
+            unknown=outbox.unknown,
+            skipped=self.counters.skipped,
+        )
+
+    def statistics(self) -> Statistics:
+        """The counters at this moment."""
+        counters = self.counters
+        plain: dict[str, Any] = {
+            name: dict(value) if isinstance(value, dict) else value
+            for name, value in vars(counters).items()
+            if isinstance(value, (int, dict))
+        }
+        plain["messages_in"] += self.parser.messages if self.parser is not None else 0
+        return Statistics(
+            publishes=self.outbox.accepted + self.queued - self.withdrawn,
+            requests_inflight=len(self.inbox),
+            pending_operations=self.pending.operations,
+            pending_bytes=self.pending.bytes,
+            pending_expired=self.expired,
+            subscriptions=len(self.interests),
+            events_dropped=self.events.dropped,
+            confirm_latency_counts=tuple(counters.confirm_latency.counts),
+            confirm_latency_seconds=counters.confirm_latency.total_seconds,
+            **plain,
+        )
+
+    def emit(self, event: Event) -> None:
+        """Give an event to whoever listens."""
+        self.events.emit(event)
+
+    # Time
+
+    def sweep(self, now: float) -> float:
+        """End what has run out of time; returns the next deadline."""
+        timeout = self.options.operation_timeout_seconds
+        following = NEVER
+        if timeout is not None:
+            for waiter in self.outbox.overdue(now, timeout) + self.inbox.take_overdue(now, timeout):
+                waiter.fail(self._timeout_error(waiter, timeout))
+            following = min(self.outbox.next_deadline(timeout), self.inbox.next_deadline(timeout))
+        expired = self.pending.expire(now)
+        if expired:
+            self._expire(expired)
+        return min(following, self.pending.next_deadline())
+
+    def pending_operation(self, frame: bytes, waiter: Waiter | None, now: float) -> PendingOperation:
+        """An entry of the pending queue, with its deadline."""
+        timeout = self.options.pending_timeout_seconds
+        subject = decode_subject(frame.split(b" ", 2)[1]) if frame else ""
+        return PendingOperation(frame, waiter, now + timeout if timeout is not None else NEVER, subject)
+
+    def _expire(self, operations: list[PendingOperation]) -> None:
+        unsent = [operation for operation in operations if operation.frame]
+        self.expired += len(unsent)
+        self.counters.publish_failures["pending_timeout"] += len(unsent)
+        limit = self.options.pending_timeout_seconds
+        error = f"no connection for {limit:g} s (pending_timeout_seconds)"
+        if unsent:
+            self._log(logging.WARNING, "NATS_PENDING_EXPIRED", count=len(unsent), subject=unsent[0].subject)
+            self.emit(Dropped(unsent[0].subject, len(unsent), error))
+        for operation in operations:
+            if operation.waiter is not None:
+                if operation.waiter.token:
+                    self.inbox.discard(operation.waiter.token)
+                operation.waiter.fail(PendingTimeoutError(f"{error}; nothing was sent"))
+
+    def _timeout_error(self, waiter: Waiter, timeout: float) -> Exception:
+        subject = f" to {decode_subject(waiter.subject)}" if waiter.subject else ""
+        what = f"no reply to a request{subject}" if waiter.token else f"no PONG behind a publish{subject}"
+        return OperationTimeoutError(
+            f"{what} within {timeout:g} s (operation_timeout_seconds); it may or may not have arrived"
+        )
+
+    def _refuse_subscriptions(self, error: PermissionsError) -> None:
+        self._log(logging.WARNING, "NATS_SUBSCRIBE_ERROR", subject=error.subject, reason=error.text)
+        for interest in self.interests.blamed(error):
+            self.counters.subscribe_failures["permission"] += 1
+            self.interests.remove(interest)
+            interest.route.refused(error)
+
+    def _refuse_publishes(self, error: ServerError, subject: str, reason: str) -> None:
+        self._log(logging.WARNING, "NATS_PUBLISH_ERROR", subject=subject, reason=error.text)
+        self.outbox.on_refused()
+        self.counters.publish_failures[reason] += 1
+        target = subject.encode("utf-8", "replace")
+        for waiter in self.outbox.blamed(target) + self.inbox.take_blamed(target):
+            waiter.fail(error)
+
+    def _dropped(self, count: int, reason: str) -> None:
+        if count:
+            self.dropped += count
+            self.counters.publish_failures["closed"] += count
+            self._log(logging.WARNING, "NATS_PENDING_DROPPED", count=count, reason=reason)
+            self.emit(Dropped("", count, reason))
+
+    def _control(self, frames: Iterable[bytes]) -> None:
+        for frame in frames:
+            self.outbox.put_control(frame)
+
+    def _log(self, level: int, event: str, **fields: object) -> None:
+        details = " ".join(f"{key}={value}" for key, value in fields.items())
+        log.log(level, "%s %s", event, details, extra={"event": event, "client": self.options.name, **fields})

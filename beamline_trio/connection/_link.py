@@ -1,0 +1,298 @@
+"""One link to one server: handshake, then reader, writer, pinger and the drain of what was pending, in one nursery.
+
+The first task that sees the link fail says so to the connection at once, in the same step in which it stops: there is
+no moment in which the reader is dead and the client says connected. The reader yields once per chunk and waits for
+nobody; the writer is the only one that sends.
+
+Must not know subscriptions or callers.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import trio
+
+from .._version import __version__
+from ..protocol import (
+    PING,
+    AuthorizationError,
+    ConnectOptions,
+    Parser,
+    PermissionsError,
+    ProtocolError,
+    ServerError,
+    ServerInfo,
+    encode_connect,
+    server_error,
+)
+from ..transport import ServerAddress, TLSError
+from ._connection import Connection
+from ._errors import HandshakeError, NotNatsServerError
+from ._waiters import NEVER, Waiter
+
+RECEIVE_BYTES: Final = 65_536
+DRAIN_BATCHES: Final = 10
+DRAIN_PAUSE_SECONDS: Final = 0.02
+
+
+class Link:
+    """A link; it is the parser's receiver.
+
+    Args:
+        connection: whose link it is.
+        stream: open, nothing read yet.
+        address: where it leads.
+    """
+
+    def __init__(self, connection: Connection, stream: trio.abc.Stream, address: ServerAddress) -> None:
+        self._connection = connection
+        self._stream = stream
+        self._address = address
+        self._parser = Parser(connection.interests.routes, self)
+        self._established = False
+        self._info: ServerInfo | None = None
+        self._pong = False
+        self._error: ServerError | None = None
+        self._last_received = 0.0
+        self._scope = trio.CancelScope()
+        self.lost_reason = ""
+
+    # Handshake
+
+    async def handshake(self) -> ServerInfo:
+        """INFO, TLS if either side wants it, CONNECT and PING in one write, PONG.
+
+        Raises:
+            NotNatsServerError: what came first was not INFO.
+            TLSError: the handshake failed, or the server has no TLS and the user asked for it.
+            AuthorizationError: the credentials were refused.
+            HandshakeError: the server hung up or answered with another error.
+        """
+        try:
+            info = await self._receive_info()
+            if self._wants_tls(info):
+                self._stream = await self._connection.dialer.start_tls(self._stream, self._address.host)
+                # What a stranger put behind the plaintext INFO goes, and whatever it made us believe.
+                self._parser.take_rest()
+                self._pong = False
+                self._error = None
+            await self._stream.send_all(encode_connect(self._connect_options(info)) + PING)
+            while not self._pong:
+                await self._receive()
+                if self._error is not None:
+                    raise self._refusal(self._error)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+            raise HandshakeError(
+                f"{self._address} broke the connection off: {exc}", address=str(self._address)
+            ) from exc
+        self._established = True
+        return self._info if self._info is not None else info
+
+    async def _receive_info(self) -> ServerInfo:
+        while self._info is None:
+            try:
+                await self._receive()
+            except ProtocolError as exc:
+                raise NotNatsServerError(
+                    f"{self._address} is not a NATS server: {exc}; check host and port",
+                    address=str(self._address),
+                ) from exc
+            if self._error is not None:
+                raise self._refusal(self._error)
+        return self._info
+
+    async def _receive(self) -> None:
+        data = await self._stream.receive_some(RECEIVE_BYTES)
+        if not data:
+            if self._error is not None:
+                raise self._refusal(self._error)
+            before = "CONNECT was answered" if self._info is not None else "it sent INFO; it may want TLS first"
+            raise HandshakeError(f"{self._address} closed the connection before {before}", address=str(self._address))
+        self._connection.counters.bytes_in += len(data)
+        self._parser.feed(bytes(data))
+
+    def _wants_tls(self, info: ServerInfo) -> bool:
+        asked = self._address.wants_tls or bool(self._connection.options.tls)
+        if asked and not (info.tls_required or info.tls_available):
+            raise TLSError(
+                f"TLS was asked for, but {self._address} has none; use nats:// and no tls option, or enable TLS there",
+                address=str(self._address),
+            )
+        return asked or info.tls_required
+
+    def _connect_options(self, info: ServerInfo) -> ConnectOptions:
+        options = self._connection.options
+        credentials = self._address.credentials
+        own = bool(credentials)
+        return ConnectOptions(
+            name=options.name,
+            version=__version__,
+            verbose=options.verbose,
+            pedantic=options.pedantic,
+            echo=options.echo,
+            headers=info.headers,
+            no_responders=info.headers,
+            tls_required=self._wants_tls(info),
+            user=credentials.user if own else options.user,
+            password=credentials.password if own else options.password,
+            token=credentials.token if own else options.token,
+        )
+
+    def _refusal(self, error: ServerError) -> Exception:
+        if isinstance(error, AuthorizationError):
+            return AuthorizationError(error.text, address=str(self._address))
+        refused = HandshakeError(f"{self._address} refused the connection: {error.text}", address=str(self._address))
+        refused.__cause__ = error
+        return refused
+
+    # Life
+
+    async def run(self) -> str:
+        """Run until the link is lost; returns the reason. Cancelled: the connection is told all the same."""
+        self._last_received = trio.current_time()
+        connection = self._connection
+        connection.parser = self._parser
+        try:
+            with self._scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._write)
+                    nursery.start_soon(self._read)
+                    nursery.start_soon(self._ping)
+                    if connection.pending:
+                        nursery.start_soon(self._drain_pending)
+        finally:
+            connection.counters.messages_in += self._parser.messages
+            connection.parser = None
+            self.lose("the client gave the link up")
+        return self.lost_reason
+
+    def lose(self, reason: str) -> None:
+        """The link is of no use any more. The first reason counts."""
+        if not self.lost_reason:
+            self.lost_reason = reason
+            self._connection.link_down(reason)
+            self._scope.cancel()
+
+    @trio.lowlevel.enable_ki_protection
+    async def _read(self) -> None:
+        receive = self._stream.receive_some
+        feed = self._parser.feed
+        counters = self._connection.counters
+        try:
+            while True:
+                data = await receive(RECEIVE_BYTES)
+                if not data:
+                    self.lose(self._error.text if self._error is not None else "the server closed the connection")
+                    return
+                self._last_received = trio.current_time()
+                counters.bytes_in += len(data)
+                feed(data)  # type: ignore[arg-type]  # bytes of every stream we dial
+        except ProtocolError as exc:
+            self.lose(f"protocol error: {exc}")
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+            cause = exc.__cause__ if exc.__cause__ is not None else exc
+            self.lose(self._error.text if self._error is not None else f"connection broken: {cause}")
+
+    @trio.lowlevel.enable_ki_protection
+    async def _write(self) -> None:
+        connection = self._connection
+        outbox = connection.outbox
+        send_all = self._stream.send_all
+        timeout = connection.options.operation_timeout_seconds
+        try:
+            while True:
+                await outbox.wait_frames()
+                chunk = outbox.take()
+                if outbox.stamped_at != NEVER:
+                    if timeout is not None:
+                        connection.sleeper.tell(outbox.stamped_at + timeout)
+                    outbox.stamped_at = NEVER
+                await send_all(chunk)
+                connection.counters.bytes_out += len(chunk)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+            # The reader may still find the server's -ERR that says why; it has a moment to do so.
+            with trio.move_on_after(0.05):
+                await trio.sleep_forever()
+            self.lose(f"connection broken: {exc.__cause__ if exc.__cause__ is not None else exc}")
+
+    @trio.lowlevel.enable_ki_protection
+    async def _ping(self) -> None:
+        options = self._connection.options
+        outbox = self._connection.outbox
+        interval = options.ping_interval_seconds
+        due = trio.current_time() + interval
+        while True:
+            await trio.sleep_until(due)
+            quiet_at = self._last_received + interval
+            if trio.current_time() < quiet_at and not outbox.unconfirmed:
+                due = quiet_at
+                continue
+            self._connection.counters.pings += 1
+            waiter = Waiter()
+            outbox.put(b"", waiter)
+            with trio.move_on_after(options.pong_timeout_seconds) as scope:
+                await waiter.wait()
+            if scope.cancelled_caught:
+                self._connection.counters.pongs_missed += 1
+                self.lose(f"no PONG within {options.pong_timeout_seconds:g} s")
+                return
+            due = trio.current_time() + interval
+
+    @trio.lowlevel.enable_ki_protection
+    async def _drain_pending(self) -> None:
+        """Ten batches, the first at once, then whatever came meanwhile; after that publishers go straight again."""
+        connection = self._connection
+        pending = connection.pending
+        size = max(1, -(-pending.operations // DRAIN_BATCHES))
+        for batch in range(DRAIN_BATCHES):
+            if not pending:
+                break
+            if batch:
+                await trio.sleep(DRAIN_PAUSE_SECONDS)
+            self._send_pending(size)
+        self._send_pending(pending.operations + 1)
+        connection.open_outbox()
+
+    def _send_pending(self, most: int) -> None:
+        connection = self._connection
+        for operation in connection.pending.take(most):
+            connection.counters.pending_retried += bool(operation.frame)
+            connection.outbox.put(operation.frame, operation.waiter, accepted_before=True)
+
+    # What the parser tells
+
+    def on_info(self, info: ServerInfo) -> None:
+        """INFO: the first, or a later one."""
+        self._info = info
+        if self._established:
+            self._connection.on_info(info)
+
+    def on_error(self, text: str) -> None:
+        """`-ERR`: kept as the reason if the server hangs up, and told to whom it is about."""
+        if not self._established:
+            self._error = server_error(text)
+            return
+        error = self._connection.on_server_error(text)
+        if not isinstance(error, PermissionsError):
+            self._error = error
+
+    def on_ping(self) -> None:
+        """PING: answered by the writer."""
+        if self._established:
+            self._connection.outbox.put_pong()
+
+    def on_pong(self) -> None:
+        """PONG: the handshake's, or that of the oldest PING."""
+        if self._established:
+            self._connection.on_pong()
+        else:
+            self._pong = True
+
+    def on_malformed(self, sid: bytes, subject: bytes, reason: str) -> None:
+        """A message was skipped."""
+        self._connection.on_malformed(sid, subject, reason)
+
+    def on_unroutable(self, sid: bytes, count: int) -> None:
+        """Messages for nobody."""
+        self._connection.on_unroutable(sid, count)

@@ -1,0 +1,167 @@
+"""The options of a client: frozen data, checked once. Defaults are those of `open_client`.
+
+Must not read the environment or files; `operation` does that.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import attrs
+
+from ..protocol import InvalidSubjectError, check_inbox_prefix
+from ._errors import OptionsError
+
+DEFAULT_SERVER = "nats://127.0.0.1:4222"
+
+
+def _number(*, least: float, optional: bool = False, whole: bool = False) -> Callable[[Any, Any, Any], None]:
+    kind = "a whole number" if whole else "a number"
+    bound = f"{kind} of at least {least:g}" + (", or None" if optional else "")
+
+    def check(_: Any, field: Any, value: Any) -> None:
+        if value is None and optional:
+            return
+        right = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
+        if not right or not value >= least:
+            raise OptionsError(f"{field.name} is {value!r}; it must be {bound}")
+
+    return check
+
+
+def _one_of(*choices: str) -> Callable[[Any, Any, Any], None]:
+    def check(_: Any, field: Any, value: Any) -> None:
+        if value not in choices:
+            raise OptionsError(f"{field.name} is {value!r}; it must be one of {', '.join(choices)}")
+
+    return check
+
+
+def _flag(_: Any, field: Any, value: Any) -> None:
+    if not isinstance(value, bool):
+        raise OptionsError(f"{field.name} is {value!r}; it must be True or False")
+
+
+def _inbox(_: Any, field: Any, value: Any) -> None:
+    try:
+        check_inbox_prefix(value)
+    except (InvalidSubjectError, TypeError) as exc:
+        raise OptionsError(f"{field.name} is {value!r}; it must be a subject without wildcards") from exc
+
+
+def _text(_: Any, field: Any, value: Any) -> None:
+    if value is not None and not isinstance(value, str):
+        raise OptionsError(f"{field.name} must be a str, not {type(value).__name__}")
+
+
+def _tls(_: Any, field: Any, value: Any) -> None:
+    if not (value is None or isinstance(value, (bool, ssl.SSLContext))):
+        raise OptionsError(f"{field.name} must be an ssl.SSLContext, True, False or None, not {type(value).__name__}")
+
+
+def _servers(value: str | Sequence[str]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def _servers_given(_: Any, field: Any, value: tuple[str, ...]) -> None:
+    if not value:
+        raise OptionsError(f"{field.name} is empty; give at least one, such as {DEFAULT_SERVER}")
+
+
+@attrs.frozen(kw_only=True)
+class ClientOptions:
+    """How a client behaves. Durations are seconds, sizes bytes.
+
+    Attributes:
+        servers: URLs, tried in order (`nats://user:password@host:port`, `tls://`); never shown, they may hold secrets.
+        name: sent to the server, and the label `client` of the metrics.
+        reconnect_attempts: passes over all servers in one outage before the state is `exhausted`; None = unlimited.
+        probe_after_exhaustion: once exhausted, go on probing every `reconnect_delay_max_seconds`.
+        reconnect_delay_seconds: before the second pass; doubled for each further one. The first comes at once.
+        reconnect_delay_max_seconds: the longest delay.
+        reconnect_jitter: `upper_half` of the delay, `full` (0 to the delay) or `none`.
+        connect_timeout_seconds: for one server: dial, TLS, INFO, CONNECT and PONG together.
+        operation_timeout_seconds: for a reply or confirmation, counted from the write; None = only the caller's own
+            deadline.
+        ping_interval_seconds: ping when nothing was received for so long, or publishes are unconfirmed.
+        pong_timeout_seconds: no PONG for so long after such a ping = the link is lost.
+        outbox_bytes_max: connected, a publish waits above this.
+        pending_operations_max: operations kept while disconnected.
+        pending_bytes_max: their bytes.
+        pending_timeout_seconds: how long one waits for a connection, also a caller held back by `block`; None = for
+            ever.
+        pending_policy: when the queue is full, `block` the caller or raise an `error`.
+        fail_open: publishes without a connection are SKIPPED instead of queued.
+        subscription_pending_messages_max: messages that may wait in one subscription.
+        subscription_pending_bytes_max: their bytes.
+        subscription_pending_policy: beyond that, `drop_new`, `drop_oldest`, or end the subscription with an `error`.
+        drain_deadline_seconds: how long a drain, and a clean exit, may take.
+        inbox_prefix: where replies come.
+        events_pending_max: events kept for a consumer that does not read; the oldest go first.
+        requests_inflight_max: requests that may wait for a reply at once.
+        user: user name; a URL's own user information wins.
+        password: password; never shown.
+        token: token; never shown.
+        tls: an SSLContext, or True to insist on TLS with the platform's certificates.
+        echo: whether the client's own messages come back to its subscriptions.
+        verbose: ask the server for `+OK` (for debugging).
+        pedantic: ask the server for strict checks.
+    """
+
+    servers: tuple[str, ...] = attrs.field(
+        default=(DEFAULT_SERVER,), converter=_servers, validator=_servers_given, repr=False
+    )
+    name: str = attrs.field(default="default", validator=_text)
+    reconnect_attempts: int | None = attrs.field(default=None, validator=_number(least=1, optional=True, whole=True))
+    probe_after_exhaustion: bool = attrs.field(default=True, validator=_flag)
+    reconnect_delay_seconds: float = attrs.field(default=0.1, validator=_number(least=0.001))
+    reconnect_delay_max_seconds: float = attrs.field(default=5.0, validator=_number(least=0.001))
+    reconnect_jitter: Literal["upper_half", "full", "none"] = attrs.field(
+        default="upper_half", validator=_one_of("upper_half", "full", "none")
+    )
+    connect_timeout_seconds: float = attrs.field(default=5.0, validator=_number(least=0.001))
+    operation_timeout_seconds: float | None = attrs.field(default=5.0, validator=_number(least=0.001, optional=True))
+    ping_interval_seconds: float = attrs.field(default=20.0, validator=_number(least=0.001))
+    pong_timeout_seconds: float = attrs.field(default=5.0, validator=_number(least=0.001))
+    outbox_bytes_max: int = attrs.field(default=131_072, validator=_number(least=1, whole=True))
+    pending_operations_max: int = attrs.field(default=1_000, validator=_number(least=0, whole=True))
+    pending_bytes_max: int = attrs.field(default=8_388_608, validator=_number(least=0, whole=True))
+    pending_timeout_seconds: float | None = attrs.field(default=60.0, validator=_number(least=0.001, optional=True))
+    pending_policy: Literal["block", "error"] = attrs.field(default="block", validator=_one_of("block", "error"))
+    fail_open: bool = attrs.field(default=False, validator=_flag)
+    subscription_pending_messages_max: int = attrs.field(default=65_536, validator=_number(least=1, whole=True))
+    subscription_pending_bytes_max: int = attrs.field(default=67_108_864, validator=_number(least=1, whole=True))
+    subscription_pending_policy: Literal["drop_new", "drop_oldest", "error"] = attrs.field(
+        default="drop_new", validator=_one_of("drop_new", "drop_oldest", "error")
+    )
+    drain_deadline_seconds: float = attrs.field(default=30.0, validator=_number(least=0.001))
+    inbox_prefix: str = attrs.field(default="_INBOX", validator=_inbox)
+    events_pending_max: int = attrs.field(default=1_000, validator=_number(least=1, whole=True))
+    requests_inflight_max: int = attrs.field(default=65_536, validator=_number(least=1, whole=True))
+    user: str | None = attrs.field(default=None, validator=_text)
+    password: str | None = attrs.field(default=None, validator=_text, repr=False)
+    token: str | None = attrs.field(default=None, validator=_text, repr=False)
+    tls: ssl.SSLContext | bool | None = attrs.field(default=None, validator=_tls)
+    echo: bool = attrs.field(default=True, validator=_flag)
+    verbose: bool = attrs.field(default=False, validator=_flag)
+    pedantic: bool = attrs.field(default=False, validator=_flag)
+
+
+OPTION_NAMES: frozenset[str] = frozenset(field.name for field in attrs.fields(ClientOptions))
+
+
+def combine_options(servers: Sequence[str], options: ClientOptions | None, overrides: dict[str, Any]) -> ClientOptions:
+    """The options of a call of `open_client`: overrides win over servers, servers over options.
+
+    Raises:
+        TypeError: an override is no option; the text names it.
+        OptionsError: a value is out of bounds.
+    """
+    unknown = sorted(set(overrides) - OPTION_NAMES)
+    if unknown:
+        raise TypeError(f"unknown option {', '.join(unknown)}; the options are {', '.join(sorted(OPTION_NAMES))}")
+    changes: dict[str, Any] = {"servers": tuple(servers)} if servers else {}
+    changes.update(overrides)
+    return attrs.evolve(options if options is not None else ClientOptions(), **changes)

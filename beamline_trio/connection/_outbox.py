@@ -1,0 +1,302 @@
+"""What is on its way out while a link is up: frames that the writer has not taken, and those the server has not
+confirmed.
+
+Publishing is the hot path, and three integers carry it: `room` is what may be appended before a publisher has to look
+closer (it is 0 or less when the writer is idle, the outbox is full, or there is no link), `free` is how many publishes
+may follow before the publisher must check for cancellation, and each publish costs one `append`. The writer takes all
+frames at once; a PING goes behind them when somebody waits for confirmation, so that one PING serves all of them.
+
+A frame that was taken and not confirmed when the link dies is unknown; one that was not taken is handed back.
+
+Must not do I/O.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+
+import attrs
+import trio
+
+from ..protocol import PING, PONG, is_publish
+from ._waiters import NEVER, Lot, Waiter
+
+# How many calls may pass between two looks at cancellation, and between two schedule points.
+CALLS_PER_CHECK = 32
+CALLS_PER_YIELD = 1024
+SECONDS_PER_YIELD = 0.002
+
+
+class Pace:
+    """When an operation that normally does not wait must look at cancellation, or yield to the other tasks.
+
+    At least every CALLS_PER_CHECK calls cancellation is looked at; at least every CALLS_PER_YIELD calls, or
+    SECONDS_PER_YIELD, the task yields. One pace serves all tasks of an object: between two calls of one task that
+    had no schedule point, no other task can have run.
+    """
+
+    __slots__ = ("_calls", "_since")
+
+    def __init__(self) -> None:
+        self._calls = 0
+        self._since = 0.0
+
+    async def check(self) -> None:
+        """Called every CALLS_PER_CHECK calls."""
+        self._calls += CALLS_PER_CHECK
+        now = trio.current_time()
+        if self._calls >= CALLS_PER_YIELD or now - self._since >= SECONDS_PER_YIELD:
+            await trio.lowlevel.checkpoint()
+            self.yielded()
+        else:
+            await trio.lowlevel.checkpoint_if_cancelled()
+
+    def yielded(self) -> None:
+        """The task has just had a schedule point."""
+        self._calls = 0
+        self._since = trio.current_time()
+
+
+@attrs.define
+class Expectation:
+    """A PING that was written and the PONG that has to come.
+
+    Attributes:
+        position: publishes written before the PING, in this link.
+        waiters: who waits for it.
+        sent_at: when it was written, in trio's time.
+    """
+
+    position: int
+    waiters: list[Waiter]
+    sent_at: float
+
+
+class Outbox:
+    """Frames of one logical connection, over all its links.
+
+    Args:
+        bytes_max: the high-water mark, above which publishers wait.
+
+    Attributes:
+        room: see the module.
+        free: see the module.
+        payload_max: the most bytes of a payload that may take the fast path.
+        stamped_at: when a frame with a waiter was last taken; its reader sets it back to NEVER.
+        append: adds a frame; whoever uses it takes its length from `room`.
+    """
+
+    def __init__(self, bytes_max: int) -> None:
+        self._bytes_max = bytes_max
+        self._frames: list[bytes] = []
+        self._controls = 0
+        self._granted = 0
+        self._writer: trio.lowlevel.Task | None = None
+        self._unwritten: list[Waiter] = []
+        self._expectations: deque[Expectation] = deque()
+        self._lot = Lot()
+        self._written = 0
+        self._covered = 0
+        self._failed_since = 0
+        self._pong_due = False
+        self.append = self._frames.append
+        self.room = 0
+        self.free = 0
+        self.payload_max = 0
+        self.is_open = False
+        self.confirmed = 0
+        self.failed = 0
+        self.unknown = 0
+        self.stamped_at = NEVER
+
+    # What publishers use
+
+    @property
+    def accepted(self) -> int:
+        """Publishes appended so far: what was granted to the fast path and used, and what came otherwise."""
+        return self._granted - self.free
+
+    def grant(self) -> None:
+        """Refill `free` after a look at cancellation."""
+        self._granted += CALLS_PER_CHECK - self.free
+        self.free = CALLS_PER_CHECK
+
+    def try_room(self) -> bool:
+        """Whether a publish may be appended now; wakes an idle writer, which makes room."""
+        if self.room > 0:
+            return True
+        if self.is_open and self._writer is not None:
+            self.wake()
+            return True
+        return False
+
+    async def wait_room(self) -> None:
+        """Wait until the writer has taken the frames, or the link is gone. Cancelled: nothing has happened."""
+        await self._lot.wait()
+
+    def put(self, frame: bytes, waiter: Waiter | None = None, *, accepted_before: bool = False) -> None:
+        """Append a publish that does not come by the fast path, or a waiter without a frame."""
+        if frame:
+            self._granted += not accepted_before
+            self.append(frame)
+            self.room -= len(frame)
+        if waiter is not None:
+            self._unwritten.append(waiter)
+        self.wake()
+
+    def put_control(self, frame: bytes) -> None:
+        """Append an operation that is no publish; it needs no room."""
+        self.append(frame)
+        self._controls += 1
+        self.room -= len(frame)
+        self.wake()
+
+    def put_pong(self) -> None:
+        """Answer a PING. One PONG per write is enough, and a flood of PINGs fills no buffer."""
+        if not self._pong_due:
+            self._pong_due = True
+            self.put_control(PONG)
+
+    def withdraw(self, waiter: Waiter) -> bool:
+        """Take back what was never written; False when it is too late."""
+        if waiter not in self._unwritten:
+            return False
+        self._unwritten.remove(waiter)
+        if waiter.frame:
+            index = next(i for i, frame in enumerate(self._frames) if frame is waiter.frame)
+            del self._frames[index]
+            self.room += len(waiter.frame)
+        return True
+
+    # What the link uses
+
+    def wake(self) -> None:
+        """Start the writer if it is idle."""
+        task = self._writer
+        if task is not None:
+            self._writer = None
+            if self.is_open:
+                self.room += self._bytes_max
+            trio.lowlevel.reschedule(task)
+
+    async def wait_frames(self) -> None:
+        """The writer's wait: returns when there is something to take."""
+        if self._frames or self._unwritten:
+            return
+
+        def abort(_raise_cancel: object) -> trio.lowlevel.Abort:
+            self._writer = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        self.room = 0
+        self._writer = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(abort)
+
+    def take(self) -> bytes:
+        """Everything that is to be written now, as one chunk; a PING goes behind if somebody waits for a PONG."""
+        frames = self._frames
+        self._written += len(frames) - self._controls
+        self._controls = 0
+        self._pong_due = False
+        if self._unwritten:
+            self.stamped_at = now = trio.current_time()
+            pongs = []
+            for waiter in self._unwritten:
+                waiter.written_at = now
+                if waiter.wants_pong:
+                    pongs.append(waiter)
+            self._unwritten = []
+            if pongs:
+                frames.append(PING)
+                self._expectations.append(Expectation(self._written, pongs, now))
+        chunk = frames[0] if len(frames) == 1 else b"".join(frames)
+        frames.clear()
+        if self.is_open:
+            self.room = self._bytes_max
+            if self._lot:
+                self._lot.wake_all()
+        return chunk
+
+    def on_pong(self) -> Expectation | None:
+        """The PONG of the oldest PING came: what was written before it is confirmed. None = nobody asked."""
+        if not self._expectations:
+            return None
+        expectation = self._expectations.popleft()
+        self.confirmed += expectation.position - self._covered - self._failed_since
+        self._covered = expectation.position
+        self._failed_since = 0
+        return expectation
+
+    def on_refused(self) -> bool:
+        """The server refused one of the publishes it has not confirmed; False when there is none left to blame."""
+        if self._written - self._covered - self._failed_since <= 0:
+            return False
+        self._failed_since += 1
+        self.failed += 1
+        return True
+
+    def blamed(self, subject: bytes) -> list[Waiter]:
+        """The waiters of written publishes to a subject, for an error that names it."""
+        return [waiter for waiter in self._expected() if waiter.subject == subject]
+
+    def next_deadline(self, timeout: float) -> float:
+        """When the oldest waiter for a PONG runs out of time."""
+        return min((waiter.written_at + timeout for waiter in self._expected()), default=NEVER)
+
+    def overdue(self, now: float, timeout: float) -> list[Waiter]:
+        """The waiters for a PONG that have run out of time."""
+        return [waiter for waiter in self._expected() if waiter.written_at + timeout <= now]
+
+    def _expected(self) -> Iterator[Waiter]:
+        return (waiter for expectation in self._expectations for waiter in expectation.waiters if waiter.waiting)
+
+    @property
+    def unconfirmed(self) -> int:
+        """Publishes written and neither confirmed nor refused."""
+        return self._written - self._covered - self._failed_since
+
+    @property
+    def open_operations(self) -> int:
+        """Publishes appended that are neither confirmed nor refused."""
+        return self.unconfirmed + len(self._frames) - self._controls
+
+    # Turns of the connection
+
+    def attach(self, controls: Iterable[bytes]) -> None:
+        """A link is up: these operations go first. Publishers stay out until `open`."""
+        for frame in controls:
+            self.append(frame)
+            self._controls += 1
+
+    def open(self) -> None:
+        """Publishers may append."""
+        self.is_open = True
+        self.room = 0 if self._writer is not None else self._bytes_max
+        self._lot.wake_all()
+
+    def detach(self) -> tuple[list[tuple[bytes, Waiter | None]], list[Waiter], int]:
+        """The link is gone.
+
+        Returns:
+            What was never written, in order, with its waiter; the waiters of what was; and the number of publishes
+            that are unknown.
+        """
+        self.is_open = False
+        self.room = 0
+        unknown = self.unconfirmed
+        self.unknown += unknown
+        self._written = self._covered = self._failed_since = 0
+        lost = list(self._expected())
+        self._expectations.clear()
+        by_frame = {id(waiter.frame): waiter for waiter in self._unwritten if waiter.frame}
+        left: list[tuple[bytes, Waiter | None]] = [
+            (frame, by_frame.get(id(frame))) for frame in self._frames if is_publish(frame)
+        ]
+        left.extend((b"", waiter) for waiter in self._unwritten if not waiter.frame)
+        self._unwritten = []
+        self._frames.clear()
+        self._controls = 0
+        self._pong_due = False
+        self._lot.wake_all()
+        return left, lost, unknown

@@ -1,0 +1,114 @@
+"""Operations that wait for a connection: first in, first out, bounded in number, bytes and time.
+
+What was accepted before the link died is taken in above the bounds (it must not be dropped, and the outbox bounds it);
+the bounds hold for what comes after. Waiters without a frame (flush, confirmed) keep their place and count for nothing.
+
+Must not send, and must not raise: its owner tells the callers.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+import attrs
+
+from ._waiters import NEVER, Lot, Waiter
+
+
+@attrs.define(eq=False)
+class PendingOperation:
+    """One operation: its frame (empty for a bare waiter), who waits for it, when it expires, where it goes."""
+
+    frame: bytes
+    waiter: Waiter | None
+    deadline: float
+    subject: str
+
+
+class PendingQueue:
+    """The queue of one client.
+
+    Args:
+        operations_max: publishes it takes.
+        bytes_max: bytes of frames it takes.
+    """
+
+    def __init__(self, operations_max: int, bytes_max: int) -> None:
+        self._operations_max = operations_max
+        self._bytes_max = bytes_max
+        self._queue: deque[PendingOperation] = deque()
+        self.operations = 0
+        self.bytes = 0
+        self.room = Lot()
+
+    def __bool__(self) -> bool:
+        return bool(self._queue)
+
+    def fits(self, size: int) -> bool:
+        """Whether a publish of so many bytes may be added."""
+        return self.operations < self._operations_max and self.bytes + size <= self._bytes_max
+
+    def add(self, operation: PendingOperation) -> None:
+        """Append one."""
+        self._queue.append(operation)
+        self._count(operation, 1)
+
+    def put_back(self, operations: Iterable[PendingOperation]) -> None:
+        """Put these, in their order, before all others."""
+        for operation in reversed(list(operations)):
+            self._queue.appendleft(operation)
+            self._count(operation, 1)
+
+    def take(self, most: int) -> list[PendingOperation]:
+        """The oldest `most` publishes, with the bare waiters among and behind them."""
+        taken: list[PendingOperation] = []
+        while self._queue and (most > 0 or not self._queue[0].frame):
+            operation = self._queue.popleft()
+            most -= bool(operation.frame)
+            self._count(operation, -1)
+            taken.append(operation)
+        self._wake()
+        return taken
+
+    def withdraw(self, waiter: Waiter) -> PendingOperation | None:
+        """Take back the operation of a waiter; None when it is not here."""
+        for operation in self._queue:
+            if operation.waiter is waiter:
+                self._queue.remove(operation)
+                self._count(operation, -1)
+                self._wake()
+                return operation
+        return None
+
+    def next_deadline(self) -> float:
+        """When the oldest expires."""
+        return min((operation.deadline for operation in self._queue), default=NEVER)
+
+    def expire(self, now: float) -> list[PendingOperation]:
+        """Remove and return those whose deadline has passed."""
+        expired = [operation for operation in self._queue if operation.deadline <= now]
+        if expired:
+            self._queue = deque(operation for operation in self._queue if operation.deadline > now)
+            for operation in expired:
+                self._count(operation, -1)
+            self._wake()
+        return expired
+
+    def clear(self) -> list[PendingOperation]:
+        """Remove and return everything."""
+        everything = list(self._queue)
+        self._queue.clear()
+        self.operations = 0
+        self.bytes = 0
+        self._wake()
+        return everything
+
+    def _count(self, operation: PendingOperation, sign: int) -> None:
+        if operation.frame:
+            self.operations += sign
+            self.bytes += sign * len(operation.frame)
+
+    def _wake(self) -> None:
+        if self.room:
+            self.room.wake_all()

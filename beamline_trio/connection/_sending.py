@@ -1,0 +1,232 @@
+"""What callers do over a connection: send, confirm, ping, request. Waits for room, for a connection, for an answer.
+
+An operation is appended whole or not at all, and the append is the commit point: cancelled before it, nothing has
+happened; cancelled while it waits unwritten, it is withdrawn; cancelled after the write, its fate is unknown.
+
+Must not know links or subscriptions.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import trio
+
+from ._connection import Connection
+from ._errors import ConnectionLostError, PendingFullError, PendingTimeoutError, TooManyRequestsError
+from ._requests import Reply
+from ._state import Outcome, State
+from ._waiters import Waiter
+
+log = logging.getLogger("beamline_trio")
+
+
+class Sender:
+    """The operations of one connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def send_nowait(self, frame: bytes, subject: str) -> Outcome:
+        """Append or queue now.
+
+        Raises:
+            trio.WouldBlock: the outbox (or, without a connection, the pending queue) is full.
+            ClientClosedError: the client is closed.
+            ConnectionLostError: the state is `exhausted`.
+        """
+        outcome = self._place(frame, subject, None, skippable=True)
+        if outcome is None:
+            raise trio.WouldBlock
+        return outcome
+
+    async def send(
+        self, frame: bytes, subject: str, waiter: Waiter | None = None, *, skippable: bool = True
+    ) -> Outcome:
+        """Append or queue, after waiting for room where there is none. Cancelled while waiting: nothing was sent.
+
+        Raises:
+            ClientClosedError: the client is closed.
+            ConnectionLostError: the state is `exhausted`.
+            PendingFullError: no connection, the queue is full, and its policy is `error`.
+            PendingTimeoutError: no connection for `pending_timeout_seconds`, and the queue stayed full.
+        """
+        outcome = self._place(frame, subject, waiter, skippable=skippable)
+        if outcome is not None:
+            return outcome
+        limit = self._connection.options.pending_timeout_seconds
+        blocked_since = trio.current_time()
+        while outcome is None:
+            if self._connection.outbox.is_open:
+                await self._connection.outbox.wait_room()
+                blocked_since = trio.current_time()
+            else:
+                deadline = blocked_since + limit if limit is not None else trio.current_time() + 1e9
+                with trio.CancelScope(deadline=deadline) as scope:
+                    await self._connection.pending.room.wait()
+                if scope.cancelled_caught:
+                    raise self._blocked_too_long(subject)
+            outcome = self._place(frame, subject, waiter, skippable=skippable)
+        return outcome
+
+    async def confirm(self, frame: bytes, subject: str, target: bytes) -> Outcome:
+        """Send, and wait until the server has it: the PONG of a PING behind it.
+
+        Raises:
+            PermissionsError: the server refuses the subject.
+            OperationTimeoutError: no PONG in time; the fate is unknown.
+            ConnectionLostError: the link died (sent = maybe); the fate is unknown.
+            PendingTimeoutError: no connection in time; it was never sent.
+        """
+        waiter = Waiter(frame, target, on_cancel=self._withdraw)
+        connection = self._connection
+        try:
+            outcome = await self.send(frame, subject, waiter)
+            if outcome is Outcome.SKIPPED:
+                return outcome
+            await waiter.wait()
+        except Exception as error:
+            reason = failure_reason(error)
+            connection.counters.confirmed_publish_failures[reason] += 1
+            if reason == "timeout":
+                connection.counters.publish_failures["timeout"] += 1
+            log.warning(
+                "NATS_PUBLISH_ERROR subject=%s reason=%s",
+                subject,
+                error,
+                extra={"event": "NATS_PUBLISH_ERROR", "subject": subject, "reason": str(error)},
+            )
+            if connection.options.fail_open and connection.state is not State.CLOSED:
+                return Outcome.SKIPPED
+            raise
+        return Outcome.SENT
+
+    async def ping(self) -> float:
+        """Wait for a PONG of its own behind everything sent so far; returns the seconds from its write.
+
+        Cancelled: its PONG is ignored when it comes.
+
+        Raises:
+            OperationTimeoutError: no PONG in time.
+            ConnectionLostError: the link died.
+            PendingTimeoutError: no connection in time.
+        """
+        waiter = Waiter(on_cancel=self._withdraw)
+        await self.send(b"", "", waiter, skippable=False)
+        await waiter.wait()
+        return trio.current_time() - waiter.written_at
+
+    async def request(self, frame: bytes, subject: str, target: bytes, token: bytes) -> Reply:
+        """Send a request whose reply subject ends in `token`, and wait for the reply.
+
+        Raises:
+            OperationTimeoutError: no reply in time; the fate is unknown.
+            ConnectionLostError: the link died under it (sent = maybe), or the state is `exhausted` (sent = no).
+            PendingTimeoutError: no connection in time; it was never sent.
+            PermissionsError: the server refuses the subject, or the inbox.
+            TooManyRequestsError: too many wait already.
+        """
+        connection = self._connection
+        inbox = connection.inbox
+        limit = connection.options.requests_inflight_max
+        if len(inbox) >= limit:
+            raise TooManyRequestsError(
+                f"{len(inbox)} requests are waiting for replies, the limit is {limit} (requests_inflight_max); "
+                "wait for some of them"
+            )
+        waiter = Waiter(frame, target, wants_pong=False, token=token, on_cancel=self._withdraw)
+        inbox.add(token, waiter)
+        connection.counters.requests += 1
+        try:
+            await self.send(frame, subject, waiter, skippable=False)
+            reply: Reply = await waiter.wait()
+        except BaseException:
+            inbox.discard(token)
+            raise
+        return reply
+
+    def _place(self, frame: bytes, subject: str, waiter: Waiter | None, *, skippable: bool) -> Outcome | None:
+        """Append or queue; None when there is no room."""
+        connection = self._connection
+        connection.check_open()
+        outbox = connection.outbox
+        if outbox.is_open:
+            if frame and not outbox.try_room():
+                return None
+            outbox.put(frame, waiter)
+            return Outcome.SENT
+        if not connection.link_is_up:
+            if skippable and connection.options.fail_open:
+                connection.counters.skipped += 1
+                return Outcome.SKIPPED
+            if connection.state is State.EXHAUSTED:
+                connection.counters.publish_failures["disconnected"] += 1
+                raise ConnectionLostError("all reconnect attempts are spent", sent="no")
+        return self._queue(frame, subject, waiter)
+
+    def _queue(self, frame: bytes, subject: str, waiter: Waiter | None) -> Outcome | None:
+        connection = self._connection
+        options = connection.options
+        if frame and not connection.pending.fits(len(frame)):
+            never = len(frame) > options.pending_bytes_max or not options.pending_operations_max
+            if options.pending_policy == "error" or never:
+                raise self._full(subject, len(frame))
+            return None
+        operation = connection.pending_operation(frame, waiter, trio.current_time())
+        connection.pending.add(operation)
+        connection.queued += bool(frame)
+        connection.sleeper.tell(operation.deadline)
+        if not connection.outage_logged and not connection.link_is_up:
+            connection.outage_logged = True
+            log.warning(
+                "NATS_PUBLISH_QUEUED subject=%s state=%s (the first of this outage)",
+                subject,
+                connection.state,
+                extra={"event": "NATS_PUBLISH_QUEUED", "subject": subject, "state": str(connection.state)},
+            )
+        return Outcome.QUEUED
+
+    def _full(self, subject: str, size: int) -> PendingFullError:
+        connection = self._connection
+        connection.counters.pending_dropped["error"] += 1
+        connection.counters.publish_failures["pending_full"] += 1
+        pending = connection.pending
+        options = connection.options
+        text = (
+            f"no connection, and {pending.operations} operations with {pending.bytes} bytes are pending; {size} more "
+            f"bytes do not fit (pending_operations_max {options.pending_operations_max}, pending_bytes_max "
+            f"{options.pending_bytes_max}); publish less, raise the limits, or use pending_policy='block'"
+        )
+        fields = {"event": "NATS_QUEUE_FULL", "size": pending.operations, "policy": options.pending_policy}
+        log.warning("NATS_QUEUE_FULL subject=%s %s", subject, text, extra=fields)
+        return PendingFullError(text)
+
+    def _blocked_too_long(self, subject: str) -> PendingTimeoutError:
+        connection = self._connection
+        connection.counters.pending_dropped["block"] += 1
+        connection.counters.publish_failures["pending_timeout"] += 1
+        return PendingTimeoutError(
+            f"publish to {subject}: no connection, and the pending queue stayed full for "
+            f"{connection.options.pending_timeout_seconds:g} s (pending_timeout_seconds); nothing was sent"
+        )
+
+    def _withdraw(self, waiter: Waiter) -> None:
+        """A caller was cancelled: take its operation back unless it was written."""
+        connection = self._connection
+        withdrawn = connection.outbox.withdraw(waiter) or connection.pending.withdraw(waiter) is not None
+        connection.withdrawn += withdrawn and bool(waiter.frame)
+
+
+def failure_reason(error: BaseException) -> str:
+    """The label of an error in the failure counters."""
+    if isinstance(error, PendingTimeoutError):
+        return "pending_timeout"
+    if isinstance(error, PendingFullError):
+        return "pending_full"
+    if isinstance(error, trio.TooSlowError):
+        return "timeout"
+    if isinstance(error, trio.BrokenResourceError):
+        return "disconnected"
+    if isinstance(error, trio.ClosedResourceError):
+        return "closed"
+    return "permission" if type(error).__name__ == "PermissionsError" else "server_error"

@@ -1,0 +1,154 @@
+"""Tasks that wait for the server's word on something they sent, and the sweeper that bounds how long.
+
+A waiter is woken by rescheduling its task: no Event, no channel and no cancel scope per operation. It carries the frame
+it is about, so that an operation that was never written can be withdrawn or moved, and the time of the write, from
+which the operation timeout counts.
+
+Must not write or read bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import outcome
+import trio
+
+NEVER: Final = float("inf")
+
+
+class Waiter:
+    """One task waiting for one answer.
+
+    Attributes:
+        frame: the operation's bytes, empty if it only waits for a PONG.
+        subject: what a permission error may name, or None.
+        wants_pong: resolved by the PONG of a PING behind the frame; otherwise by its owner (a request's reply).
+        token: the end of a request's reply subject.
+        written_at: when the frame was handed to the link, in trio's time; `NEVER` before that.
+    """
+
+    __slots__ = ("_abort", "_task", "frame", "subject", "token", "wants_pong", "written_at")
+
+    def __init__(
+        self,
+        frame: bytes = b"",
+        subject: bytes | None = None,
+        *,
+        wants_pong: bool = True,
+        token: bytes = b"",
+        on_cancel: Callable[[Waiter], object] | None = None,
+    ) -> None:
+        self._task: trio.lowlevel.Task | None = None
+        self._abort = on_cancel
+        self.frame = frame
+        self.subject = subject
+        self.token = token
+        self.wants_pong = wants_pong
+        self.written_at = NEVER
+
+    @property
+    def waiting(self) -> bool:
+        """Whether its task still waits: neither answered nor cancelled."""
+        return self._task is not None
+
+    @property
+    def written(self) -> bool:
+        """Whether the frame was handed to a link."""
+        return self.written_at != NEVER
+
+    async def wait(self) -> Any:
+        """Wait for `succeed` or `fail`. Cancelled: `on_cancel` runs, then Cancelled is raised."""
+        self._task = trio.lowlevel.current_task()
+        return await trio.lowlevel.wait_task_rescheduled(self._on_abort)
+
+    def succeed(self, value: object) -> None:
+        """Wake the task with a value; without effect if it does not wait."""
+        task = self._task
+        if task is not None:
+            self._task = None
+            trio.lowlevel.reschedule(task, outcome.Value(value))
+
+    def fail(self, error: BaseException) -> None:
+        """Wake the task with an error; without effect if it does not wait."""
+        task = self._task
+        if task is not None:
+            self._task = None
+            trio.lowlevel.reschedule(task, outcome.Error(error))
+
+    def _on_abort(self, _raise_cancel: object) -> trio.lowlevel.Abort:
+        self._task = None
+        if self._abort is not None:
+            self._abort(self)
+        return trio.lowlevel.Abort.SUCCEEDED
+
+
+class Sleeper:
+    """A task that sleeps until the earliest of some deadlines, and can be told of an earlier one.
+
+    Made for deadlines that nearly never strike: telling it costs one comparison while an earlier one is known.
+    """
+
+    def __init__(self) -> None:
+        self._target = NEVER
+        self._task: trio.lowlevel.Task | None = None
+
+    def tell(self, deadline: float) -> None:
+        """There is a deadline (trio's time)."""
+        if deadline < self._target:
+            self._target = deadline
+            task = self._task
+            if task is not None:
+                self._task = None
+                trio.lowlevel.reschedule(task)
+
+    async def run(self, sweep: Callable[[float], float]) -> None:
+        """Call `sweep(now)` at each deadline; it returns the next one (or NEVER). Runs until cancelled."""
+        while True:
+            if self._target == NEVER:
+                await self._parked()
+                continue
+            target = self._target
+            with trio.CancelScope(deadline=target):
+                await self._parked()
+            now = trio.current_time()
+            if now >= self._target:
+                self._target = NEVER
+                self.tell(sweep(now))
+
+    async def _parked(self) -> None:
+        def abort(_raise_cancel: object) -> trio.lowlevel.Abort:
+            self._task = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        self._task = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(abort)
+
+
+class Lot:
+    """Tasks waiting for room, woken all at once; each looks again for itself."""
+
+    def __init__(self) -> None:
+        self._waiters: dict[Waiter, None] = {}
+
+    def __len__(self) -> int:
+        return len(self._waiters)
+
+    def __iter__(self) -> Iterator[Waiter]:
+        return iter(self._waiters)
+
+    async def wait(self) -> None:
+        """Wait to be woken. Cancelled: it is as if the task had never waited."""
+        waiter = Waiter(on_cancel=self._forget)
+        self._waiters[waiter] = None
+        await waiter.wait()
+
+    def wake_all(self) -> None:
+        """Wake everybody."""
+        waiters, self._waiters = self._waiters, {}
+        for waiter in waiters:
+            waiter.succeed(None)
+
+    def _forget(self, waiter: Waiter) -> None:
+        self._waiters.pop(waiter, None)

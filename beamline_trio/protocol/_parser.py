@@ -1,0 +1,291 @@
+"""Bytes of the server -> messages to their routes and control operations to their receiver. Sans-IO, incremental.
+
+One call of `feed` handles a whole chunk synchronously. A message goes straight to `routes[sid]`; no event object lies
+between. Most streams repeat one line (`MSG orders 1 128`): when a line comes twice running, the messages that follow
+are recognised by comparing their line in place, without parsing it, and handed over as one run.
+
+Whatever is incomplete waits, unparsed, until enough bytes are there; a large payload is joined once. A size is checked
+when its line is read, before anything is kept for it. A header block that cannot be decoded costs its message only:
+framing survives, so it is reported and skipped. Everything else that is wrong raises ProtocolError, and the parser
+must not be fed again.
+
+Must not do I/O, know subscriptions, or decode what nobody asked for (subjects and headers stay bytes).
+"""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+from ._errors import ProtocolError
+from ._headers import is_header_block
+from ._operations import ServerInfo, decode_info
+
+CONTROL_LINE_BYTES_MAX: Final = 65_536
+INFO_BYTES_MAX: Final = 1_048_576
+HEADER_BYTES_MAX: Final = 1_048_576
+PAYLOAD_BYTES_MAX: Final = 67_108_864
+
+# Sizes come from a small set: looking one up is a third of int(), and refuses signs, blanks and underscores.
+_SIZES: Final = {b"%d" % size: size for size in range(4096)}
+_SIZE_DIGITS_MAX: Final = 10
+_CRLF: Final = b"\r\n"
+
+
+class Route(Protocol):
+    """Where the messages of one sid go. Must not raise: the parser is in the middle of a chunk."""
+
+    def deliver(self, subject: bytes, reply: bytes | None, header: bytes | None, payload: bytes) -> None:
+        """Take one message; `header` is a well-formed block or None."""
+
+    def deliver_run(self, subject: bytes, payloads: list[bytes]) -> None:
+        """Take several messages running, without reply and headers."""
+
+
+class Receiver(Protocol):
+    """Who hears the control operations, in the order of the wire."""
+
+    def on_info(self, info: ServerInfo) -> None:
+        """INFO came."""
+
+    def on_error(self, text: str) -> None:
+        """`-ERR` came."""
+
+    def on_ping(self) -> None:
+        """PING came."""
+
+    def on_pong(self) -> None:
+        """PONG came."""
+
+    def on_malformed(self, sid: bytes, subject: bytes, reason: str) -> None:
+        """A message was skipped."""
+
+    def on_unroutable(self, sid: bytes, count: int) -> None:
+        """Messages came for a sid that has no route (the last ones of an ended subscription, normally)."""
+
+
+class Parser:
+    """The parser of one link.
+
+    Args:
+        routes: sid -> Route, looked up for each message; the owner changes it at any time.
+        receiver: hears the control operations.
+        control_line_bytes_max: the longest line but INFO.
+        info_bytes_max: the longest INFO.
+        header_bytes_max: the largest header block.
+        payload_bytes_max: the most bytes of headers and payload of a message. Not the server's max_payload: a stream
+            may hold messages that were stored under an older, larger one.
+    """
+
+    def __init__(
+        self,
+        routes: dict[bytes, Route],
+        receiver: Receiver,
+        *,
+        control_line_bytes_max: int = CONTROL_LINE_BYTES_MAX,
+        info_bytes_max: int = INFO_BYTES_MAX,
+        header_bytes_max: int = HEADER_BYTES_MAX,
+        payload_bytes_max: int = PAYLOAD_BYTES_MAX,
+    ) -> None:
+        self._routes = routes
+        self._receiver = receiver
+        self._control_line_bytes_max = control_line_bytes_max
+        self._info_bytes_max = info_bytes_max
+        self._header_bytes_max = header_bytes_max
+        self._payload_bytes_max = payload_bytes_max
+        self._chunks: list[bytes] = []
+        self._have = 0
+        self._need = 0
+        self._last_line = b""
+        self.messages = 0
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes kept of an operation that is not complete."""
+        return self._have
+
+    def take_rest(self) -> bytes:
+        """What has not been parsed; the parser forgets it (a TLS upgrade throws it away)."""
+        rest = b"".join(self._chunks)
+        self._keep(b"", 0)
+        return rest
+
+    def feed(self, data: bytes) -> None:
+        """Parse a chunk, delivering all that is complete.
+
+        Raises:
+            ProtocolError: framing is lost, or a bound is exceeded. Everything before was delivered.
+        """
+        if self._have:
+            self._chunks.append(data)
+            self._have += len(data)
+            if self._have < self._need:
+                return
+            data = b"".join(self._chunks)
+        self._keep(b"", 0)
+        self._parse(data)
+
+    def _keep(self, rest: bytes, need: int) -> None:
+        self._chunks = [rest] if rest else []
+        self._have = len(rest)
+        self._need = need
+
+    def _parse(self, data: bytes) -> None:
+        position = 0
+        length = len(data)
+        find = data.find
+        routes = self._routes
+        sizes = _SIZES
+        last_line = self._last_line
+        messages = 0
+        try:
+            while position < length:
+                end = find(_CRLF, position)
+                if end < 0:
+                    self._check_line_start(data, position)
+                    self._keep(data[position:], length - position + 1)
+                    return
+                line = data[position:end]
+                parts = line.split(b" ")
+                count = len(parts)
+                reply: bytes | None = None
+                if parts[0] == b"MSG" and (count == 4 or count == 5) and b"\t" not in line:
+                    if count == 4:
+                        _, subject, sid, size_text = parts
+                    else:
+                        _, subject, sid, reply, size_text = parts
+                    size = sizes.get(size_text, -1)
+                    if size < 0 or not subject or not sid or reply == b"" or len(line) > self._control_line_bytes_max:
+                        subject, sid, reply, _, size = self._message_line(line)
+                else:
+                    operation = self._message_or_control(line)
+                    if operation is None:
+                        position = end + 2
+                        continue
+                    subject, sid, reply, header_size, size = operation
+                    if header_size >= 0:
+                        stop = end + 2 + size
+                        if stop + 2 > length:
+                            self._keep(data[position:], stop + 2 - position)
+                            return
+                        if data[stop : stop + 2] != _CRLF:
+                            raise ProtocolError(f"no CRLF behind the payload of {line[:80]!r}")
+                        middle = end + 2 + header_size
+                        position = stop + 2
+                        messages += 1
+                        self._deliver_with_header(subject, sid, reply, data[end + 2 : middle], data[middle:stop])
+                        continue
+                start = end + 2
+                stop = start + size
+                if stop + 2 > length:
+                    self._keep(data[position:], stop + 2 - position)
+                    return
+                if line == last_line:
+                    payloads, position = _run(data, line, start, stop, length)
+                    messages += len(payloads)
+                    route = routes.get(sid)
+                    if route is None:
+                        self._receiver.on_unroutable(sid, len(payloads))
+                    else:
+                        route.deliver_run(subject, payloads)
+                    continue
+                if data[stop : stop + 2] != _CRLF:
+                    raise ProtocolError(f"no CRLF behind the payload of {line[:80]!r}")
+                position = stop + 2
+                messages += 1
+                if reply is None:
+                    last_line = line
+                route = routes.get(sid)
+                if route is None:
+                    self._receiver.on_unroutable(sid, 1)
+                else:
+                    route.deliver(subject, reply, None, data[start:stop])
+        finally:
+            self._last_line = last_line
+            self.messages += messages
+
+    def _deliver_with_header(
+        self, subject: bytes, sid: bytes, reply: bytes | None, header: bytes, payload: bytes
+    ) -> None:
+        if not is_header_block(header):
+            self._receiver.on_malformed(sid, subject, f"malformed header block {header[:64]!r}")
+            return
+        route = self._routes.get(sid)
+        if route is None:
+            self._receiver.on_unroutable(sid, 1)
+        else:
+            route.deliver(subject, reply, header, payload)
+
+    def _message_or_control(self, line: bytes) -> tuple[bytes, bytes, bytes | None, int, int] | None:
+        """Handle a control line (None), or read the line of a message."""
+        verb = line[:5].split(b" ", 1)[0].split(b"\t", 1)[0].upper()
+        if verb in (b"MSG", b"HMSG"):
+            return self._message_line(line)
+        limit = self._info_bytes_max if verb == b"INFO" else self._control_line_bytes_max
+        if len(line) > limit:
+            raise ProtocolError(f"control line of {len(line)} bytes, the limit is {limit}: {line[:64]!r}")
+        receiver = self._receiver
+        rest = line[len(verb) :].strip(b" \t")
+        if verb == b"PING":
+            receiver.on_ping()
+        elif verb == b"PONG":
+            receiver.on_pong()
+        elif verb == b"INFO":
+            receiver.on_info(decode_info(rest))
+        elif verb == b"-ERR":
+            receiver.on_error(rest.decode("utf-8", "replace"))
+        elif verb != b"+OK":
+            raise ProtocolError(f"unknown operation {line[:64]!r}")
+        return None
+
+    def _message_line(self, line: bytes) -> tuple[bytes, bytes, bytes | None, int, int]:
+        """subject, sid, reply, header size (-1: none) and total size of a MSG or HMSG line with any white space."""
+        if len(line) > self._control_line_bytes_max:
+            raise ProtocolError(
+                f"control line of {len(line)} bytes, the limit is {self._control_line_bytes_max}: {line[:64]!r}"
+            )
+        verb, *parts = [part for part in line.replace(b"\t", b" ").split(b" ") if part]
+        header_size = -1
+        if verb.upper() == b"HMSG":
+            if len(parts) < 2:
+                raise ProtocolError(f"malformed line {line[:80]!r}")
+            header_size = self._size(parts.pop(-2), line, self._header_bytes_max)
+        if len(parts) not in (3, 4):
+            raise ProtocolError(f"malformed line {line[:80]!r}")
+        size = self._size(parts[-1], line, self._payload_bytes_max)
+        if header_size > size:
+            raise ProtocolError(f"header block larger than the message: {line[:80]!r}")
+        reply = parts[2] if len(parts) == 4 else None
+        return parts[0], parts[1], reply, header_size, size
+
+    def _size(self, text: bytes, line: bytes, limit: int) -> int:
+        if not text.isdigit() or len(text) > _SIZE_DIGITS_MAX or int(text) > limit:
+            raise ProtocolError(f"size {text[:24]!r} is not a number up to {limit}: {line[:80]!r}")
+        return int(text)
+
+    def _check_line_start(self, data: bytes, position: int) -> None:
+        """A line whose end has not come: bound it, and refuse what cannot become an operation."""
+        waiting = len(data) - position
+        start = data[position : position + 5].upper()
+        limit = self._info_bytes_max if start[:4] == b"INFO" else self._control_line_bytes_max
+        if waiting > limit + 1:
+            raise ProtocolError(f"control line of more than {limit} bytes: {data[position : position + 64]!r}")
+
+
+def _run(data: bytes, line: bytes, start: int, stop: int, length: int) -> tuple[list[bytes], int]:
+    """The payloads of messages that repeat a line, from the one at start:stop on, and where they end."""
+    size = stop - start
+    payloads: list[bytes] = []
+    append = payloads.append
+    startswith = data.startswith
+    next_head = b"\r\n%b\r\n" % line  # the end of a payload and the next line in one comparison
+    skip = len(next_head)
+    while startswith(next_head, stop):
+        append(data[start:stop])
+        start = stop + skip
+        stop = start + size
+        if stop + 2 > length:  # incomplete: parsed again from its line when the rest is there
+            return payloads, start - skip + 2
+    if not startswith(_CRLF, stop):
+        raise ProtocolError(f"no CRLF behind the payload of {line[:80]!r}")
+    append(data[start:stop])
+    return payloads, stop + 2

@@ -1,0 +1,59 @@
+"""What an `-ERR` of the server means: its text -> one typed error.
+
+The catalogue is that of nats-server 2.15. A text that is not in it becomes a plain `ServerError` that does not
+close: the server's own end of the stream decides, which is safer than hanging up on an unknown string.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ._errors import AuthorizationError, PermissionsError, ServerError
+
+_PERMISSION = re.compile(
+    r"permissions violation for (?P<operation>publish with reply of|publish|subscription)(?: to)? "
+    r'"(?P<subject>.*?)"(?: using queue "(?P<queue>.*?)")?(?: \(sid "(?P<sid>.*?)"\)|, too many tokens)?',
+    re.IGNORECASE | re.DOTALL,
+)
+_AUTHORIZATION = (
+    "authorization violation",
+    "authentication timeout",
+    "user authentication expired",
+    "user authentication revoked",
+    "account authentication expired",
+    "authentication expired",
+)
+_CLOSING = (
+    "maximum connections exceeded",
+    "maximum account active connections exceeded",
+    "connection throttling is active",
+    "secure connection - tls required",
+    "maximum payload violation",
+    "maximum control line exceeded",
+    "unknown protocol operation",
+    "no responders requires headers support",
+    "invalid client protocol",
+    "stale connection",
+    "parser error",
+)
+
+
+def server_error(text: str) -> ServerError:
+    """Classify the text of an `-ERR`, with or without its quotes, in any case.
+
+    Returns:
+        A `PermissionsError`, an `AuthorizationError` or a `ServerError`; never raises.
+    """
+    text = text.strip()
+    if len(text) >= 2 and text[0] == text[-1] == "'":
+        text = text[1:-1]
+    match = _PERMISSION.fullmatch(text)
+    if match is not None:
+        operation = "subscription" if match["operation"].lower() == "subscription" else "publish"
+        return PermissionsError(
+            text, operation=operation, subject=match["subject"], queue_group=match["queue"], sid=match["sid"]
+        )
+    lowered = text.lower()
+    if lowered.startswith(_AUTHORIZATION):
+        return AuthorizationError(text)
+    return ServerError(text, closes=lowered.startswith(_CLOSING))

@@ -1,0 +1,85 @@
+"""A server's URL -> where and how to dial it, and whom to say we are.
+
+Must not resolve names.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+import attrs
+
+from ..protocol import Credentials, credentials_of_url
+from ._errors import AddressError
+
+DEFAULT_PORT: Final = 4222
+_SCHEMES: Final = ("nats", "tls")
+_PLANNED: Final = ("ws", "wss")
+
+
+@attrs.frozen
+class ServerAddress:
+    """One server: scheme, host, port, and the credentials of its URL (never shown).
+
+    `str(address)` is safe to log.
+    """
+
+    host: str
+    port: int = DEFAULT_PORT
+    scheme: str = "nats"
+    credentials: Credentials = attrs.field(factory=Credentials, repr=False)
+
+    @property
+    def wants_tls(self) -> bool:
+        """Whether the scheme asks for TLS."""
+        return self.scheme == "tls"
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
+
+
+def parse_address(url: str) -> ServerAddress:
+    """Read `nats://user:password@host:4222`, `tls://host`, `host:port`, `host` or `[::1]:4222`.
+
+    A user without a password is a token. Percent-encoding in user and password is undone.
+
+    Raises:
+        TypeError: it is not a str.
+        AddressError: the scheme is unknown, there is no host, or the port is no number from 1 to 65535.
+    """
+    if not isinstance(url, str):
+        raise TypeError(f"a server is given as a str (nats://host:port), not {type(url).__name__}")
+    text = url.strip()
+    if "://" not in text:
+        text = f"nats://{text}"
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+        host = parts.hostname
+    except ValueError as exc:
+        # The message of urlsplit may quote the URL, and the URL may hold a password: say what, not which.
+        raise AddressError(f"cannot read a server URL ({_plain(text)}): use nats://host:port") from exc
+    if parts.scheme in _PLANNED:
+        raise AddressError(f"{parts.scheme}:// (WebSocket) is not supported yet; use nats:// or tls://")
+    if parts.scheme not in _SCHEMES:
+        raise AddressError(f"scheme {parts.scheme!r} of {_plain(text)} is not one of {', '.join(_SCHEMES)}")
+    if not host or any(char.isspace() for char in text):
+        raise AddressError(f"no host in server URL {_plain(text)!r}; use nats://host:port")
+    if port == 0:
+        raise AddressError(f"port 0 in server URL {_plain(text)!r}; a server listens on 1 to 65535")
+    user = unquote(parts.username) if parts.username is not None else None
+    password = unquote(parts.password) if parts.password is not None else None
+    return ServerAddress(
+        host=host,
+        port=port if port is not None else DEFAULT_PORT,
+        scheme=parts.scheme,
+        credentials=credentials_of_url(user or None, password),
+    )
+
+
+def _plain(url: str) -> str:
+    """A URL without its user information."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.rsplit('@', 1)[-1]}"
