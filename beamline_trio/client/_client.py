@@ -75,8 +75,8 @@ class Client:
         """Publish a message.
 
         Without `confirm` it returns when the message is in the outbox (SENT) or, without a connection, in the pending
-        queue (QUEUED): it waits only for room. It is an amortised checkpoint: cancellation is looked at every few calls,
-        and the task yields at least every 1024 calls or 2 ms. Cancelled, nothing was queued.
+        queue (QUEUED): it waits only for room. It is an amortised checkpoint: cancellation is looked at every few
+        calls, and the task yields at least every 1024 calls or 2 ms. Cancelled, nothing was queued.
 
         With `confirm` it returns when the server has the message; one PING serves all that wait. Cancelled before the
         write the message is withdrawn, after it its fate is unknown.

@@ -1,8 +1,8 @@
 """Opening a client: the nursery that holds it, and how errors leave it.
 
 The body's own exception leaves bare, whatever else happens: background tasks run in one child task that is stopped by
-a scope of its own, shielded from the body's cancellation, so nothing of theirs is mixed into it. A bug in one of them is
-raised as one InternalError.
+a scope of its own, shielded from the body's cancellation, so nothing of theirs is mixed into it. A bug in one of them
+is raised as one InternalError.
 
 Must not know what the client does.
 """
@@ -88,11 +88,12 @@ def _bare(group: BaseExceptionGroup[BaseException]) -> BaseException:
 def open_client(
     *servers: str, options: ClientOptions | None = None, dialer: Dialer | None = None, **overrides: Any
 ) -> ClientContext:
-    """Connect to NATS, as in `async with open_client("nats://127.0.0.1:4222", name="orders") as nc:`.
+    """Connect to NATS.
 
-    Entering connects, in one pass over the servers, and raises if none can be reached; from then on the client stays
-    connected by itself. Leaving drains within `drain_deadline_seconds`; leaving by an exception or a cancellation closes
-    at once, and that exception leaves unchanged. Nothing outlives the block.
+    `async with open_client("nats://127.0.0.1:4222", name="orders") as nc: ...`. Entering connects, in one pass over the
+    servers, and raises if none can be reached; from then on the client stays connected by itself. Leaving drains within
+    `drain_deadline_seconds`; leaving by an exception or a cancellation closes at once, and that exception leaves
+    unchanged. Nothing outlives the block.
 
     Args:
         *servers: URLs; without any those of `options`, else `nats://127.0.0.1:4222`.

@@ -318,7 +318,7 @@ class Subscription:
             return
         try:
             callback(message)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # whatever a user's callback raises must not end the reader
             self._client.connection.on_callback_error(self.subject, error)
 
     def _overflow(self, message: Message) -> None:

@@ -27,8 +27,8 @@ LATENCY_BOUNDS_SECONDS: Final = (
     10.0,
 )
 
-RECONNECT_FAILURE_REASONS: Final = ("refused", "dns", "tls", "timeout", "auth", "protocol", "closed")
-PUBLISH_FAILURE_REASONS: Final = (
+RECONNECT_FAILURE_REASONS: Final[tuple[str, ...]] = ("refused", "dns", "tls", "timeout", "auth", "protocol", "closed")
+PUBLISH_FAILURE_REASONS: Final[tuple[str, ...]] = (
     "permission",
     "server_error",
     "timeout",
@@ -37,7 +37,7 @@ PUBLISH_FAILURE_REASONS: Final = (
     "pending_full",
     "closed",
 )
-SUBSCRIBE_FAILURE_REASONS: Final = ("permission", "timeout", "disconnected", "closed")
+SUBSCRIBE_FAILURE_REASONS: Final[tuple[str, ...]] = ("permission", "timeout", "disconnected", "closed")
 
 
 class Latencies:
@@ -143,17 +143,17 @@ class Counters:
         self.restored = 0
         self.connect_failures = 0
         self.reconnect_attempts = 0
-        self.reconnect_failures = dict.fromkeys(RECONNECT_FAILURE_REASONS, 0)
+        self.reconnect_failures: dict[str, int] = dict.fromkeys(RECONNECT_FAILURE_REASONS, 0)
         self.exhausted = 0
-        self.publish_failures = dict.fromkeys(PUBLISH_FAILURE_REASONS, 0)
+        self.publish_failures: dict[str, int] = dict.fromkeys(PUBLISH_FAILURE_REASONS, 0)
         self.confirmed_publishes = 0
-        self.confirmed_publish_failures = dict.fromkeys(PUBLISH_FAILURE_REASONS, 0)
+        self.confirmed_publish_failures: dict[str, int] = dict.fromkeys(PUBLISH_FAILURE_REASONS, 0)
         self.subscribes = 0
-        self.subscribe_failures = dict.fromkeys(SUBSCRIBE_FAILURE_REASONS, 0)
+        self.subscribe_failures: dict[str, int] = dict.fromkeys(SUBSCRIBE_FAILURE_REASONS, 0)
         self.skipped = 0
         self.requests = 0
         self.late_replies = 0
-        self.pending_dropped = {"block": 0, "error": 0}
+        self.pending_dropped: dict[str, int] = {"block": 0, "error": 0}
         self.pending_retried = 0
         self.slow_consumer = 0
         self.unroutable = 0

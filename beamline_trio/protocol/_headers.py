@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from ._errors import InvalidHeaderError, ProtocolError
 
@@ -47,7 +47,7 @@ class Headers:
         if isinstance(source, Headers):
             self._items.extend(source._items)
             return
-        pairs = source.items() if isinstance(source, Mapping) else source
+        pairs = cast("Iterable[tuple[str, str | Sequence[str]]]", _pairs(source))
         for name, value in pairs:
             if isinstance(value, str):
                 self.add(name, value)
@@ -169,6 +169,10 @@ def decode_headers(block: bytes) -> Headers:
         name, _, value = line.partition(":")
         items.append((name, value.strip(" \t")))
     return headers
+
+
+def _pairs(source: Mapping[str, str | Sequence[str]] | Iterable[tuple[str, str]]) -> object:
+    return source.items() if isinstance(source, Mapping) else source
 
 
 def _check(name: str, value: str) -> None:

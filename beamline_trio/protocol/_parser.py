@@ -130,11 +130,15 @@ class Parser:
         self._need = need
 
     def _parse(self, data: bytes) -> None:
+        """The hot loop: plain MSG lines here, everything rarer in `_other`."""
         position = 0
         length = len(data)
         find = data.find
         routes = self._routes
         sizes = _SIZES
+        line_max = self._control_line_bytes_max
+        subject = sid = b""
+        reply: bytes | None
         last_line = self._last_line
         messages = 0
         try:
@@ -147,46 +151,33 @@ class Parser:
                 line = data[position:end]
                 parts = line.split(b" ")
                 count = len(parts)
-                reply: bytes | None = None
-                if parts[0] == b"MSG" and (count == 4 or count == 5) and b"\t" not in line:
-                    if count == 4:
-                        _, subject, sid, size_text = parts
-                    else:
-                        _, subject, sid, reply, size_text = parts
-                    size = sizes.get(size_text, -1)
-                    if size < 0 or not subject or not sid or reply == b"" or len(line) > self._control_line_bytes_max:
-                        subject, sid, reply, _, size = self._message_line(line)
+                reply = None
+                if count == 4 and parts[0] == b"MSG":
+                    _, subject, sid, size_text = parts
+                elif count == 5 and parts[0] == b"MSG":
+                    _, subject, sid, reply, size_text = parts
                 else:
-                    operation = self._message_or_control(line)
-                    if operation is None:
-                        position = end + 2
-                        continue
-                    subject, sid, reply, header_size, size = operation
-                    if header_size >= 0:
-                        stop = end + 2 + size
-                        if stop + 2 > length:
-                            self._keep(data[position:], stop + 2 - position)
-                            return
-                        if data[stop : stop + 2] != _CRLF:
-                            raise ProtocolError(f"no CRLF behind the payload of {line[:80]!r}")
-                        middle = end + 2 + header_size
-                        position = stop + 2
-                        messages += 1
-                        self._deliver_with_header(subject, sid, reply, data[end + 2 : middle], data[middle:stop])
-                        continue
-                start = end + 2
-                stop = start + size
+                    size_text = b""
+                size = sizes.get(size_text, -1)
+                if size < 0 and size_text.isdigit():
+                    size = self._size(size_text, line, self._payload_bytes_max)
+                if size < 0 or end - position > line_max or not (subject and sid) or reply == b"" or b"\t" in line:
+                    position = self._other(data, line, position, end)
+                    if position < 0:
+                        return
+                    continue
+                stop = end + 2 + size
                 if stop + 2 > length:
                     self._keep(data[position:], stop + 2 - position)
                     return
+                route = routes.get(sid)
                 if line == last_line:
-                    payloads, position = _run(data, line, start, stop, length)
+                    payloads, position = _run(data, line, end + 2, stop, length)
                     messages += len(payloads)
-                    route = routes.get(sid)
-                    if route is None:
-                        self._receiver.on_unroutable(sid, len(payloads))
-                    else:
+                    if route is not None:
                         route.deliver_run(subject, payloads)
+                    else:
+                        self._receiver.on_unroutable(sid, len(payloads))
                     continue
                 if data[stop : stop + 2] != _CRLF:
                     raise ProtocolError(f"no CRLF behind the payload of {line[:80]!r}")
@@ -194,26 +185,43 @@ class Parser:
                 messages += 1
                 if reply is None:
                     last_line = line
-                route = routes.get(sid)
-                if route is None:
-                    self._receiver.on_unroutable(sid, 1)
+                if route is not None:
+                    route.deliver(subject, reply, None, data[end + 2 : stop])
                 else:
-                    route.deliver(subject, reply, None, data[start:stop])
+                    self._receiver.on_unroutable(sid, 1)
         finally:
             self._last_line = last_line
             self.messages += messages
 
-    def _deliver_with_header(
-        self, subject: bytes, sid: bytes, reply: bytes | None, header: bytes, payload: bytes
-    ) -> None:
-        if not is_header_block(header):
-            self._receiver.on_malformed(sid, subject, f"malformed header block {header[:64]!r}")
-            return
+    def _other(self, data: bytes, line: bytes, position: int, end: int) -> int:
+        """Handle the operation whose line is data[position:end] if it is a control operation, has headers or odd
+        white space; returns where the next begins, or -1 when its payload is not complete.
+        """
+        operation = self._message_or_control(line)
+        if operation is None:
+            return end + 2
+        subject, sid, reply, header_size, size = operation
+        start = end + 2
+        stop = start + size
+        if stop + 2 > len(data):
+            self._keep(data[position:], stop + 2 - position)
+            return -1
+        if data[stop : stop + 2] != _CRLF:
+            raise ProtocolError(f"no CRLF behind the payload of {line[:80]!r}")
+        self.messages += 1
+        header: bytes | None = None
+        if header_size >= 0:
+            header = data[start : start + header_size]
+            start += header_size
+            if not is_header_block(header):
+                self._receiver.on_malformed(sid, subject, f"malformed header block {header[:64]!r}")
+                return stop + 2
         route = self._routes.get(sid)
-        if route is None:
-            self._receiver.on_unroutable(sid, 1)
+        if route is not None:
+            route.deliver(subject, reply, header, data[start:stop])
         else:
-            route.deliver(subject, reply, header, payload)
+            self._receiver.on_unroutable(sid, 1)
+        return stop + 2
 
     def _message_or_control(self, line: bytes) -> tuple[bytes, bytes, bytes | None, int, int] | None:
         """Handle a control line (None), or read the line of a message."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
 
@@ -27,6 +27,7 @@ class Dialer(Protocol):
     @property
     def environment(self) -> Environment:
         """Wall clock and chance that go with this network."""
+        ...
 
     def open(self, address: ServerAddress) -> AbstractAsyncContextManager[trio.abc.Stream]:
         """Dial. Leaving the context closes the stream at once, without a TLS farewell.
@@ -34,6 +35,7 @@ class Dialer(Protocol):
         Raises:
             ConnectError: nothing could be reached; the subclass says why.
         """
+        ...
 
     async def start_tls(self, stream: trio.abc.Stream, host: str) -> trio.abc.Stream:
         """Upgrade a stream that `open` gave; host is the name the certificate must have.
@@ -41,6 +43,7 @@ class Dialer(Protocol):
         Raises:
             TLSError: the handshake failed. The stream is of no use any more.
         """
+        ...
 
 
 class TCPDialer:
@@ -61,7 +64,7 @@ class TCPDialer:
         return self._environment
 
     @asynccontextmanager
-    async def open(self, address: ServerAddress) -> AsyncIterator[trio.abc.Stream]:
+    async def open(self, address: ServerAddress) -> AsyncGenerator[trio.abc.Stream]:
         """Dial; see `Dialer.open`."""
         stream = await _dial(address)
         try:
