@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import attrs
 
@@ -15,6 +15,15 @@ from ..protocol import InvalidSubjectError, check_inbox_prefix
 from ._errors import OptionsError
 
 DEFAULT_SERVER = "nats://127.0.0.1:4222"
+
+Jitter: TypeAlias = Literal["upper_half", "full", "none"]
+PendingPolicy: TypeAlias = Literal["block", "error"]
+OverflowPolicy: TypeAlias = Literal["drop_new", "drop_oldest", "error"]
+
+# One type checker widens a literal that is given to attrs.field() to str.
+_UPPER_HALF: Any = "upper_half"
+_BLOCK: Any = "block"
+_DROP_NEW: Any = "drop_new"
 
 
 def _number(*, least: float, optional: bool = False, whole: bool = False) -> Callable[[Any, Any, Any], None]:
@@ -24,8 +33,8 @@ def _number(*, least: float, optional: bool = False, whole: bool = False) -> Cal
     def check(_: Any, field: Any, value: Any) -> None:
         if value is None and optional:
             return
-        right = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
-        if not right or not value >= least:
+        kinds = (int,) if whole else (int, float)
+        if isinstance(value, bool) or not isinstance(value, kinds) or not value >= least:
             raise OptionsError(f"{field.name} is {value!r}; it must be {bound}")
 
     return check
@@ -118,9 +127,7 @@ class ClientOptions:
     probe_after_exhaustion: bool = attrs.field(default=True, validator=_flag)
     reconnect_delay_seconds: float = attrs.field(default=0.1, validator=_number(least=0.001))
     reconnect_delay_max_seconds: float = attrs.field(default=5.0, validator=_number(least=0.001))
-    reconnect_jitter: Literal["upper_half", "full", "none"] = attrs.field(
-        default="upper_half", validator=_one_of("upper_half", "full", "none")
-    )
+    reconnect_jitter: Jitter = attrs.field(default=_UPPER_HALF, validator=_one_of("upper_half", "full", "none"))
     connect_timeout_seconds: float = attrs.field(default=5.0, validator=_number(least=0.001))
     operation_timeout_seconds: float | None = attrs.field(default=5.0, validator=_number(least=0.001, optional=True))
     ping_interval_seconds: float = attrs.field(default=20.0, validator=_number(least=0.001))
@@ -129,12 +136,12 @@ class ClientOptions:
     pending_operations_max: int = attrs.field(default=1_000, validator=_number(least=0, whole=True))
     pending_bytes_max: int = attrs.field(default=8_388_608, validator=_number(least=0, whole=True))
     pending_timeout_seconds: float | None = attrs.field(default=60.0, validator=_number(least=0.001, optional=True))
-    pending_policy: Literal["block", "error"] = attrs.field(default="block", validator=_one_of("block", "error"))
+    pending_policy: PendingPolicy = attrs.field(default=_BLOCK, validator=_one_of("block", "error"))
     fail_open: bool = attrs.field(default=False, validator=_flag)
     subscription_pending_messages_max: int = attrs.field(default=65_536, validator=_number(least=1, whole=True))
     subscription_pending_bytes_max: int = attrs.field(default=67_108_864, validator=_number(least=1, whole=True))
-    subscription_pending_policy: Literal["drop_new", "drop_oldest", "error"] = attrs.field(
-        default="drop_new", validator=_one_of("drop_new", "drop_oldest", "error")
+    subscription_pending_policy: OverflowPolicy = attrs.field(
+        default=_DROP_NEW, validator=_one_of("drop_new", "drop_oldest", "error")
     )
     drain_deadline_seconds: float = attrs.field(default=30.0, validator=_number(least=0.001))
     inbox_prefix: str = attrs.field(default="_INBOX", validator=_inbox)
