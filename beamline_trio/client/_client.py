@@ -101,9 +101,12 @@ class Client:
             OperationTimeoutError: with `confirm`, no answer in time; the fate is unknown.
         """
         outbox = self._outbox
+        if outbox.free <= 0:
+            await self._pace.check()
+            outbox.grant()
         if outbox.room > 0 and reply is None and headers is None and not confirm and type(payload) is bytes:
             prefix = self._prefixes.get(subject)
-            if prefix is not None and len(payload) <= outbox.payload_max and outbox.free > 0:
+            if prefix is not None and len(payload) <= outbox.payload_max:
                 frame = PUBLISH_FRAME % (prefix, len(payload), payload)
                 outbox.free -= 1
                 outbox.room -= len(frame)
@@ -113,11 +116,6 @@ class Client:
         if confirm:
             await trio.lowlevel.checkpoint_if_cancelled()
             return await self.sender.confirm(frame, subject, subject.encode())
-        if outbox.free <= 0:
-            await self._pace.check()
-            outbox.grant()
-        if self._prefixes.get(subject) is None:
-            self._remember(subject)
         return await self.sender.send(frame, subject)
 
     def publish_nowait(
@@ -145,10 +143,7 @@ class Client:
                 outbox.room -= len(frame)
                 self._append(frame)
                 return _SENT
-        frame = self._encode(subject, payload, reply, headers)
-        if self._prefixes.get(subject) is None:
-            self._remember(subject)
-        return self.sender.send_nowait(frame, subject)
+        return self.sender.send_nowait(self._encode(subject, payload, reply, headers), subject)
 
     async def respond_to(self, reply: bytes, payload: bytes, headers: HeadersInput | None) -> Outcome:
         """Publish to the reply subject of a message, in the bytes in which it came.
@@ -360,8 +355,13 @@ class Client:
         reply: str | None,
         headers: HeadersInput | None,
     ) -> bytes:
-        """The frame of a publish, checked; raises before anything is queued."""
-        target = encode_subject(subject)
+        """The frame of a publish, checked; raises before anything is queued. The subject is not checked twice."""
+        prefix = self._prefixes.get(subject) if isinstance(subject, str) else None
+        if prefix is None:
+            target = encode_subject(subject)
+            self._remember(subject, target)
+        else:
+            target = prefix[4:-1]
         answer = encode_subject(reply) if reply is not None else None
         header = encode_headers(headers) if headers is not None else None
         return self._frame(target, payload, answer, header)
@@ -385,11 +385,11 @@ class Client:
             raise InvalidHeaderError("this server does not support headers; send the message without them")
         return encode_publish(target, body, reply, header)
 
-    def _remember(self, subject: str) -> None:
+    def _remember(self, subject: str, target: bytes) -> None:
         """Cache the prefix of a subject that was just checked."""
         if len(self._prefixes) >= SUBJECTS_CACHED_MAX:
             self._prefixes.clear()
-        self._prefixes[subject] = publish_prefix(subject.encode())
+        self._prefixes[subject] = publish_prefix(target)
 
     def __repr__(self) -> str:
         return f"<Client {self.name!r} {self.state} {self.connection.address or ''}>"

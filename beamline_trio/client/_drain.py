@@ -83,19 +83,22 @@ class Drain:
         async with trio.open_nursery() as nursery:
             for subscription in subscriptions:
                 nursery.start_soon(_drain_quietly, subscription)
+        served = {service.subscription for service in client.services}
         for subscription in subscriptions:
-            if subscription.consumer is not None and subscription.consumer not in self._callers:
+            # One that nobody has received from, or that its own task drains, keeps its messages for later.
+            consumer = subscription.consumer
+            if subscription not in served and consumer is not None and consumer not in self._callers:
                 await subscription.emptied()
-        await self._handlers_done(self._callers)
+        for service in list(client.services):
+            if not service.handling & self._callers:
+                await service.subscription.emptied()
+            await service.finished(self._callers)
         await self._flush()
         self._others_done.set()
-        await self._handlers_done(set())
+        for service in list(client.services):
+            await service.subscription.emptied()
+            await service.finished(set())
         await self._flush()
-
-    async def _handlers_done(self, but: set[trio.lowlevel.Task]) -> None:
-        for service in list(self._client.services):
-            while service.handling - but:
-                await service.idle.park()
 
     async def _flush(self) -> None:
         """A PONG behind everything; without a connection only when something is waiting for one."""

@@ -17,6 +17,7 @@ from typing import Any
 import trio
 
 from ..connection import ClientOptions, Connection, InternalError, OptionsError, Supervisor, combine_options
+from ..protocol import NatsError
 from ..transport import Dialer, TCPDialer
 from ._client import Client
 
@@ -54,11 +55,18 @@ class ClientContext:
     async def _run(self, task_status: trio.TaskStatus[None]) -> None:
         """All background tasks of the client."""
         connection = self._client.connection
+        failure: NatsError | None = None
         with self._scope:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(connection.sleeper.run, connection.sweep)
                 nursery.start_soon(self._client.drainer.run)
-                await Supervisor(connection).run(task_status)
+                try:
+                    await Supervisor(connection).run(task_status)
+                except NatsError as error:  # the first connect failed: to be raised bare, not in the nursery's group
+                    failure = error
+                    nursery.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
 
     async def _stop(self) -> None:
         """Close, stop the background tasks and wait for them. Raises only what is a bug of theirs."""

@@ -39,12 +39,18 @@ class Service:
     Attributes:
         handling: the tasks that are inside the handler now.
         idle: parks drain until fewer are.
+        error: why the subscription ended, when it did not end cleanly.
     """
 
     subscription: Subscription
     handling: set[trio.lowlevel.Task] = attrs.field(factory=set)
     idle: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
-    ended: bool = False
+    error: NatsError | None = None
+
+    async def finished(self, but: set[trio.lowlevel.Task]) -> None:
+        """Wait until no task but these is inside the handler."""
+        while self.handling - but:
+            await self.idle.park()
 
 
 async def serve(
@@ -71,8 +77,9 @@ async def serve(
                 task_status.started(subscription)
         finally:
             client.services.remove(service)
-            service.ended = True
             service.idle.unpark_all()
+        if service.error is not None:
+            raise service.error
 
 
 async def _work(
@@ -81,17 +88,24 @@ async def _work(
     on_outcome: Callable[[Message, BaseException | None, float], None] | None,
 ) -> None:
     task = trio.lowlevel.current_task()
-    async for message in service.subscription:
+    while True:
+        try:
+            message = await service.subscription.receive()
+        except trio.EndOfChannel:
+            return
+        except NatsError as error:  # the same for all workers: raised once, by serve
+            service.error = error
+            return
         began = trio.current_time()
         service.handling.add(task)
-        error: Exception | None = None
+        failure: Exception | None = None
         try:
-            error = await _handle(message, handler)
+            failure = await _handle(message, handler)
         finally:
             service.handling.discard(task)
             service.idle.unpark_all()
         if on_outcome is not None:
-            on_outcome(message, error, trio.current_time() - began)
+            on_outcome(message, failure, trio.current_time() - began)
 
 
 async def _handle(message: Message, handler: Handler) -> Exception | None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import trio
 
-from ..connection import CALLS_PER_CHECK, Interest, Pace, Waiter
+from ..connection import CALLS_PER_CHECK, ClientClosedError, Interest, Pace, Waiter
 from ..protocol import PermissionsError, decode_subject
 from ._errors import SlowConsumerError
 from ._message import Message
@@ -309,8 +309,9 @@ class Subscription:
         self._fail(error)
 
     def closed(self) -> None:
-        """The client is closed: what is pending can still be received."""
-        self._end()
+        """The client is closed without a drain: what is pending can still be received, then it is an error."""
+        if not self._ended:
+            self._fail(ClientClosedError("the client was closed; this subscription gets no more messages"))
 
     def _call(self, message: Message) -> None:
         callback = self._callback

@@ -16,7 +16,7 @@ from ._connection import Connection
 from ._errors import ConnectionLostError, PendingFullError, PendingTimeoutError, TooManyRequestsError
 from ._requests import Reply
 from ._state import Outcome, State
-from ._waiters import Waiter
+from ._waiters import NEVER, Waiter
 
 log = logging.getLogger("beamline_trio")
 
@@ -61,7 +61,7 @@ class Sender:
                 await self._connection.outbox.wait_room()
                 blocked_since = trio.current_time()
             else:
-                deadline = blocked_since + limit if limit is not None else trio.current_time() + 1e9
+                deadline = blocked_since + limit if limit is not None else NEVER
                 with trio.CancelScope(deadline=deadline) as scope:
                     await self._connection.pending.room.wait()
                 if scope.cancelled_caught:

@@ -29,7 +29,7 @@ class Waiter:
         written_at: when the frame was handed to the link, in trio's time; `NEVER` before that.
     """
 
-    __slots__ = ("_abort", "_task", "frame", "subject", "token", "wants_pong", "written_at")
+    __slots__ = ("_abort", "_early", "_task", "frame", "subject", "token", "wants_pong", "written_at")
 
     def __init__(
         self,
@@ -42,6 +42,7 @@ class Waiter:
     ) -> None:
         self._task: trio.lowlevel.Task | None = None
         self._abort = on_cancel
+        self._early: BaseException | None = None
         self.frame = frame
         self.subject = subject
         self.token = token
@@ -60,6 +61,9 @@ class Waiter:
 
     async def wait(self) -> Any:
         """Wait for `succeed` or `fail`. Cancelled: `on_cancel` runs, then Cancelled is raised."""
+        if self._early is not None:
+            await trio.lowlevel.checkpoint()
+            raise self._early
         self._task = trio.lowlevel.current_task()
         return await trio.lowlevel.wait_task_rescheduled(self._on_abort)
 
@@ -71,11 +75,13 @@ class Waiter:
             trio.lowlevel.reschedule(task, outcome.Value(value))
 
     def fail(self, error: BaseException) -> None:
-        """Wake the task with an error; without effect if it does not wait."""
+        """Wake the task with an error, or let it find the error when it begins to wait."""
         task = self._task
         if task is not None:
             self._task = None
             trio.lowlevel.reschedule(task, outcome.Error(error))
+        else:
+            self._early = error
 
     def _on_abort(self, _raise_cancel: object) -> trio.lowlevel.Abort:
         self._task = None

@@ -8,15 +8,13 @@ Must not know sockets, and must not keep a message after its handler is done.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Final, Protocol
 
 import attrs
 import trio
 
 from ..client import Client, Handler, Message, serve
-from ..protocol import encode_pattern, encode_queue_group
+from ..protocol import NatsError, encode_pattern, encode_queue_group
 
 OUTCOMES: Final = ("ok", "error")
 DURATION_BOUNDS_SECONDS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
@@ -119,19 +117,32 @@ class Router:
         """
         if not self.routes:
             raise ValueError(f"router {self.name!r} has no route; add one with @router.route(subject)")
+        failures: list[NatsError] = []
         async with trio.open_nursery() as nursery:
+
+            async def run_route(route: Route, task_status: trio.TaskStatus[object]) -> None:
+                try:
+                    await _serve(client, route, task_status)
+                except NatsError as error:  # raised bare, and once, below
+                    failures.append(error)
+                    nursery.cancel_scope.cancel()
+                    task_status.started(None)
+
             for route in self.routes:
-                await nursery.start(_starter(client, route))
-            task_status.started()
+                await nursery.start(run_route, route)
+            if not failures:
+                task_status.started()
+        if failures:
+            raise failures[0]
 
 
-def _starter(client: Client, route: Route) -> Callable[..., Awaitable[None]]:
-    return partial(
-        serve,
+async def _serve(client: Client, route: Route, task_status: trio.TaskStatus[object]) -> None:
+    await serve(
         client,
         route.subject,
         route.handler,
         queue_group=route.queue_group,
         concurrency=route.concurrency,
         on_outcome=route.count,
+        task_status=task_status,
     )

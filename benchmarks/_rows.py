@@ -1,0 +1,318 @@
+"""The rows of the table as data: workload, contenders and their style, sizes, goals, and who is left out and
+why.
+
+A row names a workload of the contender programs and its parameters; a goal names a metric, our style, and the
+peer (or an absolute limit) it is judged against. The goals are those of the first release; raise them here
+when they are met. To add a row, append to ROWS; a new workload also needs a function in each module of
+`contenders`.
+
+Must not measure, print or start anything.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from ._protocol import CREDIT_EVERY
+
+OURS = "beamline_trio"
+NATS_PY, NATS_CORE, NATSIO, NATSRPY = "nats-py", "nats-core", "natsio", "natsrpy"
+PEERS = (NATS_PY, NATS_CORE, NATSIO, NATSRPY)
+PYTHON_PEERS = (NATS_PY, NATS_CORE, NATSIO)
+"""Peers whose protocol code is Python; natsrpy's is Rust."""
+BEST_PYTHON = "the best Python peer"
+CEILING = "raw-socket"
+MODULES = {
+    OURS: "benchmarks.contenders.ours",
+    NATS_PY: "benchmarks.contenders.peer_nats_py",
+    NATS_CORE: "benchmarks.contenders.peer_nats_core",
+    NATSIO: "benchmarks.contenders.peer_natsio",
+    NATSRPY: "benchmarks.contenders.peer_natsrpy",
+    CEILING: "benchmarks.contenders.raw_socket",
+}
+
+
+@attrs.frozen
+class Entrant:
+    """A contender in one of its styles."""
+
+    contender: str
+    style: str
+
+    @property
+    def label(self) -> str:
+        return f"{self.contender} ({self.style})"
+
+
+@attrs.frozen
+class Metric:
+    """A figure of a workload's result."""
+
+    key: str
+    label: str
+    higher_is_better: bool
+    digits: int = 1
+
+
+@attrs.frozen
+class Goal:
+    """A limit on our figure: a ratio to a peer's (`against`), or absolute (`against` is None).
+
+    The metric decides whether the limit is a least or a most.
+    """
+
+    metric: Metric
+    style: str
+    limit: float
+    against: str | None
+
+    def text(self) -> str:
+        sign = ">=" if self.metric.higher_is_better else "<="
+        target = f"{self.limit:g}x {self.against}" if self.against else f"{self.limit:g} {self.metric.label}"
+        return f"{sign} {target}"
+
+
+@attrs.frozen
+class Row:
+    """One workload, measured for all its entrants."""
+
+    name: str
+    title: str
+    workload: str
+    metrics: tuple[Metric, ...]
+    """The first is the one for which processor time is printed."""
+    entrants: tuple[Entrant, ...]
+    params: Mapping[str, Any]
+    quick: Mapping[str, Any] = attrs.field(factory=dict)
+    """Parameters that `--quick` replaces."""
+    slower: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
+    """Parameters of single contenders that would take too long with everyone's; rates stay comparable."""
+    goals: tuple[Goal, ...] = ()
+    left_out: Mapping[str, str] = attrs.field(factory=dict)
+    """Peers that have no place in this row, and the reason, which is printed."""
+    support: str = ""
+    """What runs beside the contender: "feeder", "responder", "outages" or nothing."""
+    feed: Mapping[str, Any] = attrs.field(factory=dict)
+    outage_seconds: float = 0.0
+    rounds_max: int = 100
+    ceiling: bool = False
+    """Whether `--ceiling` has a counterpart for it."""
+
+    def params_for(self, contender: str, quick: bool) -> dict[str, Any]:
+        """Return the workload's parameters for one contender."""
+        merged = {**self.params, **self.slower.get(contender, {})}
+        return {**merged, **self._quickened(merged)} if quick else merged
+
+    def _quickened(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """A contender that is given less than the others is not given more by `--quick`."""
+        return {key: min(value, params.get(key, value)) for key, value in self.quick.items()}
+
+
+RATE = Metric("rate_k", "k msg/s", higher_is_better=True)
+P50 = Metric("p50_us", "us p50", higher_is_better=False)
+P99 = Metric("p99_us", "us p99", higher_is_better=False)
+FIRST = Metric("latency_ms", "ms", higher_is_better=False)
+SUBSCRIPTIONS_MB = Metric("subscriptions_mb", "MB", higher_is_better=False)
+GROWTH_MB = Metric("growth_mb", "MB", higher_is_better=False, digits=2)
+
+
+def _peers(*styles: str) -> tuple[Entrant, ...]:
+    """Return an entrant per peer, in the order of PEERS; an empty style leaves the peer out."""
+    return tuple(Entrant(peer, style) for peer, style in zip(PEERS, styles, strict=True) if style)
+
+
+def _ours(*styles: str) -> tuple[Entrant, ...]:
+    return tuple(Entrant(OURS, style) for style in styles)
+
+
+PUBLISHERS = _ours("publish", "publish_nowait") + _peers("publish", "publish", "publish", "100 in flight")
+SUBSCRIBERS = _ours("async for", "receive_batch", "callback") + _peers("callback", "async for", "async for", "callback")
+SAME_RATE = "its rate is the same for every size (see the rows above); left out to keep the table short"
+
+
+def _publish(name: str, payload_bytes: int, messages: int, factor: float, peer: str) -> Row:
+    return Row(
+        name=f"publish_{name}",
+        title=f"publish {payload_bytes} B, then flush",
+        workload="publish",
+        metrics=(RATE,),
+        entrants=PUBLISHERS,
+        params={"payload_bytes": payload_bytes, "messages": messages, "warmup_messages": 2000},
+        slower={NATSRPY: {"messages": min(messages, 30_000)}},
+        quick={"messages": 20_000 if payload_bytes <= 1024 else 5000},
+        goals=(Goal(RATE, "publish", factor, peer),),
+        ceiling=True,
+    )
+
+
+def _subscribe(name: str, payload_bytes: int, factor: float) -> Row:
+    return Row(
+        name=f"subscribe_{name}",
+        title=f"receive {payload_bytes} B on one subject",
+        workload="subscribe",
+        metrics=(RATE,),
+        entrants=SUBSCRIBERS,
+        params={
+            "payload_bytes": payload_bytes,
+            "messages": 300 * CREDIT_EVERY,
+            "warmup_messages": 5 * CREDIT_EVERY,
+        },
+        slower={NATSRPY: {"messages": 50 * CREDIT_EVERY}},
+        quick={"messages": 20 * CREDIT_EVERY},
+        goals=(Goal(RATE, "async for", factor, BEST_PYTHON),),
+        support="feeder",
+        feed={"payload_bytes": payload_bytes},
+        ceiling=True,
+    )
+
+
+SUBSCRIBE_MIXED = Row(
+    name="subscribe_mixed",
+    title="receive 60-199 B on 50 subjects below one wildcard",
+    workload="subscribe",
+    metrics=(RATE,),
+    entrants=_ours("async for", "receive_batch", "callback") + _peers("callback", "async for", "async for", ""),
+    params={
+        "subject": "bench.mixed.>",
+        "messages": 300 * CREDIT_EVERY,
+        "warmup_messages": 5 * CREDIT_EVERY,
+    },
+    quick={"messages": 20 * CREDIT_EVERY},
+    goals=(
+        Goal(RATE, "async for", 2.0, BEST_PYTHON),
+        Goal(RATE, "receive_batch", 2.5, BEST_PYTHON),
+    ),
+    left_out={NATSRPY: SAME_RATE},
+    support="feeder",
+    feed={"mixed": True},
+    ceiling=True,
+)
+
+REQUEST = Row(
+    name="request",
+    title="request and reply, 128 B, one after the other",
+    workload="request",
+    metrics=(P50, P99),
+    entrants=_ours("request") + _peers(*["request"] * 4),
+    params={"payload_bytes": 128, "messages": 4000, "warmup_messages": 200},
+    slower={NATS_CORE: {"messages": 600, "warmup_messages": 20}},
+    quick={"messages": 300},
+    goals=(Goal(P50, "request", 0.9, NATSRPY), Goal(P99, "request", 0.9, NATSRPY)),
+    support="responder",
+)
+
+REQUEST_64 = Row(
+    name="request_64",
+    title="request and reply, 128 B, 64 at a time",
+    workload="request",
+    metrics=(RATE,),
+    entrants=_ours("request") + _peers(*["request"] * 4),
+    params={"payload_bytes": 128, "messages": 64 * 400, "warmup_messages": 64 * 5, "concurrency": 64},
+    quick={"messages": 64 * 30},
+    goals=(Goal(RATE, "request", 1.3, NATSIO),),
+    support="responder",
+)
+
+NO_CONFIRMATION = "its flush() does not wait for the server's PONG, so nothing in it confirms a publish"
+CONFIRM = Row(
+    name="confirm",
+    title="confirmed publish, 128 B, one after the other (peers: publish and flush)",
+    workload="confirm",
+    metrics=(P50, P99),
+    entrants=_ours("confirm=True") + _peers("publish, flush", "publish, flush", "publish, flush", ""),
+    params={"payload_bytes": 128, "messages": 3000, "warmup_messages": 100},
+    quick={"messages": 300},
+    left_out={NATSRPY: NO_CONFIRMATION},
+)
+
+CONFIRM_64 = Row(
+    name="confirm_64",
+    title="confirmed publish, 128 B, 64 at a time (nats-core: flush() returns at any PONG, not its own)",
+    workload="confirm",
+    metrics=(RATE,),
+    entrants=_ours("confirm=True") + _peers("publish, flush", "publish, flush", "publish, flush", ""),
+    params={"payload_bytes": 128, "messages": 64 * 400, "warmup_messages": 64 * 5, "concurrency": 64},
+    quick={"messages": 64 * 30},
+    left_out={NATSRPY: NO_CONFIRMATION},
+)
+
+RECONNECT_FAST = Row(
+    name="reconnect_fast",
+    title="server listening again to first message, fastest setting",
+    workload="reconnect",
+    metrics=(FIRST,),
+    entrants=_ours("1 ms delay") + _peers("no delay", "no delay", "1 ms delay", ""),
+    params={"subject": "bench.first", "outages": 2, "fastest_reconnect": True, "deadline_seconds": 15.0},
+    quick={"outages": 1},
+    goals=(Goal(FIRST, "1 ms delay", 10.0, None),),
+    left_out={NATSRPY: "it has no setting for the delay"},
+    support="outages",
+    outage_seconds=0.2,
+)
+
+RECONNECT_DEFAULT = Row(
+    name="reconnect_default",
+    title="server listening again to first message, outage of 1 s, defaults",
+    workload="reconnect",
+    metrics=(FIRST,),
+    entrants=_ours("defaults") + _peers(*["defaults"] * 4),
+    params={"subject": "bench.first", "outages": 1, "deadline_seconds": 20.0},
+    # Jitter spreads our delays: four outages a round, 20 in the default 5 rounds.
+    slower={OURS: {"outages": 4}},
+    quick={"outages": 1},
+    goals=(Goal(FIRST, "defaults", 800.0, None),),
+    support="outages",
+    outage_seconds=1.0,
+)
+
+MEMORY_SUBSCRIPTIONS = Row(
+    name="memory_subscriptions",
+    title="resident memory of 10,000 subscriptions over idle",
+    workload="subscriptions",
+    metrics=(SUBSCRIPTIONS_MB,),
+    entrants=_ours("10,000") + _peers(*["10,000"] * 4),
+    params={"subscriptions": 10_000},
+    goals=(Goal(SUBSCRIPTIONS_MB, "10,000", 20.0, None),),
+    rounds_max=3,
+)
+
+MEMORY_STREAM = Row(
+    name="memory_stream",
+    title="growth of resident memory over a million messages of 128 B",
+    workload="subscribe",
+    metrics=(GROWTH_MB,),
+    entrants=_ours("async for") + _peers("callback", "async for", "async for", ""),
+    params={
+        "payload_bytes": 128,
+        "messages": 1000 * CREDIT_EVERY,
+        "warmup_messages": 50 * CREDIT_EVERY,
+        "deadline_seconds": 120.0,
+    },
+    quick={"messages": 60 * CREDIT_EVERY, "warmup_messages": 20 * CREDIT_EVERY},
+    goals=(Goal(GROWTH_MB, "async for", 2.0, None),),
+    left_out={NATSRPY: "a million messages take it half a minute; left out to keep the table short"},
+    support="feeder",
+    feed={"payload_bytes": 128},
+    rounds_max=3,
+)
+
+ROWS: tuple[Row, ...] = (
+    _publish("16", 16, 300_000, 1.4, NATS_CORE),
+    _publish("128", 128, 300_000, 1.4, NATS_CORE),
+    _publish("1k", 1024, 200_000, 1.2, NATS_CORE),
+    _publish("16k", 16 * 1024, 20_000, 0.9, NATSIO),
+    _subscribe("16", 16, 3.0),
+    _subscribe("128", 128, 2.5),
+    _subscribe("1k", 1024, 2.5),
+    SUBSCRIBE_MIXED,
+    REQUEST,
+    REQUEST_64,
+    CONFIRM,
+    CONFIRM_64,
+    # JetStream rows belong here: acked publish one at a time, 1000 in flight, and pull 500 with acks.
+    RECONNECT_FAST,
+    RECONNECT_DEFAULT,
+    MEMORY_SUBSCRIPTIONS,
+    MEMORY_STREAM,
+)

@@ -1,0 +1,351 @@
+"""The project's sessions: what a developer, `.ci/run`, GitLab CI and Drone CI run, and nothing else does.
+
+How it works: the tools' versions come from pyproject.toml. Tests never run on the source tree: the wheel is
+built once per run of nox, installed, and tested from a copy of the tree that has no package in it
+(docs/decisions/tests-on-the-wheel.md). Interpreters are found by asking them for their version, since a name
+on PATH may be pyenv's shim for a version that is not active; a missing one is printed and skipped.
+
+It must not hold settings of a tool that has a section in pyproject.toml.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import nox
+from nox.command import CommandFailed
+
+nox.needs_version = ">=2025.2.9"
+nox.options.sessions = ["lint", "types", "layers", "tests", "docs"]
+
+ROOT: Final = Path(__file__).parent
+SUPPORTED: Final = ("3.11", "3.12", "3.13")
+BENCHMARK_PYTHON: Final = "3.13"
+COVERAGE_MINIMUM: Final = 95.0
+DEMO: Final = ("demo", "--seconds", "12", "--metrics-port", "0")
+
+# Quick, and the same on every machine: no server, no property search.
+SMOKE: Final = "smoke or not (real_server or hypothesis or slow)"
+REAL_SERVER_TESTS: Final = ("tests/contract", "tests/integration")
+# What tests may read besides the package; a copy of these is their root.
+TREE: Final = (
+    "benchmarks",
+    "changes",
+    "docs",
+    "examples",
+    "tests",
+    "CHANGELOG.md",
+    "README.md",
+    "pyproject.toml",
+)
+# A property test of the nightly profile may take this long; an ordinary test has pyproject's timeout.
+PROPERTY_TIMEOUT_SECONDS: Final = 1800
+PYTEST_NO_TESTS: Final = 5
+
+
+# ----------------------------------------------------------------------------------------- checks of the text
+
+
+@nox.session(reuse_venv=True)
+def lint(session: nox.Session) -> None:
+    """Ruff's rules and format; the news fragments."""
+    session.install(*_tools("ruff", "towncrier"))
+    session.run("ruff", "check", *session.posargs, ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("towncrier", "build", "--draft", "--version", "unreleased", silent=True)
+
+
+@nox.session(reuse_venv=True)
+def types(session: nox.Session) -> None:
+    """Mypy (strict) and pyright."""
+    session.install("-e", ".[dev]")
+    session.run("mypy", *_typed_sources())
+    session.run("pyright", "--pythonpath", str(Path(session.bin) / "python"))
+
+
+@nox.session(reuse_venv=True)
+def layers(session: nox.Session) -> None:
+    """The shape of the package, by import-linter."""
+    session.install(*_tools("import-linter"))
+    session.run("lint-imports", *session.posargs)
+
+
+@nox.session(reuse_venv=True)
+def docs(session: nox.Session) -> None:
+    """The documentation; a warning is an error."""
+    session.install("-e", ".[docs]")
+    session.run("sphinx-build", "-W", "--keep-going", "-E", "-b", "html", "docs", "docs/_build", *session.posargs)
+
+
+# ------------------------------------------------------------------------------------------------------ tests
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The whole suite with branch coverage on this Python, the smoke subset on the others."""
+    parser = argparse.ArgumentParser(prog="nox -s tests --")
+    parser.add_argument("--coverage-minimum", type=float, default=COVERAGE_MINIMUM, metavar="PERCENT")
+    options, selection = parser.parse_known_args(session.posargs)
+
+    wheel = _wheel(session)
+    tree = _tree(session)
+    session.install(f"{wheel}[dev]")
+    if selection:
+        _pytest(session, "python", tree, *selection)
+        return
+    record = _Record(session)
+    for version, interpreter in _interpreters(session).items():
+        if version != _RUNNING:
+            python = _environment(session, version, interpreter, wheel)
+            smoke = functools.partial(_pytest, session, python, tree, "-m", SMOKE)
+            record.run(f"smoke subset, Python {version}", smoke)
+    # Last, so that its closing lines are what the terminal shows.
+    suite = functools.partial(_measured_pytest, session, tree, minimum=options.coverage_minimum)
+    record.run(f"whole suite with coverage, Python {_RUNNING}", suite)
+    record.report()
+
+
+@nox.session
+def contract(session: nox.Session) -> None:
+    """Only the tests that run on a real nats-server."""
+    session.install(f"{_wheel(session)}[server,testing]", *_test_tools())
+    tree = _tree(session)
+    suites = [path for path in REAL_SERVER_TESTS if (tree / path).is_dir()]
+    _pytest(session, "python", tree, *suites, *session.posargs)
+
+
+@nox.session
+def nightly(session: nox.Session) -> None:
+    """Everything, on every Python, then property tests until `--minutes` are over; `--shard I/N`."""
+    parser = argparse.ArgumentParser(prog="nox -s nightly --")
+    parser.add_argument("--shard", default="1/1", metavar="I/N")
+    parser.add_argument("--minutes", type=float, default=60.0, help="for everything together")
+    options = parser.parse_args(session.posargs)
+    deadline = time.monotonic() + options.minutes * 60
+
+    wheel, tree, interpreters = _wheel(session), _tree(session), _interpreters(session)
+    record = _Record(session)
+    pythons = {
+        version: _environment(session, version, interpreter, wheel) for version, interpreter in interpreters.items()
+    }
+    for version, python in pythons.items():
+        suite = functools.partial(_pytest, session, python, tree, "--shard", options.shard)
+        record.run(f"whole suite, shard {options.shard}, Python {version}", suite)
+    # Timings are worth nothing beside other work, so one shard measures and is told apart by its number.
+    if not options.shard.startswith("1/"):
+        record.skip("benchmarks", "the first shard runs them")
+    elif BENCHMARK_PYTHON not in interpreters:
+        record.skip("benchmarks", f"no Python {BENCHMARK_PYTHON} found")
+    else:
+        record.run("benchmarks", lambda: _bench(session, interpreters[BENCHMARK_PYTHON]))
+
+    seed = int(time.time())
+    while True:
+        search = ("-m", "hypothesis", "--hypothesis-profile", "nightly", "--hypothesis-seed", str(seed))
+        limits = ("--timeout", str(PROPERTY_TIMEOUT_SECONDS), "--shard", options.shard)
+        properties = functools.partial(_pytest, session, pythons[_RUNNING], tree, *search, *limits, may_be_none=True)
+        record.run(f"property tests, shard {options.shard}, seed {seed}, Python {_RUNNING}", properties)
+        seed += 1
+        if time.monotonic() >= deadline:
+            break
+    record.report()
+
+
+# --------------------------------------------------------------------------------------------- the real thing
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """`beamline demo` for 12 s, from the wheel."""
+    session.install(f"{_wheel(session)}[server]")
+    # Away from the tree: the demo starts a process of its own, which must find the wheel too.
+    with session.chdir(session.cache_dir):
+        session.run("beamline", *DEMO, *session.posargs)
+
+
+@nox.session(python=False)
+def bench(session: nox.Session) -> None:
+    """`python -m benchmarks` on Python 3.13, with the peers."""
+    interpreters = _interpreters(session)
+    if BENCHMARK_PYTHON not in interpreters:
+        session.error(
+            f"no Python {BENCHMARK_PYTHON} found, and two of the peers support nothing older; install it "
+            f"with pyenv or put python{BENCHMARK_PYTHON} on PATH"
+        )
+    _bench(session, interpreters[BENCHMARK_PYTHON], *session.posargs)
+
+
+def _bench(session: nox.Session, interpreter: Path, *args: str) -> None:
+    """Run the benchmarks in the tree, which they measure and write their results to."""
+    python = _virtualenv(session, "bench", interpreter, f"{_wheel(session)}[bench]")
+    session.run(str(python), "-m", "benchmarks", *args, env=_activated(python), external=True)
+
+
+# ---------------------------------------------------------------------------------------- wheel, tree, pytest
+
+
+_built_wheels: Final[list[Path]] = []
+
+
+def _wheel(session: nox.Session) -> Path:
+    """Build the wheel, once for all sessions of this run."""
+    if not _built_wheels:
+        directory = session.cache_dir.resolve() / "wheel"
+        shutil.rmtree(directory, ignore_errors=True)
+        pip = (sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps")
+        session.run(*pip, "--wheel-dir", str(directory), str(ROOT), external=True)
+        _built_wheels.extend(directory.glob("*.whl"))
+    (wheel,) = _built_wheels
+    return wheel
+
+
+def _tree(session: nox.Session) -> Path:
+    """Copy what tests may read, without the package, so that only the installed one can be imported."""
+    tree = session.cache_dir.resolve() / f"tree-{session.name}"
+    shutil.rmtree(tree, ignore_errors=True)
+    tree.mkdir()
+    for name in TREE:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, tree / name, ignore=shutil.ignore_patterns("__pycache__", "_build"))
+        elif source.exists():
+            shutil.copy(source, tree / name)
+    return tree
+
+
+def _pytest(session: nox.Session, python: Path | str, tree: Path, *args: str, may_be_none: bool = False) -> None:
+    """Run pytest in the copied tree on the installed wheel; a selection that matches no test fails."""
+    env = {"BEAMLINE_TEST_INSTALLED": "1"}
+    if isinstance(python, Path):
+        env |= _activated(python)
+    with session.chdir(tree):
+        success_codes = [0, PYTEST_NO_TESTS] if may_be_none else [0]
+        session.run(str(python), "-m", "pytest", *args, env=env, external=True, success_codes=success_codes)
+
+
+def _measured_pytest(session: nox.Session, tree: Path, *, minimum: float) -> None:
+    """Run the whole suite under coverage; the report names the files of the source tree."""
+    with session.chdir(tree):
+        session.run("coverage", "run", "-m", "pytest", env={"BEAMLINE_TEST_INSTALLED": "1"})
+    # From the root: [tool.coverage.paths] maps only to files that exist.
+    data = f"--data-file={tree / '.coverage'}"
+    session.run("coverage", "combine", "--quiet", data, str(tree))
+    session.run("coverage", "report", data, f"--fail-under={minimum:g}")
+
+
+# ------------------------------------------------------------------------------ interpreters and environments
+
+_RUNNING: Final = f"{sys.version_info[0]}.{sys.version_info[1]}"
+
+
+def _interpreters(session: nox.Session) -> dict[str, Path]:
+    """The supported versions that this machine has, and the running one; says which are missing."""
+    found = {version: _find_interpreter(version) for version in SUPPORTED} | {_RUNNING: Path(sys.executable)}
+    for version, path in found.items():
+        session.log(f"Python {version}: {path if path is not None else 'not found, skipped'}")
+    return {version: path for version, path in found.items() if path is not None}
+
+
+@functools.cache
+def _find_interpreter(version: str) -> Path | None:
+    """The first interpreter of this version on PATH or among pyenv's, by its own word."""
+    on_path = shutil.which(f"python{version}")
+    candidates = [Path(on_path)] if on_path is not None else []
+    for root in dict.fromkeys((Path(os.environ.get("PYENV_ROOT") or "~/.pyenv"), Path("~/.pyenv"))):
+        candidates += sorted((root.expanduser() / "versions").glob(f"{version}.*/bin/python"), reverse=True)
+    return next((path for path in candidates if _answers(path, version)), None)
+
+
+def _answers(path: Path, version: str) -> bool:
+    """Whether the interpreter runs and is of this version."""
+    question = [str(path), "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
+    try:
+        answer = subprocess.run(question, capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return answer.returncode == 0 and answer.stdout.strip() == version
+
+
+def _environment(session: nox.Session, version: str, interpreter: Path, wheel: Path) -> Path:
+    """A fresh environment of this interpreter with the wheel and what the suite needs."""
+    return _virtualenv(session, version, interpreter, f"{wheel}[server,testing]", *_test_tools())
+
+
+def _virtualenv(session: nox.Session, name: str, interpreter: Path, *requirements: str) -> Path:
+    """Make a fresh environment beside the session's own; returns its python."""
+    directory = session.cache_dir.resolve() / f"{session.name}-{name}"
+    make = (sys.executable, "-m", "virtualenv", "--quiet", "--clear", "--python", str(interpreter))
+    session.run(*make, str(directory), external=True)
+    python = directory / "bin" / "python"
+    session.run(str(python), "-m", "pip", "install", "--quiet", *requirements, external=True)
+    return python
+
+
+def _activated(python: Path) -> dict[str, str]:
+    """The variables that make an environment's scripts the first on PATH."""
+    return {
+        "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}",
+        "VIRTUAL_ENV": str(python.parent.parent),
+    }
+
+
+def _tools(*names: str) -> list[str]:
+    """The requirements of these tools as pyproject.toml's [dev] has them."""
+    project = nox.project.load_toml(ROOT / "pyproject.toml")["project"]
+    known = {
+        re.split(r"[^\w.-]", requirement, maxsplit=1)[0]: requirement
+        for requirement in project["optional-dependencies"]["dev"]
+    }
+    return [known[name] for name in names]
+
+
+def _test_tools() -> list[str]:
+    """What the suite needs besides [server] and [testing]; tests skip where mypy and pyright are missing."""
+    return _tools("hypothesis", "pytest-timeout", "trustme")
+
+
+def _typed_sources() -> list[str]:
+    """What mypy reads: it takes no directory without modules, and a young tree has some."""
+    directories = ("beamline_trio", "tests", "benchmarks", "examples")
+    return [name for name in directories if any((ROOT / name).rglob("*.py"))] + ["noxfile.py"]
+
+
+class _Record:
+    """What a run of several parts covered: goes on behind a failed part, and fails at the end."""
+
+    def __init__(self, session: nox.Session) -> None:
+        self._session = session
+        self._lines: list[str] = []
+        self._failures = 0
+
+    def run(self, name: str, part: Callable[[], None]) -> None:
+        """Run one part and note how it went."""
+        start = time.monotonic()
+        try:
+            part()
+        except CommandFailed:
+            self._failures += 1
+            outcome = "FAILED"
+        else:
+            outcome = "passed"
+        self._lines.append(f"{outcome:<8} {time.monotonic() - start:>7.0f} s  {name}")
+
+    def skip(self, name: str, reason: str) -> None:
+        """Note a part that was left out."""
+        self._lines.append(f"{'skipped':<8} {'':>9}  {name}: {reason}")
+
+    def report(self) -> None:
+        """Print the table; an error if any part failed."""
+        print(f"\n{self._session.name} covered:", *self._lines, sep="\n  ", flush=True)
+        if self._failures:
+            self._session.error(f"{self._failures} of {len(self._lines)} parts failed")

@@ -1,0 +1,159 @@
+"""The package as users get it: what it ships, what type checkers see, what importing it costs."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import pkgutil
+import statistics
+import subprocess
+import sys
+import types
+from importlib.metadata import Distribution
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+import beamline_trio
+
+_PACKAGE: Final = Path(beamline_trio.__file__).parent
+_HEAVY: Final = ("anyio", "asyncio", "h11", "prometheus_client", "rich", "trio_websocket", "typer")
+_IMPORT_ROUNDS: Final = 15
+_IMPORT_RATIO_MAX: Final = 1.5
+
+_TIME_ONE_IMPORT: Final = """
+import sys, time
+start = time.perf_counter()
+__import__(sys.argv[1])
+print(time.perf_counter() - start)
+"""
+
+
+def _fresh_python(*args: str, **variables: str) -> str:
+    """What a new interpreter prints; it measures no coverage, which would be paid for in its imports."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
+    done = subprocess.run(
+        [sys.executable, *args], env=environment | variables, capture_output=True, text=True, check=False, timeout=100
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def _public_modules() -> list[str]:
+    """The package and its public subpackages: every module whose path has no private part."""
+    found = (module.name for module in pkgutil.walk_packages([str(_PACKAGE)], "beamline_trio."))
+    return ["beamline_trio", *(name for name in found if "._" not in name)]
+
+
+def _public_names(module_name: str) -> list[str]:
+    """What a module offers at run time, less the submodules that importing it has left there."""
+    module = importlib.import_module(module_name)
+    return sorted(
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_") and not isinstance(value, types.ModuleType) and name != "annotations"
+    )
+
+
+def _distribution() -> Distribution:
+    """The installed distribution; skips where the package only lies on the path."""
+    try:
+        return importlib.metadata.distribution("beamline-trio")
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("not installed; `nox -s tests` checks the wheel")
+
+
+def _installed_files() -> tuple[Distribution, list[str]]:
+    """The distribution and its files; skips where only a link to the tree is installed."""
+    distribution = _distribution()
+    direct_url = json.loads(distribution.read_text("direct_url.json") or "{}")
+    if direct_url.get("dir_info", {}).get("editable"):
+        pytest.skip("an editable install has no files; `nox -s tests` checks the wheel")
+    return distribution, [path.as_posix() for path in distribution.files or []]
+
+
+@pytest.fixture
+def importing_file(tmp_path: Path) -> Path:
+    """A module that imports every public symbol, one line each."""
+    lines = [
+        f"from {module} import {name} as {name}_{number}"
+        for number, module in enumerate(_public_modules())
+        for name in _public_names(module)
+    ]
+    assert lines, "the package exports nothing"
+    path = tmp_path / "imports_everything.py"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.mark.slow
+def test_mypy_sees_every_public_symbol(importing_file: Path) -> None:
+    """What can be imported at run time is an explicit export for mypy --strict."""
+    pytest.importorskip("mypy", reason="mypy is a tool of [dev]")
+    printed = _fresh_python(
+        "-m", "mypy", "--strict", "--follow-imports=silent", f"--cache-dir={importing_file.parent / 'cache'}",
+        "--config-file=", str(importing_file),
+    )  # fmt: skip
+    assert "Success" in printed
+
+
+@pytest.mark.slow
+def test_pyright_sees_every_public_symbol(importing_file: Path) -> None:
+    """What can be imported at run time is an explicit export for pyright."""
+    if importlib.util.find_spec("pyright") is None:
+        pytest.skip("pyright is a tool of [dev]")
+    _distribution()  # pyright holds only installed packages to their exports
+    project = importing_file.with_name("pyrightconfig.json")
+    project.write_text(json.dumps({"include": [importing_file.name], "reportPrivateImportUsage": "error"}))
+    printed = _fresh_python("-m", "pyright", "--project", str(project), "--pythonpath", sys.executable)
+    assert "0 errors" in printed
+
+
+def test_the_package_says_that_it_is_typed() -> None:
+    """py.typed is shipped, so type checkers read the annotations of the installed package."""
+    assert (_PACKAGE / "py.typed").is_file()
+
+
+def test_the_wheel_ships_the_package_and_nothing_else() -> None:
+    """No tests, benchmarks or configuration are installed beside the package."""
+    distribution, files = _installed_files()
+    assert "beamline_trio/py.typed" in files
+    own = ("beamline_trio/", f"beamline_trio-{distribution.version}.dist-info/")
+    strangers = [name for name in files if not name.startswith(own) and not name.endswith("/bin/beamline")]
+    assert not strangers
+
+
+def test_the_wheel_has_the_version_of_the_package() -> None:
+    """The metadata and `beamline_trio.__version__` agree."""
+    assert _distribution().version == importlib.import_module("beamline_trio._version").__version__
+
+
+def test_importing_the_package_imports_nothing_heavy() -> None:
+    """WebSocket, metrics and the command line's libraries are loaded by what uses them."""
+    printed = _fresh_python("-c", "import beamline_trio, json, sys; print(json.dumps(list(sys.modules)))")
+    loaded = {name.partition(".")[0] for name in json.loads(printed)}
+    assert "beamline_trio" in loaded
+    assert not loaded.intersection(_HEAVY)
+
+
+@pytest.mark.slow
+def test_importing_the_package_costs_at_most_half_more_than_trio(tmp_path: Path) -> None:
+    """Importing beamline_trio takes less than 1.5 times what importing trio takes.
+
+    Medians of fresh interpreters that take turns, so that a busy moment of the machine meets both. Their byte code
+    lies in a directory of the test: an installed package has it, a source tree need not.
+    """
+    byte_code = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(tmp_path / "byte_code")}
+    seconds: dict[str, list[float]] = {"trio": [], "beamline_trio": []}
+    for _ in range(1 + _IMPORT_ROUNDS):
+        for name, taken in seconds.items():
+            printed = _fresh_python("-c", _TIME_ONE_IMPORT, name, **byte_code)
+            taken.append(float(printed))
+    # The first round wrote the byte code.
+    medians = {name: statistics.median(taken[1:]) for name, taken in seconds.items()}
+    ratio = medians["beamline_trio"] / medians["trio"]
+    assert ratio < _IMPORT_RATIO_MAX, f"{medians} seconds, a ratio of {ratio:.2f}"
