@@ -13,7 +13,7 @@ import math
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import trio
 
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from ._client import Client
 
 MessageCallback: TypeAlias = Callable[[Message], object]
+
+# What every subscription has pending before its first message: an empty deque costs more than all the rest of it.
+_NOTHING: Final[deque[Message]] = deque(maxlen=0)
 
 
 class Subscription:
@@ -41,6 +44,32 @@ class Subscription:
         dropped: messages dropped because it was full.
         discarded: messages that were pending when it was left.
     """
+
+    # Programs hold tens of thousands of these: no dict, no queue for waiters, no Event before somebody needs one.
+    __slots__ = (
+        "_bytes_max",
+        "_callback",
+        "_client",
+        "_consumer",
+        "_emptied",
+        "_ended",
+        "_error",
+        "_free",
+        "_full",
+        "_interest",
+        "_maximum",
+        "_messages_max",
+        "_pace",
+        "_pattern",
+        "_pending",
+        "_pending_bytes",
+        "_waiters",
+        "delivered",
+        "discarded",
+        "dropped",
+        "queue_group",
+        "subject",
+    )
 
     def __init__(
         self,
@@ -63,17 +92,17 @@ class Subscription:
         self._maximum: float = maximum if maximum is not None else math.inf
         self._callback = callback
         self._interest: Interest | None = None
-        self._pending: deque[Message] = deque()
+        self._pending: deque[Message] = _NOTHING
         self._pending_bytes = 0
         self._messages_max = pending_messages_max
         self._bytes_max = pending_bytes_max
         self._full = False
         self._ended = False
         self._error: Exception | None = None
-        self._waiters: deque[Waiter] = deque()
+        self._waiters: list[Waiter] = []
         self._pace = Pace()
         self._free = 0
-        self._emptied = trio.lowlevel.ParkingLot()
+        self._emptied: trio.Event | None = None
         self._consumer: trio.lowlevel.Task | None = None
 
     async def __aenter__(self) -> Subscription:
@@ -171,7 +200,7 @@ class Subscription:
             await self._pace.check()
         while not self._pending:
             if self._ended:
-                self._emptied.unpark_all()
+                self._tell_emptied()
                 await trio.lowlevel.checkpoint()
                 raise self._error.with_traceback(None) if self._error is not None else trio.EndOfChannel
             waiter = Waiter(on_cancel=self._waiters.remove)
@@ -252,12 +281,14 @@ class Subscription:
         if self._error is None:
             self._error = trio.ClosedResourceError("the subscription was left")
         self._end()
-        self._emptied.unpark_all()
+        self._tell_emptied()
 
     async def emptied(self) -> None:
         """Wait until it has ended and everything was received (or it was left)."""
         while not (self._ended and not self._pending):
-            await self._emptied.park()
+            if self._emptied is None:
+                self._emptied = trio.Event()
+            await self._emptied.wait()
 
     @property
     def consumer(self) -> trio.lowlevel.Task | None:
@@ -274,11 +305,14 @@ class Subscription:
         else:
             size = len(payload) if header is None else len(payload) + len(header)
             total = self._pending_bytes + size
-            if len(self._pending) < self._messages_max and total <= self._bytes_max:
-                self._pending.append(Message(self._client, subject, payload, reply, header))
+            pending = self._pending
+            if pending is _NOTHING:
+                pending = self._pending = deque()
+            if len(pending) < self._messages_max and total <= self._bytes_max:
+                pending.append(Message(self._client, subject, payload, reply, header))
                 self._pending_bytes = total
                 if self._waiters:
-                    self._waiters.popleft().succeed(None)
+                    self._waiters.pop(0).succeed(None)
             else:
                 self._overflow(Message(self._client, subject, payload, reply, header))
         if self.delivered >= self._maximum:
@@ -298,10 +332,12 @@ class Subscription:
         client = self._client
         self.delivered += count
         self._pending_bytes += size
+        if self._pending is _NOTHING:
+            self._pending = deque()
         self._pending.extend([Message(client, subject, payload, None, None) for payload in payloads])
         waiters = self._waiters
         while waiters and count:
-            waiters.popleft().succeed(None)
+            waiters.pop(0).succeed(None)
             count -= 1
 
     def refused(self, error: PermissionsError) -> None:
@@ -363,11 +399,16 @@ class Subscription:
     def _end(self) -> None:
         """Nothing more comes: waiting receivers look again."""
         self._ended = True
-        waiters, self._waiters = self._waiters, deque()
+        waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             waiter.succeed(None)
         if not self._pending:
-            self._emptied.unpark_all()
+            self._tell_emptied()
+
+    def _tell_emptied(self) -> None:
+        emptied, self._emptied = self._emptied, None
+        if emptied is not None:
+            emptied.set()
 
     def _check_entered(self) -> Interest:
         if self._interest is None:
