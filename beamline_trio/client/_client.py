@@ -137,8 +137,6 @@ class Client:
             prefix = self._prefixes.get(subject)
             if prefix is not None and len(payload) <= outbox.payload_max:
                 frame = PUBLISH_FRAME % (prefix, len(payload), payload)
-                if outbox.free <= 0:
-                    outbox.grant()
                 outbox.free -= 1
                 outbox.room -= len(frame)
                 self._append(frame)

@@ -59,7 +59,7 @@ class ClientContext:
         with self._scope:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(connection.sleeper.run, connection.sweep)
-                nursery.start_soon(self._client.drainer.run)
+                nursery.start_soon(self._drain)
                 try:
                     await Supervisor(connection).run(task_status)
                 except NatsError as error:  # the first connect failed: to be raised bare, not in the nursery's group
@@ -67,6 +67,11 @@ class ClientContext:
                     nursery.cancel_scope.cancel()
         if failure is not None:
             raise failure
+
+    async def _drain(self) -> None:
+        """When a drain is done there is nothing left to keep alive."""
+        await self._client.drainer.run()
+        self._scope.cancel()
 
     async def _stop(self) -> None:
         """Close, stop the background tasks and wait for them. Raises only what is a bug of theirs."""

@@ -229,7 +229,7 @@ class Link:
                 due = quiet_at
                 continue
             self._connection.counters.pings += 1
-            waiter = Waiter()
+            waiter = Waiter(keepalive=True)
             outbox.put(b"", waiter)
             with trio.move_on_after(options.pong_timeout_seconds) as scope:
                 await waiter.wait()

@@ -122,6 +122,11 @@ class Outbox:
         self._granted += CALLS_PER_CHECK - self.free
         self.free = CALLS_PER_CHECK
 
+    def spend(self) -> None:
+        """A call that is not accepted here (queued, skipped) counts for the next look at cancellation all the same."""
+        self.free -= 1
+        self._granted -= 1
+
     def try_room(self) -> bool:
         """Whether a publish may be appended now; wakes an idle writer, which makes room."""
         if self.room > 0:
@@ -138,7 +143,8 @@ class Outbox:
     def put(self, frame: bytes, waiter: Waiter | None = None, *, accepted_before: bool = False) -> None:
         """Append a publish that does not come by the fast path, or a waiter without a frame."""
         if frame:
-            self._granted += not accepted_before
+            if not accepted_before:
+                self.free -= 1
             self.append(frame)
             self.room -= len(frame)
         if waiter is not None:
@@ -249,7 +255,12 @@ class Outbox:
         return [waiter for waiter in self._expected() if waiter.written_at + timeout <= now]
 
     def _expected(self) -> Iterator[Waiter]:
-        return (waiter for expectation in self._expectations for waiter in expectation.waiters if waiter.waiting)
+        return (
+            waiter
+            for expectation in self._expectations
+            for waiter in expectation.waiters
+            if waiter.waiting and not waiter.keepalive
+        )
 
     @property
     def unconfirmed(self) -> int:
@@ -293,7 +304,7 @@ class Outbox:
         left: list[tuple[bytes, Waiter | None]] = [
             (frame, by_frame.get(id(frame))) for frame in self._frames if is_publish(frame)
         ]
-        left.extend((b"", waiter) for waiter in self._unwritten if not waiter.frame)
+        left.extend((b"", waiter) for waiter in self._unwritten if not waiter.frame and not waiter.keepalive)
         self._unwritten = []
         self._frames.clear()
         self._controls = 0

@@ -158,6 +158,7 @@ class Sender:
         if not connection.link_is_up:
             if skippable and connection.options.fail_open:
                 connection.counters.skipped += 1
+                outbox.spend()
                 return Outcome.SKIPPED
             if connection.state is State.EXHAUSTED:
                 connection.counters.publish_failures["disconnected"] += 1
@@ -174,7 +175,9 @@ class Sender:
             return None
         operation = connection.pending_operation(frame, waiter, trio.current_time())
         connection.pending.add(operation)
-        connection.queued += bool(frame)
+        if frame:
+            connection.queued += 1
+            connection.outbox.spend()
         connection.sleeper.tell(operation.deadline)
         if not connection.outage_logged and not connection.link_is_up:
             connection.outage_logged = True

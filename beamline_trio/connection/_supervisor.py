@@ -99,6 +99,7 @@ class Supervisor:
                 async with connection.dialer.open(server.address) as stream:
                     link = Link(connection, stream, server.address)
                     info = await link.handshake()
+                    connection.check_open()  # a drain may have ended in this very step
                     scope.deadline = float("inf")
                     connection.link_up(server.address, info, self._attempts)
                     self._pool.succeeded(server)

@@ -25,11 +25,12 @@ class Waiter:
         frame: the operation's bytes, empty if it only waits for a PONG.
         subject: what a permission error may name, or None.
         wants_pong: resolved by the PONG of a PING behind the frame; otherwise by its owner (a request's reply).
+        keepalive: its owner keeps its own deadline and ends with the link: nobody else ends its wait.
         token: the end of a request's reply subject.
         written_at: when the frame was handed to the link, in trio's time; `NEVER` before that.
     """
 
-    __slots__ = ("_abort", "_early", "_task", "frame", "subject", "token", "wants_pong", "written_at")
+    __slots__ = ("_abort", "_early", "_task", "frame", "keepalive", "subject", "token", "wants_pong", "written_at")
 
     def __init__(
         self,
@@ -37,6 +38,7 @@ class Waiter:
         subject: bytes | None = None,
         *,
         wants_pong: bool = True,
+        keepalive: bool = False,
         token: bytes = b"",
         on_cancel: Callable[[Waiter], object] | None = None,
     ) -> None:
@@ -46,6 +48,7 @@ class Waiter:
         self.frame = frame
         self.subject = subject
         self.token = token
+        self.keepalive = keepalive
         self.wants_pong = wants_pong
         self.written_at = NEVER
 
