@@ -229,12 +229,12 @@ class Client:
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         connection = self.connection
-        target = encode_subject(subject)
+        target = self._target(subject)
         header = encode_headers(headers) if headers is not None else None
-        connection.open_inbox()
         inbox = connection.inbox
         token = inbox.new_token()
         frame = self._frame(target, payload, inbox.prefix + token, header)
+        connection.open_inbox()
         reply_subject, reply, block, body = await self.sender.request(frame, subject, target, token)
         if block is not None and not body and block.startswith(_NO_RESPONDERS):
             raise NoRespondersError(subject)
@@ -353,13 +353,8 @@ class Client:
         reply: str | None,
         headers: HeadersInput | None,
     ) -> bytes:
-        """The frame of a publish, checked; raises before anything is queued. The subject is not checked twice."""
-        prefix = self._prefixes.get(subject) if isinstance(subject, str) else None
-        if prefix is None:
-            target = encode_subject(subject)
-            self._remember(subject, target)
-        else:
-            target = prefix[4:-1]
+        """The frame of a publish, checked; raises before anything is queued."""
+        target = self._target(subject)
         answer = encode_subject(reply) if reply is not None else None
         header = encode_headers(headers) if headers is not None else None
         return self._frame(target, payload, answer, header)
@@ -383,11 +378,16 @@ class Client:
             raise InvalidHeaderError("this server does not support headers; send the message without them")
         return encode_publish(target, body, reply, header)
 
-    def _remember(self, subject: str, target: bytes) -> None:
-        """Cache the prefix of a subject that was just checked."""
+    def _target(self, subject: str) -> bytes:
+        """A subject to publish to, checked once: its prefix is remembered."""
+        prefix = self._prefixes.get(subject) if isinstance(subject, str) else None
+        if prefix is not None:
+            return prefix[4:-1]
+        target = encode_subject(subject)
         if len(self._prefixes) >= SUBJECTS_CACHED_MAX:
             self._prefixes.clear()
         self._prefixes[subject] = publish_prefix(target)
+        return target
 
     def __repr__(self) -> str:
         return f"<Client {self.name!r} {self.state} {self.connection.address or ''}>"

@@ -63,6 +63,7 @@ class Subscription:
         "_pattern",
         "_pending",
         "_pending_bytes",
+        "_refusals_before",
         "_waiters",
         "delivered",
         "discarded",
@@ -111,6 +112,7 @@ class Subscription:
             raise RuntimeError("a subscription is entered once; make another with Client.subscribe()")
         maximum = None if self._maximum == math.inf else int(self._maximum)
         queue_group = self.queue_group.encode() if self.queue_group is not None else None
+        self._refusals_before = self._client.connection.subscriptions_refused
         self._interest = self._client.connection.subscribe(self._pattern, queue_group, maximum, self)
         self._client.register(self)
         return self
@@ -218,6 +220,8 @@ class Subscription:
 
         Raises:
             PermissionsError: the server refused it.
+            ServerError: the server refused it, or another subscription made since, for its number (the server does
+                not say which).
             OperationTimeoutError: no PONG in time.
             ConnectionLostError: the link died meanwhile; the interest is replayed on the next one.
         """
@@ -232,6 +236,9 @@ class Subscription:
             raise
         if self._error is not None:
             raise self._error.with_traceback(None)
+        refusal = self._client.connection.subscription_refusal
+        if refusal is not None and self._client.connection.subscriptions_refused > self._refusals_before:
+            raise refusal.with_traceback(None)
 
     async def unsubscribe(self, *, after: int | None = None) -> None:
         """End it now (what is pending can still be received), or when `after` messages have come in all.

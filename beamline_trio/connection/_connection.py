@@ -85,6 +85,9 @@ class Connection:
         prefix = f"{check_inbox_prefix(options.inbox_prefix)}.{self.environment.new_identifier()}."
         self.inbox = RequestInbox(prefix.encode(), self)
         self.inbox_interest: Interest | None = None
+        # Refusals that name no subject: whoever confirms a subscription made before one must not believe in it.
+        self.subscriptions_refused = 0
+        self.subscription_refusal: ServerError | None = None
         self.link_is_up = False
         self.lost_since = NEVER
         self.parser: Parser | None = None
@@ -198,9 +201,14 @@ class Connection:
         if isinstance(error, PermissionsError) and error.operation == "subscription":
             self._refuse_subscriptions(error)
         elif isinstance(error, PermissionsError):
-            self._refuse_publishes(error, error.subject, "permission")
+            self._refuse_publishes(error, error.subject, error.reply or "", "permission")
         elif error.text.lower().startswith("invalid publish subject"):
-            self._refuse_publishes(error, "", "server_error")
+            self._refuse_publishes(error, "", "", "server_error")
+        elif error.text.lower().startswith("maximum subscriptions exceeded"):
+            self.subscriptions_refused += 1
+            self.subscription_refusal = error
+            self.counters.subscribe_failures["server_error"] += 1
+            self._log(logging.WARNING, "NATS_SUBSCRIBE_ERROR", reason=error.text)
         else:
             self._log(logging.WARNING, "NATS_SERVER_ERROR", error=error.text)
         return error
@@ -379,12 +387,12 @@ class Connection:
             self.interests.remove(interest)
             interest.route.refused(error)
 
-    def _refuse_publishes(self, error: ServerError, subject: str, reason: str) -> None:
+    def _refuse_publishes(self, error: ServerError, subject: str, reply: str, reason: str) -> None:
         self._log(logging.WARNING, "NATS_PUBLISH_ERROR", subject=subject, reason=error.text)
         self.outbox.on_refused()
         self.counters.publish_failures[reason] += 1
-        target = subject.encode("utf-8", "replace")
-        for waiter in self.outbox.blamed(target) + self.inbox.take_blamed(target):
+        target, answer = subject.encode("utf-8", "replace"), reply.encode("utf-8", "replace")
+        for waiter in self.outbox.blamed(target, answer) + self.inbox.take_blamed(target, answer):
             waiter.fail(error)
 
     def _dropped(self, count: int, reason: str) -> None:

@@ -9,6 +9,7 @@ Must not know subscriptions or callers.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import trio
@@ -26,7 +27,7 @@ from ..protocol import (
     encode_connect,
     server_error,
 )
-from ..transport import ServerAddress, TLSError
+from ..transport import ServerAddress, TLSError, direct_write
 from ._connection import Connection
 from ._errors import HandshakeError, NotNatsServerError
 from ._waiters import NEVER, Waiter
@@ -153,6 +154,8 @@ class Link:
         self._last_received = trio.current_time()
         connection = self._connection
         connection.parser = self._parser
+        if connection.link_is_up:
+            connection.outbox.direct = self._direct()
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:
@@ -166,6 +169,19 @@ class Link:
             connection.parser = None
             self.lose("the client gave the link up")
         return self.lost_reason
+
+    def _direct(self) -> Callable[[bytes], int] | None:
+        write = direct_write(self._stream)
+        if write is None:
+            return None
+        counters = self._connection.counters
+
+        def counted(data: bytes) -> int:
+            count = write(data)
+            counters.bytes_out += count
+            return count
+
+        return counted
 
     def lose(self, reason: str) -> None:
         """The link is of no use any more. The first reason counts."""
@@ -198,6 +214,7 @@ class Link:
     async def _write(self) -> None:
         connection = self._connection
         outbox = connection.outbox
+        counters = connection.counters
         send_all = self._stream.send_all
         timeout = connection.options.operation_timeout_seconds
         try:
@@ -209,7 +226,7 @@ class Link:
                         connection.sleeper.tell(outbox.stamped_at + timeout)
                     outbox.stamped_at = NEVER
                 await send_all(chunk)
-                connection.counters.bytes_out += len(chunk)
+                counters.bytes_out += len(chunk)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
             # The reader may still find the server's -ERR that says why; it has a moment to do so.
             with trio.move_on_after(0.05):

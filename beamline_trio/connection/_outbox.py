@@ -14,7 +14,7 @@ Must not do I/O.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import attrs
 import trio
@@ -84,6 +84,7 @@ class Outbox:
         free: see the module.
         payload_max: the most bytes of a payload that may take the fast path.
         stamped_at: when a frame with a waiter was last taken; its reader sets it back to NEVER.
+        direct: writes to the socket of the present link at once, if it can; see `transport.direct_write`.
         append: adds a frame; whoever uses it takes its length from `room`.
     """
 
@@ -100,6 +101,8 @@ class Outbox:
         self._covered = 0
         self._failed_since = 0
         self._pong_due = False
+        self._tail = b""
+        self.direct: Callable[[bytes], int] | None = None
         self.append = self._frames.append
         self.room = 0
         self.free = 0
@@ -128,13 +131,10 @@ class Outbox:
         self._granted -= 1
 
     def try_room(self) -> bool:
-        """Whether a publish may be appended now; wakes an idle writer, which makes room."""
+        """Whether a publish may be put now: there is room, or the writer is idle, and `put` wakes it."""
         if self.room > 0:
             return True
-        if self.is_open and self._writer is not None:
-            self.wake()
-            return True
-        return False
+        return self.is_open and self._writer is not None
 
     async def wait_room(self) -> None:
         """Wait until the writer has taken the frames, or the link is gone. Cancelled: nothing has happened."""
@@ -150,6 +150,25 @@ class Outbox:
         if waiter is not None:
             self._unwritten.append(waiter)
         self.wake()
+
+    def write_now(self, frame: bytes, waiter: Waiter) -> bool:
+        """Write a publish past the idle writer, at once; False when that cannot be done, and nothing has happened.
+
+        What the socket does not take goes first when the writer writes next.
+        """
+        if self.direct is None or self._writer is None or not self.is_open:
+            return False
+        try:
+            count = self.direct(frame)
+        except OSError:  # full, or broken: the writer finds out
+            return False
+        self.free -= 1
+        self._written += 1
+        self.stamped_at = waiter.written_at = trio.current_time()
+        if count < len(frame):
+            self._tail = frame[count:]
+            self.wake()
+        return True
 
     def put_control(self, frame: bytes) -> None:
         """Append an operation that is no publish; it needs no room."""
@@ -188,7 +207,7 @@ class Outbox:
 
     async def wait_frames(self) -> None:
         """The writer's wait: returns when there is something to take."""
-        if self._frames or self._unwritten:
+        if self._frames or self._unwritten or self._tail:
             return
 
         def abort(_raise_cancel: object) -> trio.lowlevel.Abort:
@@ -216,6 +235,9 @@ class Outbox:
             if pongs:
                 frames.append(PING)
                 self._expectations.append(Expectation(self._written, pongs, now))
+        if self._tail:
+            frames.insert(0, self._tail)
+            self._tail = b""
         chunk = frames[0] if len(frames) == 1 else b"".join(frames)
         frames.clear()
         if self.is_open:
@@ -242,9 +264,9 @@ class Outbox:
         self.failed += 1
         return True
 
-    def blamed(self, subject: bytes) -> list[Waiter]:
-        """The waiters of written publishes to a subject, for an error that names it."""
-        return [waiter for waiter in self._expected() if waiter.subject == subject]
+    def blamed(self, subject: bytes, reply: bytes = b"") -> list[Waiter]:
+        """The waiters of written publishes to a subject or with a reply subject, for an error that names it."""
+        return [waiter for waiter in self._expected() if waiter.is_about(subject, reply)]
 
     def next_deadline(self, timeout: float) -> float:
         """When the oldest waiter for a PONG runs out of time."""
@@ -295,6 +317,8 @@ class Outbox:
         """
         self.is_open = False
         self.room = 0
+        self.direct = None
+        self._tail = b""
         unknown = self.unconfirmed
         self.unknown += unknown
         self._written = self._covered = self._failed_since = 0

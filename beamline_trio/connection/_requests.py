@@ -99,9 +99,9 @@ class RequestInbox:
             del self._waiting[token]
         return [waiter for _, waiter in overdue]
 
-    def take_blamed(self, subject: bytes) -> list[Waiter]:
-        """The waiters whose written requests went to a subject."""
-        blamed = [(t, waiter) for t, waiter in self._waiting.items() if waiter.subject == subject and waiter.written]
+    def take_blamed(self, subject: bytes, reply: bytes = b"") -> list[Waiter]:
+        """The waiters whose written requests went to a subject or have a reply subject, for an error that names it."""
+        blamed = [(t, w) for t, w in self._waiting.items() if w.written and w.is_about(subject, reply)]
         for token, _ in blamed:
             del self._waiting[token]
         return [waiter for _, waiter in blamed]

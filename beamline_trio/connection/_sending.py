@@ -135,15 +135,26 @@ class Sender:
                 "wait for some of them"
             )
         waiter = Waiter(frame, target, wants_pong=False, token=token, on_cancel=self._withdraw)
+        alone = not inbox
         inbox.add(token, waiter)
         connection.counters.requests += 1
         try:
-            await self.send(frame, subject, waiter, skippable=False)
+            if alone and connection.outbox.write_now(frame, waiter):
+                self._written_now(waiter)
+            else:
+                await self.send(frame, subject, waiter, skippable=False)
             reply: Reply = await waiter.wait()
         except BaseException:
             inbox.discard(token)
             raise
         return reply
+
+    def _written_now(self, waiter: Waiter) -> None:
+        """What the writer does when it writes."""
+        connection = self._connection
+        timeout = connection.options.operation_timeout_seconds
+        if timeout is not None:
+            connection.sleeper.tell(waiter.written_at + timeout)
 
     def _place(self, frame: bytes, subject: str, waiter: Waiter | None, *, skippable: bool) -> Outcome | None:
         """Append or queue; None when there is no room."""

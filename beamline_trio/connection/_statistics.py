@@ -37,7 +37,7 @@ PUBLISH_FAILURE_REASONS: Final[tuple[str, ...]] = (
     "pending_full",
     "closed",
 )
-SUBSCRIBE_FAILURE_REASONS: Final[tuple[str, ...]] = ("permission", "timeout", "disconnected", "closed")
+SUBSCRIBE_FAILURE_REASONS: Final[tuple[str, ...]] = ("permission", "server_error", "timeout", "disconnected", "closed")
 
 
 class Latencies:

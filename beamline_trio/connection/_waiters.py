@@ -52,6 +52,14 @@ class Waiter:
         self.wants_pong = wants_pong
         self.written_at = NEVER
 
+    def is_about(self, subject: bytes, reply: bytes) -> bool:
+        """Whether its frame went to a subject, or asked for answers on a reply subject; an empty one is not asked."""
+        if subject:
+            return self.subject == subject
+        parts = self.frame.split(b"\r\n", 1)[0].split(b" ")
+        has_reply = len(parts) == (5 if parts[0] == b"HPUB" else 4)
+        return bool(reply) and has_reply and parts[2] == reply
+
     @property
     def waiting(self) -> bool:
         """Whether its task still waits: neither answered nor cancelled."""

@@ -61,7 +61,8 @@ class PermissionsError(ServerError):
 
     Attributes:
         operation: `"publish"` or `"subscription"`.
-        subject: the subject that was refused.
+        subject: the subject that was refused; empty when it is the reply subject that was.
+        reply: the reply subject that a publish may not ask for, or None.
         queue_group: the queue group of a refused subscription, or None.
         sid: the subscription the server names (after a reload of its configuration), or None.
     """
@@ -72,12 +73,14 @@ class PermissionsError(ServerError):
         *,
         operation: str,
         subject: str,
+        reply: str | None = None,
         queue_group: str | None = None,
         sid: str | None = None,
     ) -> None:
         super().__init__(text)
         self.operation = operation
         self.subject = subject
+        self.reply = reply
         self.queue_group = queue_group
         self.sid = sid
 

@@ -2,7 +2,8 @@
 
 One call of `feed` handles a whole chunk synchronously. A message goes straight to `routes[sid]`; no event object lies
 between. Most streams repeat one line (`MSG orders 1 128`): when a line comes twice running, the messages that follow
-are recognised by comparing their line in place, without parsing it, and handed over as one run.
+are recognised by comparing their line in place, without parsing it, and handed over as one run. In mixed streams the
+line less its size is looked up among those read before.
 
 Whatever is incomplete waits, unparsed, until enough bytes are there; a large payload is joined once. A size is checked
 when its line is read, before anything is kept for it. A header block that cannot be decoded costs its message only:
@@ -28,6 +29,9 @@ PAYLOAD_BYTES_MAX: Final = 67_108_864
 # Sizes come from a small set: looking one up is a third of int(), and refuses signs, blanks and underscores.
 _SIZES: Final = {b"%d" % size: size for size in range(4096)}
 _SIZE_DIGITS_MAX: Final = 10
+# Lines less their size that were read before; those with a reply are not kept, since replies do not come again.
+_HEADS_MAX: Final = 1024
+_HEAD_BYTES_MAX: Final = 512
 _CRLF: Final = b"\r\n"
 
 
@@ -96,6 +100,7 @@ class Parser:
         self._have = 0
         self._need = 0
         self._last_line = b""
+        self._heads: dict[bytes, tuple[bytes, bytes, bytes | None]] = {}
         self.messages = 0
 
     @property
@@ -135,10 +140,8 @@ class Parser:
         length = len(data)
         find = data.find
         routes = self._routes
+        heads = self._heads
         sizes = _SIZES
-        line_max = self._control_line_bytes_max
-        subject = sid = b""
-        reply: bytes | None
         last_line = self._last_line
         messages = 0
         try:
@@ -149,23 +152,19 @@ class Parser:
                     self._keep(data[position:], length - position + 1)
                     return
                 line = data[position:end]
-                parts = line.split(b" ")
-                count = len(parts)
-                reply = None
-                if count == 4 and parts[0] == b"MSG":
-                    _, subject, sid, size_text = parts
-                elif count == 5 and parts[0] == b"MSG":
-                    _, subject, sid, reply, size_text = parts
-                else:
-                    size_text = b""
+                head_text, _, size_text = line.rpartition(b" ")
+                head = heads.get(head_text)
+                if head is None:
+                    head = self._head(head_text)
                 size = sizes.get(size_text, -1)
                 if size < 0 and size_text.isdigit():
                     size = self._size(size_text, line, self._payload_bytes_max)
-                if size < 0 or end - position > line_max or not (subject and sid) or reply == b"" or b"\t" in line:
+                if head is None or size < 0:
                     position = self._other(data, line, position, end)
                     if position < 0:
                         return
                     continue
+                subject, sid, reply = head
                 stop = end + 2 + size
                 if stop + 2 > length:
                     self._keep(data[position:], stop + 2 - position)
@@ -192,6 +191,23 @@ class Parser:
         finally:
             self._last_line = last_line
             self.messages += messages
+
+    def _head(self, text: bytes) -> tuple[bytes, bytes, bytes | None] | None:
+        """subject, sid and reply of a plain MSG, from its line less the size; None when it is something else."""
+        parts = text.split(b" ")
+        count = len(parts)
+        if parts[0] != b"MSG" or not 3 <= count <= 4 or b"" in parts or b"\t" in text:
+            return None
+        if len(text) > self._control_line_bytes_max - _SIZE_DIGITS_MAX - 1:
+            return None
+        if count == 4:
+            return parts[1], parts[2], parts[3]
+        head = (parts[1], parts[2], None)
+        if len(text) <= _HEAD_BYTES_MAX:
+            if len(self._heads) >= _HEADS_MAX:
+                self._heads.clear()
+            self._heads[text] = head
+        return head
 
     def _other(self, data: bytes, line: bytes, position: int, end: int) -> int:
         """Handle the operation whose line is data[position:end] if it is a control operation, has headers or odd

@@ -49,7 +49,9 @@ def server_error(text: str) -> ServerError:
         text = text[1:-1]
     match = _PERMISSION.fullmatch(text)
     if match is not None:
-        operation = "subscription" if match["operation"].lower() == "subscription" else "publish"
+        operation = match["operation"].lower()
+        if operation.endswith("reply of"):
+            return PermissionsError(text, operation="publish", subject="", reply=match["subject"])
         return PermissionsError(
             text, operation=operation, subject=match["subject"], queue_group=match["queue"], sid=match["sid"]
         )

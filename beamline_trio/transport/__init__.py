@@ -5,6 +5,7 @@ from ._address import ServerAddress as ServerAddress
 from ._address import parse_address as parse_address
 from ._dialer import Dialer as Dialer
 from ._dialer import TCPDialer as TCPDialer
+from ._direct import direct_write as direct_write
 from ._environment import Environment as Environment
 from ._errors import AddressError as AddressError
 from ._errors import ConnectError as ConnectError
