@@ -113,7 +113,7 @@ class Supervisor:
         if scope.cancelled_caught:
             raise ConnectTimeoutError(
                 f"{server.address} did not finish the handshake within {limit:g} s (connect_timeout_seconds); "
-                "a server that accepts and stays silent may be stopped, or wait for TLS first",
+                "a server that accepts and stays silent may be stopped, wait for TLS first, or be no NATS server",
                 address=str(server.address),
             )
 

@@ -96,6 +96,8 @@ class Parser:
         self._info_bytes_max = info_bytes_max
         self._header_bytes_max = header_bytes_max
         self._payload_bytes_max = payload_bytes_max
+        small = len(_SIZES) > payload_bytes_max
+        self._sizes = {text: n for text, n in _SIZES.items() if n <= payload_bytes_max} if small else _SIZES
         self._chunks: list[bytes] = []
         self._have = 0
         self._need = 0
@@ -141,7 +143,7 @@ class Parser:
         find = data.find
         routes = self._routes
         heads = self._heads
-        sizes = _SIZES
+        sizes = self._sizes
         last_line = self._last_line
         messages = 0
         try:
@@ -309,7 +311,9 @@ def _run(data: bytes, line: bytes, start: int, stop: int, length: int) -> tuple[
         stop = start + size
         if stop + 2 > length:  # incomplete: parsed again from its line when the rest is there
             return payloads, start - skip + 2
-    if not startswith(_CRLF, stop):
-        raise ProtocolError(f"no CRLF behind the payload of {line[:80]!r}")
-    append(data[start:stop])
-    return payloads, stop + 2
+    if startswith(_CRLF, stop):
+        append(data[start:stop])
+        return payloads, stop + 2
+    if payloads:  # they are good, and are delivered before the broken one is parsed again and refused
+        return payloads, start - skip + 2
+    raise ProtocolError(f"no CRLF behind the payload of {line[:80]!r}")

@@ -12,9 +12,11 @@ from ._errors import AuthorizationError, PermissionsError, ServerError
 
 _PERMISSION = re.compile(
     r"permissions violation for (?P<operation>publish with reply of|publish|subscription)(?: to)? "
-    r'"(?P<subject>.*?)"(?: using queue "(?P<queue>.*?)")?(?: \(sid "(?P<sid>.*?)"\)|, too many tokens)?',
+    r'"(?P<subject>(?:[^"\\]|\\.)*)"(?: using queue "(?P<queue>(?:[^"\\]|\\.)*)")?(?: \(sid "(?P<sid>.*?)"\)|, too many tokens)?',
     re.IGNORECASE | re.DOTALL,
 )
+_ESCAPE = re.compile(rb"\\(x[0-9a-f]{2}|u[0-9a-f]{4}|U00(?:0[0-9a-f]|10)[0-9a-f]{4}|.)", re.DOTALL)
+_ESCAPED = {b"a": b"\a", b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
 _AUTHORIZATION = (
     "authorization violation",
     "authentication timeout",
@@ -38,6 +40,20 @@ _CLOSING = (
 )
 
 
+def _unquote(text: str) -> str:
+    """Undo Go's %q, in which the server shows subjects; bytes that are no UTF-8 become surrogate escapes."""
+    return _ESCAPE.sub(_unescape, text.encode("utf-8", "surrogateescape")).decode("utf-8", "surrogateescape")
+
+
+def _unescape(match: re.Match[bytes]) -> bytes:
+    escape = match[1]
+    if escape[:1] in b"uU":
+        return chr(int(escape[1:], 16)).encode("utf-8", "surrogatepass")
+    if escape[:1] == b"x":
+        return bytes((int(escape[1:], 16),))
+    return _ESCAPED.get(escape, escape)
+
+
 def server_error(text: str) -> ServerError:
     """Classify the text of an `-ERR`, with or without its quotes, in any case.
 
@@ -50,10 +66,12 @@ def server_error(text: str) -> ServerError:
     match = _PERMISSION.fullmatch(text)
     if match is not None:
         operation = match["operation"].lower()
+        subject = _unquote(match["subject"])
         if operation.endswith("reply of"):
-            return PermissionsError(text, operation="publish", subject="", reply=match["subject"])
+            return PermissionsError(text, operation="publish", subject="", reply=subject)
+        queue_group = _unquote(match["queue"]) if match["queue"] is not None else None
         return PermissionsError(
-            text, operation=operation, subject=match["subject"], queue_group=match["queue"], sid=match["sid"]
+            text, operation=operation, subject=subject, queue_group=queue_group, sid=match["sid"]
         )
     lowered = text.lower()
     if lowered.startswith(_AUTHORIZATION):

@@ -58,9 +58,13 @@ def parse_address(url: str) -> ServerAddress:
         parts = urlsplit(text)
         port = parts.port
         host = parts.hostname
-    except ValueError as exc:
-        # The message of urlsplit may quote the URL, and the URL may hold a password: say what, not which.
-        raise AddressError(f"cannot read a server URL ({_plain(text)}): use nats://host:port") from exc
+    except ValueError:
+        # The words of urlsplit may quote the password: neither they nor the user information are shown.
+        raise AddressError(f"cannot read server URL {_plain(text)!r}; use nats://host:port") from None
+    if "@" in parts.path + parts.query + parts.fragment:
+        raise AddressError(
+            f"cannot read server URL {_plain(text)!r}: percent-encode / ? # and @ in its user and password"
+        )
     if parts.scheme in _PLANNED:
         raise AddressError(f"{parts.scheme}:// (WebSocket) is not supported yet; use nats:// or tls://")
     if parts.scheme not in _SCHEMES:
@@ -80,6 +84,8 @@ def parse_address(url: str) -> ServerAddress:
 
 
 def _plain(url: str) -> str:
-    """A URL without its user information."""
+    """A URL without its user information, also where that holds what it must not."""
     scheme, _, rest = url.partition("://")
-    return f"{scheme}://{rest.rsplit('@', 1)[-1]}"
+    if "@" not in rest:
+        return url
+    return f"{scheme if scheme in _SCHEMES + _PLANNED else ''}://{rest.rpartition('@')[2]}"
