@@ -9,6 +9,7 @@ Must not know subscriptions or callers.
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable
 from typing import Final
 
@@ -73,7 +74,7 @@ class Link:
         try:
             info = await self._receive_info()
             if self._wants_tls(info):
-                self._stream = await self._connection.dialer.start_tls(self._stream, self._address.host)
+                self._stream = await self._start_tls()
                 # What a stranger put behind the plaintext INFO goes, and whatever it made us believe.
                 self._parser.take_rest()
                 self._pong = False
@@ -84,11 +85,27 @@ class Link:
                 if self._error is not None:
                     raise self._refusal(self._error)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
-            raise HandshakeError(
-                f"{self._address} broke the connection off: {exc}", address=str(self._address)
-            ) from exc
+            raise self._broken_off(exc.__cause__ if exc.__cause__ is not None else exc) from exc
         self._established = True
         return self._info if self._info is not None else info
+
+    async def _start_tls(self) -> trio.abc.Stream:
+        try:
+            return await self._connection.dialer.start_tls(self._stream, self._address.host)
+        except TLSError as exc:  # the seam knows the host only
+            raise TLSError(f"{self._address}: {exc}", address=str(self._address)) from exc.__cause__
+
+    def _broken_off(self, cause: BaseException) -> Exception:
+        address = str(self._address)
+        if isinstance(cause, ssl.SSLError):
+            return TLSError(
+                f"{address} refused TLS: {cause}; it may want a client certificate: load one into the ssl.SSLContext "
+                "given as tls",
+                address=address,
+            )
+        return HandshakeError(
+            f"{address} broke the connection off ({cause}); look into the server's log", address=address
+        )
 
     async def _receive_info(self) -> ServerInfo:
         while self._info is None:

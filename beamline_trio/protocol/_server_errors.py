@@ -70,9 +70,7 @@ def server_error(text: str) -> ServerError:
         if operation.endswith("reply of"):
             return PermissionsError(text, operation="publish", subject="", reply=subject)
         queue_group = _unquote(match["queue"]) if match["queue"] is not None else None
-        return PermissionsError(
-            text, operation=operation, subject=subject, queue_group=queue_group, sid=match["sid"]
-        )
+        return PermissionsError(text, operation=operation, subject=subject, queue_group=queue_group, sid=match["sid"])
     lowered = text.lower()
     if lowered.startswith(_AUTHORIZATION):
         return AuthorizationError(text)
