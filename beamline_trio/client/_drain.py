@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from ..connection import State
+from ..connection import ClientClosedError, State
 from ..protocol import NatsError
 
 if TYPE_CHECKING:
@@ -107,6 +107,8 @@ class Drain:
             return
         try:
             await self._client.sender.ping()
+        except ClientClosedError:  # left at once while it drained
+            return
         except NatsError as error:
             log.warning("the flush of a drain failed: %s", error, extra={"event": "NATS_DRAIN_FLUSH"})
 
@@ -114,5 +116,7 @@ class Drain:
 async def _drain_quietly(subscription: Subscription) -> None:
     try:
         await subscription.drain()
+    except ClientClosedError:
+        return
     except NatsError as error:
         log.warning("%r: drain failed: %s", subscription, error, extra={"event": "NATS_DRAIN_FLUSH"})

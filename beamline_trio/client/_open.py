@@ -61,7 +61,7 @@ class ClientContext:
                 nursery.start_soon(connection.sleeper.run, connection.sweep)
                 nursery.start_soon(self._drain)
                 try:
-                    await Supervisor(connection).run(task_status)
+                    await Supervisor(connection).run(_Started(task_status, self._scope))
                 except NatsError as error:  # the first connect failed: to be raised bare, not in the nursery's group
                     failure = error
                     nursery.cancel_scope.cancel()
@@ -85,6 +85,23 @@ class ClientContext:
             await manager.__aexit__(None, None, None)
         except BaseExceptionGroup as group:
             raise _bare(group) from group
+
+
+class _Started:
+    """Reports started, and from then on keeps outer cancellations from the background tasks.
+
+    They are for the body, which then leaves and stops the tasks; else the reader would be dead for a moment in which
+    the client still says connected, and a shielded cleanup of the body would find nobody to talk to.
+    """
+
+    def __init__(self, task_status: trio.TaskStatus[None], scope: trio.CancelScope) -> None:
+        self._task_status = task_status
+        self._scope = scope
+
+    def started(self, value: None = None) -> None:
+        """See trio.TaskStatus."""
+        self._scope.shield = True
+        self._task_status.started(value)
 
 
 def _bare(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -210,8 +210,6 @@ class Subscription:
             await waiter.wait()
             self._pace.yielded()
         self._free = CALLS_PER_CHECK - 1
-        if self._full and len(self._pending) < self._messages_max // 2:
-            self._full = False
 
     # Steering
 
@@ -306,6 +304,9 @@ class Subscription:
 
     def deliver(self, subject: bytes, reply: bytes | None, header: bytes | None, payload: bytes) -> None:
         """One message from the reader."""
+        if self._ended:  # left or failed in the middle of this chunk
+            self._client.connection.on_unroutable(self._sid(), 1)
+            return
         self.delivered += 1
         if self._callback is not None:
             self._call(Message(self._client, subject, payload, reply, header))
@@ -320,6 +321,8 @@ class Subscription:
                 self._pending_bytes = total
                 if self._waiters:
                     self._waiters.pop(0).succeed(None)
+                if self._full:
+                    self._look_recovered()
             else:
                 self._overflow(Message(self._client, subject, payload, reply, header))
         if self.delivered >= self._maximum:
@@ -330,10 +333,14 @@ class Subscription:
         count = len(payloads)
         size = count * len(payloads[0])
         fits = len(self._pending) + count <= self._messages_max and self._pending_bytes + size <= self._bytes_max
-        if self._callback is not None or not fits or self.delivered + count >= self._maximum:
+        if (
+            self._callback is not None
+            or not fits
+            or self._full
+            or self._ended
+            or self.delivered + count >= self._maximum
+        ):
             for payload in payloads:
-                if self.delivered >= self._maximum:
-                    break
                 self.deliver(subject, None, None, payload)
             return
         client = self._client
@@ -370,9 +377,11 @@ class Subscription:
         if not self._full:
             self._full = True
             connection.on_slow_consumer(self.subject, len(self._pending), self._pending_bytes)
-        self.dropped += 1
-        connection.counters.slow_consumer += 1
         policy = connection.options.subscription_pending_policy
+        if policy == "drop_oldest" and message.size <= self._bytes_max:
+            self._displace(message)
+            return
+        self._count_drop()
         if policy == "error":
             if self._interest is not None:
                 connection.unsubscribe(self._interest)
@@ -382,16 +391,26 @@ class Subscription:
                     f"{self._pending_bytes} bytes pending; receive faster, or raise subscription_pending_messages_max"
                 )
             )
-        elif policy == "drop_oldest":
-            self._make_room_for(message)
 
-    def _make_room_for(self, message: Message) -> None:
+    def _displace(self, message: Message) -> None:
+        """Drop the oldest until a message fits that is not too large by itself."""
         pending = self._pending
-        while pending and (len(pending) >= self._messages_max or self._pending_bytes + message.size > self._bytes_max):
+        while len(pending) >= self._messages_max or self._pending_bytes + message.size > self._bytes_max:
             self._pending_bytes -= pending.popleft().size
-        if self._pending_bytes + message.size <= self._bytes_max:
-            pending.append(message)
-            self._pending_bytes += message.size
+            self._count_drop()
+        pending.append(message)
+        self._pending_bytes += message.size
+
+    def _count_drop(self) -> None:
+        self.dropped += 1
+        self._client.connection.counters.slow_consumer += 1
+
+    def _look_recovered(self) -> None:
+        """An episode of dropping is over when the consumer has come below half of both bounds."""
+        self._full = len(self._pending) * 2 > self._messages_max + 1 or self._pending_bytes * 2 > self._bytes_max
+
+    def _sid(self) -> bytes:
+        return self._interest.sid if self._interest is not None else b""
 
     def _reached_maximum(self) -> None:
         if self._interest is not None:

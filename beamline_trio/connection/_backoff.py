@@ -8,7 +8,8 @@ from typing import Final
 from ._options import ClientOptions
 
 FIRST_JITTER_SECONDS: Final = 0.1
-# Most outages are restarts of a few seconds: no client sleeps through the end of one of those.
+# Most outages are restarts of a few seconds: no client sleeps through the end of one of those, nor, once they are over,
+# for longer than half of what the outage has lasted already. Who sets a base of half a second or more wants that base.
 EARLY_SECONDS: Final = 3.0
 EARLY_DELAY_MAX_SECONDS: Final = 0.5
 
@@ -25,10 +26,15 @@ def next_delay(passes: int, outage_seconds: float, options: ClientOptions, rng: 
     """
     base = options.reconnect_delay_seconds
     if passes == 0:
-        return 0.0 if options.reconnect_jitter == "none" else rng.uniform(0.0, min(FIRST_JITTER_SECONDS, base))
+        return (
+            0.0
+            if options.reconnect_jitter == "none"
+            else rng.uniform(0.0, min(FIRST_JITTER_SECONDS, base, options.reconnect_delay_max_seconds))
+        )
     delay = min(base * 2.0 ** min(passes - 1, 64), options.reconnect_delay_max_seconds)
-    if outage_seconds < EARLY_SECONDS:
-        delay = min(delay, max(EARLY_DELAY_MAX_SECONDS, base))
+    if base < EARLY_DELAY_MAX_SECONDS:
+        early = outage_seconds < EARLY_SECONDS
+        delay = min(delay, EARLY_DELAY_MAX_SECONDS if early else outage_seconds / 2)
     if options.reconnect_jitter == "full":
         return rng.uniform(0.0, delay)
     if options.reconnect_jitter == "upper_half":

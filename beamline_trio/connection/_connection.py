@@ -47,6 +47,7 @@ from ._ledger import Ledger
 from ._options import ClientOptions
 from ._outbox import Outbox
 from ._pending import PendingOperation, PendingQueue
+from ._pool import ServerPool
 from ._requests import RequestInbox
 from ._state import State
 from ._statistics import Counters, Statistics
@@ -62,6 +63,9 @@ class Connection:
         options: checked options.
         dialer: how servers are reached; its environment is used for chance.
 
+    Raises:
+        AddressError: a URL of the options cannot be used.
+
     Attributes:
         state: see State. `connecting` and `reconnecting` say what the client is after; `attempting` whether an attempt
             is under way just now.
@@ -71,6 +75,7 @@ class Connection:
     def __init__(self, options: ClientOptions, dialer: Dialer) -> None:
         self.options = options
         self.dialer = dialer
+        self.pool = ServerPool(options.servers)
         self.environment = dialer.environment
         self.state = State.DISCONNECTED
         self.attempting = False

@@ -55,6 +55,7 @@ class Link:
         self._established = False
         self._info: ServerInfo | None = None
         self._pong = False
+        self._pinged = False
         self._error: ServerError | None = None
         self._last_received = 0.0
         self._scope = trio.CancelScope()
@@ -172,6 +173,8 @@ class Link:
         connection = self._connection
         connection.parser = self._parser
         if connection.link_is_up:
+            if self._pinged:
+                connection.outbox.put_pong()
             connection.outbox.direct = self._direct()
         try:
             with self._scope:
@@ -220,12 +223,14 @@ class Link:
                     return
                 self._last_received = trio.current_time()
                 counters.bytes_in += len(data)
-                feed(data)  # type: ignore[arg-type]  # bytes of every stream we dial
+                feed(data if type(data) is bytes else bytes(data))
         except ProtocolError as exc:
             self.lose(f"protocol error: {exc}")
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
             cause = exc.__cause__ if exc.__cause__ is not None else exc
             self.lose(self._error.text if self._error is not None else f"connection broken: {cause}")
+        finally:  # whatever ended it: nobody reads any more
+            self.lose("the reader ended")
 
     @trio.lowlevel.enable_ki_protection
     async def _write(self) -> None:
@@ -249,6 +254,8 @@ class Link:
             with trio.move_on_after(0.05):
                 await trio.sleep_forever()
             self.lose(f"connection broken: {exc.__cause__ if exc.__cause__ is not None else exc}")
+        finally:
+            self.lose("the writer ended")
 
     @trio.lowlevel.enable_ki_protection
     async def _ping(self) -> None:
@@ -313,8 +320,10 @@ class Link:
 
     def on_ping(self) -> None:
         """PING: answered by the writer."""
-        if self._established:
+        if self._connection.link_is_up:
             self._connection.outbox.put_pong()
+        else:
+            self._pinged = True
 
     def on_pong(self) -> None:
         """PONG: the handshake's, or that of the oldest PING."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 import attrs
 
@@ -61,8 +61,13 @@ def _inbox(_: Any, field: Any, value: Any) -> None:
 
 
 def _text(_: Any, field: Any, value: Any) -> None:
-    if value is not None and not isinstance(value, str):
+    if not isinstance(value, str):
         raise OptionsError(f"{field.name} must be a str, not {type(value).__name__}")
+
+
+def _optional_text(_: Any, field: Any, value: Any) -> None:
+    if value is not None:
+        _text(_, field, value)
 
 
 def _tls(_: Any, field: Any, value: Any) -> None:
@@ -71,10 +76,12 @@ def _tls(_: Any, field: Any, value: Any) -> None:
 
 
 def _servers(value: str | Sequence[str]) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(value)
+    return tuple(value) if isinstance(value, (list, tuple)) else cast("tuple[str, ...]", (value,))
 
 
 def _servers_given(_: Any, field: Any, value: tuple[str, ...]) -> None:
+    for server in value:
+        _text(_, field, server)
     if not value:
         raise OptionsError(f"{field.name} is empty; give at least one, such as {DEFAULT_SERVER}")
 
@@ -147,9 +154,9 @@ class ClientOptions:
     inbox_prefix: str = attrs.field(default="_INBOX", validator=_inbox)
     events_pending_max: int = attrs.field(default=1_000, validator=_number(least=1, whole=True))
     requests_inflight_max: int = attrs.field(default=65_536, validator=_number(least=1, whole=True))
-    user: str | None = attrs.field(default=None, validator=_text)
-    password: str | None = attrs.field(default=None, validator=_text, repr=False)
-    token: str | None = attrs.field(default=None, validator=_text, repr=False)
+    user: str | None = attrs.field(default=None, validator=_optional_text)
+    password: str | None = attrs.field(default=None, validator=_optional_text, repr=False)
+    token: str | None = attrs.field(default=None, validator=_optional_text, repr=False)
     tls: ssl.SSLContext | bool | None = attrs.field(default=None, validator=_tls)
     echo: bool = attrs.field(default=True, validator=_flag)
     verbose: bool = attrs.field(default=False, validator=_flag)

@@ -18,7 +18,7 @@ from ._connection import Connection
 from ._errors import ConnectTimeoutError, NoServersError, NotNatsServerError
 from ._events import ReconnectFailed
 from ._link import Link
-from ._pool import KnownServer, ServerPool
+from ._pool import KnownServer
 from ._state import State
 
 log = logging.getLogger("beamline_trio")
@@ -33,7 +33,7 @@ class Supervisor:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._pool = ServerPool(connection.options.servers)
+        self._pool = connection.pool
         self._passes = 0
         self._attempts = 0
         self._outage_since = 0.0
@@ -99,8 +99,10 @@ class Supervisor:
                 async with connection.dialer.open(server.address) as stream:
                     link = Link(connection, stream, server.address)
                     info = await link.handshake()
-                    connection.check_open()  # a drain may have ended in this very step
                     scope.deadline = float("inf")
+                    if scope.cancel_called:  # it struck in this very step: all or nothing
+                        await trio.lowlevel.checkpoint()
+                    connection.check_open()  # a drain may have ended in this very step
                     connection.link_up(server.address, info, self._attempts)
                     self._pool.succeeded(server)
                     task_status.started()

@@ -10,9 +10,12 @@ import re
 
 from ._errors import AuthorizationError, PermissionsError, ServerError
 
+_QUOTED = r'"(?P<{}>(?:[^"\\]|\\.)*)"'
 _PERMISSION = re.compile(
-    r"permissions violation for (?P<operation>publish with reply of|publish|subscription)(?: to)? "
-    r'"(?P<subject>(?:[^"\\]|\\.)*)"(?: using queue "(?P<queue>(?:[^"\\]|\\.)*)")?(?: \(sid "(?P<sid>.*?)"\)|, too many tokens)?',
+    "permissions violation for (?P<operation>publish with reply of|publish|subscription)(?: to)? "
+    + _QUOTED.format("subject")
+    + f"(?: using queue {_QUOTED.format('queue')})?"
+    + r'(?: \(sid "(?P<sid>.*?)"\)|, too many tokens)?',
     re.IGNORECASE | re.DOTALL,
 )
 _ESCAPE = re.compile(rb"\\(x[0-9a-f]{2}|u[0-9a-f]{4}|U00(?:0[0-9a-f]|10)[0-9a-f]{4}|.)", re.DOTALL)
