@@ -9,6 +9,7 @@ Must not touch the socket.
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections import deque
 from collections.abc import Callable
@@ -154,9 +155,7 @@ class Subscription:
             self._pending_bytes -= len(message.payload) if header is None else message.size
             return message
         await self._wait_pending()
-        message = self._pending.popleft()
-        self._pending_bytes -= message.size
-        return message
+        return self._pop()
 
     async def receive_batch(self, max_messages: int = 500) -> list[Message]:
         """All messages that are pending, at most `max_messages`, at least one; the fastest way to receive.
@@ -171,6 +170,7 @@ class Subscription:
             batch = list(pending)
             pending.clear()
             self._pending_bytes = 0
+            self._tell_emptied()
             return batch
         popleft = pending.popleft
         batch = [popleft() for _ in range(max_messages)]
@@ -191,8 +191,13 @@ class Subscription:
             await self._wait_pending()
         except trio.EndOfChannel:
             raise StopAsyncIteration from None
+        return self._pop()
+
+    def _pop(self) -> Message:
         message = self._pending.popleft()
         self._pending_bytes -= message.size
+        if not self._pending:
+            self._tell_emptied()
         return message
 
     async def _wait_pending(self) -> None:
@@ -209,7 +214,7 @@ class Subscription:
             self._waiters.append(waiter)
             await waiter.wait()
             self._pace.yielded()
-        self._free = CALLS_PER_CHECK - 1
+        self._free = 0 if self._ended else CALLS_PER_CHECK - 1  # an ended one is watched until it is empty
 
     # Steering
 
@@ -297,8 +302,11 @@ class Subscription:
 
     @property
     def consumer(self) -> trio.lowlevel.Task | None:
-        """The task that received last; None if none ever did."""
-        return self._consumer
+        """The task that received last; None if none ever did, or it has ended."""
+        task = self._consumer
+        if task is not None and inspect.getcoroutinestate(task.coro) == inspect.CORO_CLOSED:
+            return None
+        return task
 
     # The route
 
@@ -425,6 +433,7 @@ class Subscription:
     def _end(self) -> None:
         """Nothing more comes: waiting receivers look again."""
         self._ended = True
+        self._free = 0
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             waiter.succeed(None)
@@ -432,8 +441,8 @@ class Subscription:
             self._tell_emptied()
 
     def _tell_emptied(self) -> None:
-        emptied, self._emptied = self._emptied, None
-        if emptied is not None:
+        if self._ended and self._emptied is not None:
+            emptied, self._emptied = self._emptied, None
             emptied.set()
 
     def _check_entered(self) -> Interest:

@@ -46,7 +46,7 @@ class Pace:
         """Called every CALLS_PER_CHECK calls."""
         self._calls += CALLS_PER_CHECK
         now = trio.current_time()
-        if self._calls >= CALLS_PER_YIELD or now - self._since >= SECONDS_PER_YIELD:
+        if self._calls >= CALLS_PER_YIELD or now - self._since > SECONDS_PER_YIELD - 1e-6:
             await trio.lowlevel.checkpoint()
             self.yielded()
         else:
@@ -251,9 +251,11 @@ class Outbox:
         if not self._expectations:
             return None
         expectation = self._expectations.popleft()
-        self.confirmed += expectation.position - self._covered - self._failed_since
+        count = expectation.position - self._covered
+        failed = min(self._failed_since, count)  # refusals that came too early concern what was written behind the PING
+        self.confirmed += count - failed
         self._covered = expectation.position
-        self._failed_since = 0
+        self._failed_since -= failed
         return expectation
 
     def on_refused(self) -> bool:

@@ -129,10 +129,11 @@ class Supervisor:
         lived = trio.current_time() - began
         if lived >= connection.options.reconnect_delay_max_seconds or connection.outbox.confirmed > confirmed:
             self._passes = 0
-        else:  # a server that accepts and hangs up is paced like one that does not answer
+        else:  # a server that accepts and hangs up is paced like one that does not answer: it is one outage
             self._passes += 1
+        if self._passes <= 1:
+            self._outage_since = trio.current_time()
         self._attempts = 0
-        self._outage_since = trio.current_time()
 
     def _failed(self, server: KnownServer, error: NatsError) -> None:
         connection = self._connection

@@ -159,7 +159,7 @@ class Parser:
                 if head is None:
                     head = self._head(head_text)
                 size = sizes.get(size_text, -1)
-                if size < 0 and size_text.isdigit():
+                if size < 0 and head is not None and size_text.isdigit():
                     size = self._size(size_text, line, self._payload_bytes_max)
                 if head is None or size < 0:
                     position = self._other(data, line, position, end)

@@ -50,11 +50,11 @@ def _unquote(text: str) -> str:
 
 def _unescape(match: re.Match[bytes]) -> bytes:
     escape = match[1]
+    if len(escape) == 1:
+        return _ESCAPED.get(escape, escape)
     if escape[:1] in b"uU":
         return chr(int(escape[1:], 16)).encode("utf-8", "surrogatepass")
-    if escape[:1] == b"x":
-        return bytes((int(escape[1:], 16),))
-    return _ESCAPED.get(escape, escape)
+    return bytes((int(escape[1:], 16),))
 
 
 def server_error(text: str) -> ServerError:
