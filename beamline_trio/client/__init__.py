@@ -3,11 +3,11 @@
 from ._client import Client as Client
 from ._errors import NoRespondersError as NoRespondersError
 from ._errors import SlowConsumerError as SlowConsumerError
+from ._intake import MessageCallback as MessageCallback
 from ._message import Message as Message
 from ._message import NoReplySubjectError as NoReplySubjectError
 from ._open import open_client as open_client
 from ._open import run_client as run_client
 from ._serve import Handler as Handler
 from ._serve import serve as serve
-from ._subscription import MessageCallback as MessageCallback
 from ._subscription import Subscription as Subscription

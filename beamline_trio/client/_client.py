@@ -21,6 +21,8 @@ from ..connection import (
     Sender,
     State,
     Statistics,
+    ledger_of,
+    statistics_of,
 )
 from ..protocol import (
     PUBLISH_FRAME,
@@ -37,9 +39,10 @@ from ..protocol import (
 )
 from ._drain import Drain
 from ._errors import NoRespondersError
+from ._intake import MessageCallback
 from ._message import Message
 from ._serve import Handler, Service, serve
-from ._subscription import MessageCallback, Subscription
+from ._subscription import Subscription
 
 # Prefixes of subjects that were published to; a program with more subjects than this pays for checking them again.
 SUBJECTS_CACHED_MAX: Final = 4_096
@@ -308,11 +311,11 @@ class Client:
 
     def stats(self) -> Statistics:
         """The counters at this moment; they survive reconnects."""
-        return self.connection.statistics()
+        return statistics_of(self.connection)
 
     def ledger(self) -> Ledger:
         """What became of every publish, at this moment."""
-        return self.connection.ledger()
+        return ledger_of(self.connection)
 
     @property
     def state(self) -> State:

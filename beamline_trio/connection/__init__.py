@@ -1,5 +1,7 @@
 """One logical connection, kept alive: link, outbox, pending operations, ledger, servers, backoff, supervisor."""
 
+from ._accounts import ledger_of as ledger_of
+from ._accounts import statistics_of as statistics_of
 from ._backoff import next_delay as next_delay
 from ._connection import Connection as Connection
 from ._errors import ClientClosedError as ClientClosedError

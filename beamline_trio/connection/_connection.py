@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from typing import Any
 
 import trio
 
@@ -43,14 +42,13 @@ from ._events import (
     SlowConsumer,
 )
 from ._interests import Interest, InterestRoute, Interests
-from ._ledger import Ledger
 from ._options import ClientOptions
 from ._outbox import Outbox
 from ._pending import PendingOperation, PendingQueue
 from ._pool import ServerPool
 from ._requests import RequestInbox
 from ._state import State
-from ._statistics import Counters, Statistics
+from ._statistics import Counters
 from ._waiters import NEVER, Sleeper, Waiter
 
 log = logging.getLogger("beamline_trio")
@@ -295,48 +293,10 @@ class Connection:
             pattern = encode_pattern(self.inbox.pattern.decode())
             self.inbox_interest = self.subscribe(pattern, None, None, self.inbox)
 
-    # Looking in
-
     def check_open(self) -> None:
         """Raise ClientClosedError when the client is closed."""
         if self.state is State.CLOSED:
             raise ClientClosedError("the client is closed; open a new one with open_client()")
-
-    def ledger(self) -> Ledger:
-        """The account at this moment."""
-        outbox = self.outbox
-        return Ledger(
-            accepted=outbox.accepted + self.queued - self.withdrawn,
-            open=outbox.open_operations + self.pending.operations,
-            confirmed=outbox.confirmed,
-            failed=outbox.failed,
-            expired=self.expired,
-            dropped=self.dropped,
-            unknown=outbox.unknown,
-            skipped=self.counters.skipped,
-        )
-
-    def statistics(self) -> Statistics:
-        """The counters at this moment."""
-        counters = self.counters
-        plain: dict[str, Any] = {
-            name: dict(value) if isinstance(value, dict) else value
-            for name, value in vars(counters).items()
-            if isinstance(value, (int, dict))
-        }
-        plain["messages_in"] += self.parser.messages if self.parser is not None else 0
-        return Statistics(
-            publishes=self.outbox.accepted + self.queued - self.withdrawn,
-            requests_inflight=len(self.inbox),
-            pending_operations=self.pending.operations,
-            pending_bytes=self.pending.bytes,
-            pending_expired=self.expired,
-            subscriptions=len(self.interests),
-            events_dropped=self.events.dropped,
-            confirm_latency_counts=tuple(counters.confirm_latency.counts),
-            confirm_latency_seconds=counters.confirm_latency.total_seconds,
-            **plain,
-        )
 
     def emit(self, event: Event) -> None:
         """Give an event to whoever listens."""

@@ -1,0 +1,54 @@
+"""A connection's books for whoever reads them: the ledger of its publishes and the statistics, at one moment.
+
+Must not change anything.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ._connection import Connection
+from ._ledger import Ledger
+from ._statistics import Statistics
+
+
+def ledger_of(connection: Connection) -> Ledger:
+    """The account of all publishes."""
+    outbox = connection.outbox
+    return Ledger(
+        accepted=_accepted(connection),
+        open=outbox.open_operations + connection.pending.operations,
+        confirmed=outbox.confirmed,
+        failed=outbox.failed,
+        expired=connection.expired,
+        dropped=connection.dropped,
+        unknown=outbox.unknown,
+        skipped=connection.counters.skipped,
+    )
+
+
+def statistics_of(connection: Connection) -> Statistics:
+    """The counters."""
+    counters = connection.counters
+    plain: dict[str, Any] = {
+        name: dict(value) if isinstance(value, dict) else value
+        for name, value in vars(counters).items()
+        if isinstance(value, (int, dict))
+    }
+    plain["messages_in"] += connection.parser.messages if connection.parser is not None else 0
+    return Statistics(
+        publishes=_accepted(connection),
+        requests_inflight=len(connection.inbox),
+        pending_operations=connection.pending.operations,
+        pending_bytes=connection.pending.bytes,
+        pending_expired=connection.expired,
+        subscriptions=len(connection.interests),
+        events_dropped=connection.events.dropped,
+        confirm_latency_counts=tuple(counters.confirm_latency.counts),
+        confirm_latency_seconds=counters.confirm_latency.total_seconds,
+        **plain,
+    )
+
+
+def _accepted(connection: Connection) -> int:
+    return connection.outbox.accepted + connection.queued - connection.withdrawn
