@@ -120,23 +120,27 @@ class Router:
         failures: list[NatsError] = []
         async with trio.open_nursery() as nursery:
 
-            async def run_route(route: Route, task_status: trio.TaskStatus[object]) -> None:
+            async def run_route(route: Route, started: trio.Event) -> None:
                 try:
-                    await _serve(client, route, task_status)
+                    await _serve(client, route, started)
                 except NatsError as error:  # raised bare, and once, below
                     failures.append(error)
                     nursery.cancel_scope.cancel()
-                    task_status.started(None)
 
             for route in self.routes:
-                await nursery.start(run_route, route)
-            if not failures:
-                task_status.started()
+                started = trio.Event()
+                nursery.start_soon(run_route, route, started)
+                await started.wait()
+            task_status.started()
         if failures:
             raise failures[0]
 
 
-async def _serve(client: Client, route: Route, task_status: trio.TaskStatus[object]) -> None:
+async def _serve(client: Client, route: Route, started: trio.Event) -> None:
+    class Started:
+        def started(self, value: object = None) -> None:
+            started.set()
+
     await serve(
         client,
         route.subject,
@@ -144,5 +148,5 @@ async def _serve(client: Client, route: Route, task_status: trio.TaskStatus[obje
         queue_group=route.queue_group,
         concurrency=route.concurrency,
         on_outcome=route.count,
-        task_status=task_status,
+        task_status=Started(),
     )
