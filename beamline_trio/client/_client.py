@@ -28,8 +28,11 @@ from ..protocol import (
     PUBLISH_FRAME,
     HeadersInput,
     InvalidHeaderError,
+    InvalidSubjectError,
     PayloadTooLargeError,
     ServerInfo,
+    control_line_size,
+    decode_subject,
     encode_headers,
     encode_pattern,
     encode_publish,
@@ -48,6 +51,9 @@ from ._subscription import Subscription
 SUBJECTS_CACHED_MAX: Final = 4_096
 _NO_RESPONDERS: Final = b"NATS/1.0 503"
 _SENT: Final = Outcome.SENT
+# SUB, its blanks, and the longest sid; the size of a publish on the fast path.
+_SUB_OVERHEAD_BYTES: Final = 26
+_SIZE_BYTES: Final = 12
 
 
 class Client:
@@ -206,8 +212,8 @@ class Client:
             if value is not None and value < 1:
                 raise ValueError(f"{name} is {value}; it must be at least 1")
         pattern = encode_pattern(subject)
-        if queue_group is not None:
-            encode_queue_group(queue_group)
+        group = encode_queue_group(queue_group) if queue_group is not None else b""
+        self._check_line(len(pattern) + len(group) + _SUB_OVERHEAD_BYTES, pattern)
         return Subscription(self, subject, pattern, queue_group, max_messages, callback, messages, size)
 
     async def request(
@@ -379,7 +385,17 @@ class Client:
             raise PayloadTooLargeError(size, limit)
         if header is not None and self.connection.info.version and not self.connection.info.headers:
             raise InvalidHeaderError("this server does not support headers; send the message without them")
-        return encode_publish(target, body, reply, header)
+        frame = encode_publish(target, body, reply, header)
+        self._check_line(control_line_size(frame), target)
+        return frame
+
+    def _check_line(self, size: int, subject: bytes) -> None:
+        limit = self.connection.options.control_line_bytes_max
+        if size > limit:
+            raise InvalidSubjectError(
+                f"subject {decode_subject(subject)[:40]!r}... makes a line of {size} bytes, the server takes {limit} "
+                "(max_control_line, option control_line_bytes_max); shorten subject, reply or queue group"
+            )
 
     def _target(self, subject: str) -> bytes:
         """A subject to publish to, checked once: its prefix is remembered."""
@@ -387,6 +403,7 @@ class Client:
         if prefix is not None:
             return prefix[4:-1]
         target = encode_subject(subject)
+        self._check_line(len(target) + _SIZE_BYTES, target)
         if len(self._prefixes) >= SUBJECTS_CACHED_MAX:
             self._prefixes.clear()
         self._prefixes[subject] = publish_prefix(target)

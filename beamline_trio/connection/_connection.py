@@ -15,6 +15,7 @@ import trio
 
 from ..protocol import (
     Parser,
+    PayloadTooLargeError,
     PermissionsError,
     ServerError,
     ServerInfo,
@@ -323,6 +324,20 @@ class Connection:
         subject = decode_subject(frame.split(b" ", 2)[1]) if frame else ""
         return PendingOperation(frame, waiter, now + timeout if timeout is not None else NEVER, subject)
 
+    def refuse_pending(self, operation: PendingOperation, error: PayloadTooLargeError) -> None:
+        """An operation that waited is larger than what the server of the new link takes: it is told, and not sent."""
+        self.dropped += 1
+        self.counters.publish_failures["too_large"] += 1
+        self._log(logging.WARNING, "NATS_PENDING_DROPPED", count=1, subject=operation.subject, reason=str(error))
+        self.emit(Dropped(operation.subject, 1, str(error)))
+        self._tell(operation, error)
+
+    def _tell(self, operation: PendingOperation, error: Exception) -> None:
+        waiter = operation.waiter
+        if waiter is not None:
+            self.inbox.discard(waiter.token)
+            waiter.fail(error)
+
     def _expire(self, operations: list[PendingOperation]) -> None:
         unsent = [operation for operation in operations if operation.frame]
         self.expired += len(unsent)
@@ -333,14 +348,14 @@ class Connection:
             self._log(logging.WARNING, "NATS_PENDING_EXPIRED", count=len(unsent), subject=unsent[0].subject)
             self.emit(Dropped(unsent[0].subject, len(unsent), error))
         for operation in operations:
-            if operation.waiter is not None:
-                if operation.waiter.token:
-                    self.inbox.discard(operation.waiter.token)
-                operation.waiter.fail(PendingTimeoutError(f"{error}; nothing was sent"))
+            self._tell(operation, PendingTimeoutError(f"{error}; nothing was sent"))
 
     def _timeout_error(self, waiter: Waiter, timeout: float) -> Exception:
         subject = f" to {decode_subject(waiter.subject)}" if waiter.subject else ""
-        what = f"no reply to a request{subject}" if waiter.token else f"no PONG behind a publish{subject}"
+        if waiter.token:
+            what = f"no reply to a request{subject}"
+        else:
+            what = f"no PONG behind a publish{subject}" if waiter.frame else "no PONG to a flush"
         return OperationTimeoutError(
             f"{what} within {timeout:g} s (operation_timeout_seconds); it may or may not have arrived"
         )

@@ -21,11 +21,13 @@ from ..protocol import (
     AuthorizationError,
     ConnectOptions,
     Parser,
+    PayloadTooLargeError,
     PermissionsError,
     ProtocolError,
     ServerError,
     ServerInfo,
     encode_connect,
+    payload_size,
     server_error,
 )
 from ..transport import ServerAddress, TLSError, direct_write
@@ -80,7 +82,9 @@ class Link:
                 self._parser.take_rest()
                 self._pong = False
                 self._error = None
-            await self._stream.send_all(encode_connect(self._connect_options(info)) + PING)
+            hello = encode_connect(self._connect_options(info)) + PING
+            await self._stream.send_all(hello)
+            self._connection.counters.bytes_out += len(hello)
             while not self._pong:
                 await self._receive()
                 if self._error is not None:
@@ -297,7 +301,11 @@ class Link:
 
     def _send_pending(self, most: int) -> None:
         connection = self._connection
+        limit = connection.info.max_payload
         for operation in connection.pending.take(most):
+            if operation.frame and payload_size(operation.frame) > limit:
+                connection.refuse_pending(operation, PayloadTooLargeError(payload_size(operation.frame), limit))
+                continue
             connection.counters.pending_retried += bool(operation.frame)
             connection.outbox.put(operation.frame, operation.waiter, accepted_before=True)
 

@@ -114,6 +114,8 @@ class ClientOptions:
         subscription_pending_bytes_max: their bytes.
         subscription_pending_policy: beyond that, `drop_new`, `drop_oldest`, or end the subscription with an `error`.
         drain_deadline_seconds: how long a drain, and a clean exit, may take.
+        control_line_bytes_max: the server's max_control_line, which it does not tell; a subject that does not fit is
+            refused before it is sent, since the server would hang up.
         inbox_prefix: where replies come.
         events_pending_max: events kept for a consumer that does not read; the oldest go first.
         requests_inflight_max: requests that may wait for a reply at once.
@@ -151,6 +153,7 @@ class ClientOptions:
         default=_DROP_NEW, validator=_one_of("drop_new", "drop_oldest", "error")
     )
     drain_deadline_seconds: float = attrs.field(default=30.0, validator=_number(least=0.001))
+    control_line_bytes_max: int = attrs.field(default=4_096, validator=_number(least=64, whole=True))
     inbox_prefix: str = attrs.field(default="_INBOX", validator=_inbox)
     events_pending_max: int = attrs.field(default=1_000, validator=_number(least=1, whole=True))
     requests_inflight_max: int = attrs.field(default=65_536, validator=_number(least=1, whole=True))

@@ -191,7 +191,8 @@ class Outbox:
         if waiter.frame:
             index = next(i for i, frame in enumerate(self._frames) if frame is waiter.frame)
             del self._frames[index]
-            self.room += len(waiter.frame)
+            if self.is_open:
+                self.room += len(waiter.frame)
         return True
 
     # What the link uses
@@ -307,7 +308,7 @@ class Outbox:
     def open(self) -> None:
         """Publishers may append."""
         self.is_open = True
-        self.room = 0 if self._writer is not None else self._bytes_max
+        self.room = 0 if self._writer is not None else self._bytes_max - sum(map(len, self._frames))
         self._lot.wake_all()
 
     def detach(self) -> tuple[list[tuple[bytes, Waiter | None]], list[Waiter], int]:

@@ -12,6 +12,7 @@ import logging
 
 import trio
 
+from ..protocol import PayloadTooLargeError, PermissionsError
 from ._connection import Connection
 from ._errors import ConnectionLostError, PendingFullError, PendingTimeoutError, TooManyRequestsError
 from ._requests import Reply
@@ -243,4 +244,6 @@ def failure_reason(error: BaseException) -> str:
         return "disconnected"
     if isinstance(error, trio.ClosedResourceError):
         return "closed"
-    return "permission" if type(error).__name__ == "PermissionsError" else "server_error"
+    if isinstance(error, PayloadTooLargeError):
+        return "too_large"
+    return "permission" if isinstance(error, PermissionsError) else "server_error"

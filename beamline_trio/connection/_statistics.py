@@ -35,6 +35,7 @@ PUBLISH_FAILURE_REASONS: Final[tuple[str, ...]] = (
     "disconnected",
     "pending_timeout",
     "pending_full",
+    "too_large",
     "closed",
 )
 SUBSCRIBE_FAILURE_REASONS: Final[tuple[str, ...]] = ("permission", "server_error", "timeout", "disconnected", "closed")

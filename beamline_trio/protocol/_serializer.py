@@ -43,6 +43,16 @@ def encode_unsubscribe(sid: bytes, after: int | None = None) -> bytes:
     return b"UNSUB %b %d\r\n" % (sid, after)
 
 
+def control_line_size(frame: bytes) -> int:
+    """The length of a frame's first line, which the server bounds by its max_control_line."""
+    return frame.index(b"\r\n")
+
+
+def payload_size(frame: bytes) -> int:
+    """The bytes of headers and payload of a PUB or HPUB frame, which the server bounds by its max_payload."""
+    return int(frame[: frame.index(b"\r\n")].rpartition(b" ")[2])
+
+
 def is_publish(frame: bytes) -> bool:
     """Whether a frame made here carries a message (and so an operation of the user's)."""
     return frame.startswith((b"PUB ", b"HPUB "))
