@@ -56,15 +56,18 @@ class ClientContext:
         """All background tasks of the client."""
         connection = self._client.connection
         failure: NatsError | None = None
-        with self._scope:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(connection.sleeper.run, connection.sweep)
-                nursery.start_soon(self._drain)
-                try:
-                    await Supervisor(connection).run(_Started(task_status, self._scope))
-                except NatsError as error:  # the first connect failed: to be raised bare, not in the nursery's group
-                    failure = error
-                    nursery.cancel_scope.cancel()
+        try:
+            with self._scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(connection.sleeper.run, connection.sweep)
+                    nursery.start_soon(self._drain)
+                    try:
+                        await Supervisor(connection).run(_Started(task_status, self._scope))
+                    except NatsError as error:  # the first connect failed: raised bare, not in the nursery's group
+                        failure = error
+                        nursery.cancel_scope.cancel()
+        except BaseExceptionGroup as group:
+            raise _bare(group) from group
         if failure is not None:
             raise failure
 
@@ -84,7 +87,7 @@ class ClientContext:
         try:
             await manager.__aexit__(None, None, None)
         except BaseExceptionGroup as group:
-            raise _bare(group) from group
+            raise group.exceptions[0] from group.exceptions[0].__cause__
 
 
 class _Started:
