@@ -91,9 +91,10 @@ class TCPDialer:
 async def _dial(address: ServerAddress) -> trio.SocketStream:
     try:
         return await trio.open_tcp_stream(address.host, address.port)
-    except socket.gaierror as exc:
+    except (socket.gaierror, UnicodeError) as exc:  # UnicodeError: not even a host name
+        reason = exc.strerror if isinstance(exc, socket.gaierror) else exc
         raise NameResolutionError(
-            f"cannot resolve {address.host!r} of {address}: {exc.strerror}; check the host name and DNS",
+            f"cannot resolve {address.host!r} of {address}: {reason}; check the host name and DNS",
             address=str(address),
         ) from exc
     except OSError as exc:

@@ -1,0 +1,99 @@
+"""The commands and their options; what they do is elsewhere.
+
+A command turns its arguments into a call and the call's result into the exit code.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import platform
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import attrs
+import trio
+import typer
+
+from .._version import __version__
+from ..operation import ROUTER_PROFILE, load_options
+from ._failures import guarded
+from ._logs import LogFormat, set_up_logs
+from ._run import run_router
+from ._target import load_router
+
+_DEMO: Final = "beamline_trio.cli.demo"
+
+
+def run_app() -> int:
+    """Run the command that this process was started with; returns the exit code."""
+    app = typer.Typer(name="beamline", add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+    app.callback()(_about)
+    app.command("run")(_run)
+    app.command("version")(_version)
+    # The demo is a package of its own, with all it needs; it is imported here and nowhere else.
+    if importlib.util.find_spec(_DEMO) is not None:
+        app.command("demo")(importlib.import_module(_DEMO).demo_command)
+    try:
+        app(prog_name="beamline")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0
+
+
+def _about() -> None:
+    """NATS client and message router for trio."""
+
+
+def _run(
+    target: Annotated[str, typer.Argument(metavar="MODULE:ROUTER", help="As in prices:router, for prices.py here.")],
+    nats: Annotated[
+        list[str] | None,
+        typer.Option(metavar="URL", help="A server; repeat it for more. Else NATS_URL, else a nats-server of its own."),
+    ] = None,
+    metrics_port: Annotated[
+        int | None, typer.Option(metavar="PORT", help="Port of /metrics, /healthz, /readyz; 0 = any free. Else 9001.")
+    ] = None,
+    metrics_host: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Where it listens; 0.0.0.0 = everywhere. Else 127.0.0.1.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the client. Else the router's.")] = None,
+    config: Annotated[Path | None, typer.Option(metavar="FILE", help="TOML file with options.")] = None,
+    log_format: Annotated[
+        LogFormat, typer.Option(help="Of the log on stderr; auto = text on a terminal, else JSON.")
+    ] = LogFormat.AUTO,
+) -> None:
+    """Run a router until SIGTERM or Ctrl-C, which drains it.
+
+    Options are also read from the environment (NATS_<OPTION>) and from --config.
+    """
+    given = {"servers": nats or None, "metrics_port": metrics_port, "metrics_host": metrics_host, "name": name}
+    arguments: dict[str, Any] = {option: value for option, value in given.items() if value is not None}
+
+    def run() -> int:
+        router = load_router(target)
+        set_up_logs(log_format)
+        profile = attrs.evolve(ROUTER_PROFILE, name=router.name)
+        configuration = load_options(profile=profile, file=config, **arguments)
+        return trio.run(partial(run_router, router, configuration, _say))
+
+    raise typer.Exit(guarded(run))
+
+
+def _version() -> None:
+    """Show the versions of beamline_trio, Python and trio."""
+    _say(f"beamline_trio {__version__} (Python {platform.python_version()}, trio {_trio_version()})")
+
+
+def _trio_version() -> str:
+    version: Any = trio.__version__
+    return str(version)
+
+
+def _say(line: str) -> None:
+    """Print a line for people. Nobody reading any more is no reason to stop a router."""
+    try:
+        print(line, flush=True)
+    except OSError:
+        pass

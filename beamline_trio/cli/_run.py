@@ -1,0 +1,153 @@
+"""`beamline run`: a user's router with a client, metrics, health, and an orderly end.
+
+One nursery holds the signals, the router and the HTTP server. The first signal drains the client, which ends the
+router; then everything is left in order. A second signal cancels it all.
+
+Must not know typer or its options.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+import attrs
+import trio
+
+from ..client import Client, open_client
+from ..connection import ClientClosedError, ClientOptions
+from ..metrics import Collector
+from ..operation import Configuration, OperationApplication, Stop, serve_http, stop_on_signals
+from ..router import Router
+from ..server_process import open_server
+from ._failures import FAILED
+
+log = logging.getLogger("beamline_trio")
+
+_EVERYWHERE: Final = ("127.0.0.1", "0.0.0.0", "::", "::1", "localhost")
+_BY_SIGNAL: Final = 128
+
+
+async def run_router(router: Router, configuration: Configuration, say: Callable[[str], None]) -> int:
+    """Run a router until it was drained; returns the exit code.
+
+    Without servers in the configuration it runs a nats-server of its own.
+
+    Args:
+        router: what to run.
+        configuration: of the client and the HTTP server.
+        say: takes the lines for the terminal.
+
+    Returns:
+        0 after a drain; 1 when handlers were still running at its deadline; 128 + n when a second signal, number n
+        being the first, cut it short.
+
+    Raises:
+        NatsError: no server could be reached, or it refused a route.
+        PortInUseError: the port for metrics is taken.
+        ServerProcessError: there is no nats-server, or it does not start.
+    """
+    return await _Program(router, configuration, say).run()
+
+
+@attrs.define(eq=False)
+class _Program:
+    router: Router
+    configuration: Configuration
+    say: Callable[[str], None]
+    _client: Client | None = attrs.field(default=None, init=False)
+    _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+    _done: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _draining: bool = attrs.field(default=False, init=False)
+    _unfinished: int = attrs.field(default=0, init=False)
+    _stop: Stop | None = attrs.field(default=None, init=False)
+
+    async def run(self) -> int:
+        with self._scope:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(self._watch_signals)
+                async with contextlib.AsyncExitStack() as stack:
+                    options = self.configuration.client
+                    if not self.configuration.servers_given:
+                        options = await self._start_server(stack, options)
+                    async with open_client(options=options) as client:
+                        await self._serve(client)
+                nursery.cancel_scope.cancel()
+        return self._exit_code()
+
+    async def _start_server(self, stack: contextlib.AsyncExitStack, options: ClientOptions) -> ClientOptions:
+        server = await stack.enter_async_context(open_server())
+        self.say(f"no --nats and no NATS_URL: started a nats-server of its own at {server.url}")
+        return attrs.evolve(options, servers=(server.url,))
+
+    async def _serve(self, client: Client) -> None:
+        """Everything that needs a client, until it is drained."""
+        self._client = client
+        collector = Collector()
+        collector.add_router(self.router, client)
+        application = OperationApplication(client, collector)
+        host = self.configuration.metrics_host
+        async with trio.open_nursery() as nursery:
+            port = await nursery.start(partial(serve_http, application, self.configuration.metrics_port, host=host))
+            self.say(f"metrics at http://{_named(host)}:{port}/metrics")
+            nursery.start_soon(self._route, client)
+            await self._done.wait()
+            nursery.cancel_scope.cancel()
+        self._say_account(client)
+
+    async def _route(self, client: Client) -> None:
+        """Run the router. Its end without a signal is a drain that a handler asked for."""
+        try:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(self.router.run, client)
+                self.say(
+                    f"router {self.router.name!r} runs on {client.connection.address} "
+                    f"(routes: {len(self.router.routes)}); SIGTERM or Ctrl-C drains"
+                )
+        except* ClientClosedError:
+            if not self._draining:
+                raise
+        if not self._draining:
+            self._done.set()
+
+    async def _watch_signals(self, task_status: trio.TaskStatus[None]) -> None:
+        self._stop = await stop_on_signals(self._drain, task_status=task_status)
+        if self._stop.cut_short or self._client is None:
+            self._scope.cancel()
+        self._done.set()
+
+    async def _drain(self, first: signal.Signals) -> None:
+        self._draining = True
+        client = self._client
+        if client is None:  # still starting: there is nothing to drain
+            return
+        self.say(f"{first.name}: draining; once more cuts it short")
+        log.info("ROUTER_DRAIN_STARTED", extra={"event": "ROUTER_DRAIN_STARTED", "client": client.name})
+        await client.drain()
+        self._unfinished = sum(len(service.handling) for service in client.services)
+        fields = {"event": "ROUTER_DRAINED", "client": client.name, "unfinished": self._unfinished}
+        log.info("ROUTER_DRAINED unfinished=%d", self._unfinished, extra=fields)
+
+    def _say_account(self, client: Client) -> None:
+        handled = sum(sum(route.outcomes.values()) for route in self.router.routes)
+        errors = sum(route.outcomes["error"] for route in self.router.routes)
+        self.say(
+            f"drained: {handled} messages handled, {errors} with an error, {self._unfinished} unfinished; "
+            f"{client.ledger().unknown} publishes of unknown fate"
+        )
+
+    def _exit_code(self) -> int:
+        if self._stop is not None and self._stop.cut_short:
+            return _BY_SIGNAL + self._stop.signal
+        return FAILED if self._unfinished else 0
+
+
+def _named(host: str) -> str:
+    """The host of a URL that works on this machine."""
+    if host in _EVERYWHERE:
+        return "localhost"
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,10 @@
+"""Metrics for Prometheus, read from the stages' statistics at scrape, and log records as JSON lines."""
+
+from ._collector import CONTENT_TYPE as CONTENT_TYPE
+from ._collector import Collector as Collector
+from ._contract import MetricContract as MetricContract
+from ._contract import MetricType as MetricType
+from ._contract import load_contract as load_contract
+from ._logs import JSONLogFormatter as JSONLogFormatter
+from ._logs import TextLogFormatter as TextLogFormatter
+from ._logs import redact as redact

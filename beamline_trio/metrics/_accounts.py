@@ -1,0 +1,133 @@
+"""Who stands behind a label `client`, and what those that are gone have left.
+
+A label is lent to one live client at a time. When that one is closed, its counters go into the label's total, so that
+the next client of the name carries them on and no counter goes back while the process lives. Labels are few whatever a
+program does: a client that finds the labels of its name all taken shares one, and so do all clients beyond
+`LABELS_MAX` labels.
+
+Must not know how a series is written down.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+from weakref import WeakKeyDictionary
+
+import attrs
+
+from ..client import Client
+from ..connection import State
+from ..router import Router
+from ._reading import MOMENTARY, Key, Reading, read_client, read_router
+
+CLIENTS_PER_NAME_MAX: Final = 64
+LABELS_MAX: Final = 1_024
+LABEL_LENGTH_MAX: Final = 128
+_BEYOND_LABELS: Final = "other"
+
+
+@attrs.define
+class RouterShare:
+    """A router's work for one client: all it has counted less what was there before."""
+
+    router: Router
+    client: Client
+    before: Reading
+
+    def read(self) -> Reading:
+        """What it has counted for this client."""
+        return read_router(self.router).less(self.before)
+
+
+class Account:
+    """One label."""
+
+    def __init__(self) -> None:
+        self.clients: list[Client] = []
+        self.shares: list[RouterShare] = []
+        self._total = Reading()
+        self._highest: dict[Key, float] = {}
+
+    def read(self) -> Reading:
+        """All series of the label at this moment.
+
+        A publish that is withdrawn before it was written is taken back from the client's number; a counter must not go
+        back, so it rests until the number has caught up.
+        """
+        reading = Reading()
+        for client in self.clients:
+            reading.add(read_client(client))
+        for share in self.shares:
+            reading.add(share.read())
+        reading.add(self._total)
+        for key, number in reading.numbers.items():
+            if key[0] not in MOMENTARY:
+                reading.numbers[key] = self._highest[key] = max(number, self._highest.get(key, 0))
+        if not self.clients:
+            reading.numbers.update({(name, ()): 0 for name in MOMENTARY})
+        return reading
+
+    def leave(self, client: Client) -> None:
+        """A client is closed: only its totals stay."""
+        self.clients.remove(client)
+        self._total.add(read_client(client).lasting())
+
+    def leave_share(self, share: RouterShare) -> Reading:
+        """A router's work for a client is over; returns all the router had counted by then."""
+        self.shares.remove(share)
+        self._total.add(share.read())
+        return read_router(share.router)
+
+
+class Accounts:
+    """The labels of a collector."""
+
+    def __init__(self) -> None:
+        self._by_label: dict[str, Account] = {}
+        self._counted: WeakKeyDictionary[Router, Reading] = WeakKeyDictionary()
+
+    def add(self, client: Client) -> Account:
+        """The account of a client, which is a new one's from now on."""
+        self.settle()
+        for account in self._by_label.values():
+            if any(known is client for known in account.clients):
+                return account
+        account = self._by_label.setdefault(self._label_for(client.name), Account())
+        account.clients.append(client)
+        return account
+
+    def add_router(self, router: Router, client: Client) -> None:
+        """What a router counts from now on belongs to this client, and what it has counted to the one before."""
+        account = self.add(client)
+        for other in self._by_label.values():
+            for share in [share for share in other.shares if share.router is router]:
+                if share.client is client:
+                    return
+                self._counted[router] = other.leave_share(share)
+        account.shares.append(RouterShare(router, client, self._counted.get(router, Reading())))
+
+    def settle(self) -> None:
+        """Fold what is closed into the totals."""
+        for account in self._by_label.values():
+            for share in [share for share in account.shares if share.client.state is State.CLOSED]:
+                self._counted[share.router] = account.leave_share(share)
+            for client in [client for client in account.clients if client.state is State.CLOSED]:
+                account.leave(client)
+
+    def read(self) -> dict[str, Reading]:
+        """Label -> series."""
+        self.settle()
+        return {label: account.read() for label, account in self._by_label.items()}
+
+    def _label_for(self, client_name: str) -> str:
+        name = client_name.encode("utf-8", "replace").decode()[:LABEL_LENGTH_MAX]
+        for number in range(1, CLIENTS_PER_NAME_MAX + 1):
+            label = name if number == 1 else f"{name}-{number}"
+            account = self._by_label.get(label)
+            if account is None:
+                return label if len(self._by_label) < LABELS_MAX else _BEYOND_LABELS
+            if not account.clients:
+                return label
+        shared = f"{name}-other"
+        known = shared in self._by_label or len(self._by_label) < LABELS_MAX
+        return shared if known else _BEYOND_LABELS

@@ -1,0 +1,52 @@
+"""What the HTTP server serves: /metrics, /healthz and /readyz of one client.
+
+Must not wait for anything: answers are made of what is in memory.
+"""
+
+from __future__ import annotations
+
+from ..client import Client
+from ..connection import State
+from ..metrics import CONTENT_TYPE, Collector
+from ._http import Response
+
+_METHODS = ("GET", "HEAD")
+
+
+class OperationApplication:
+    """The application of `serve_http` for a program with a client.
+
+    - `/metrics`: the collector's series, for Prometheus.
+    - `/healthz`: 200 while the process lives. A lost connection is no reason to restart it.
+    - `/readyz`: 200 while the client is connected and not draining, else 503 and the state.
+
+    Args:
+        client: whose state `/readyz` tells.
+        collector: what `/metrics` shows.
+    """
+
+    def __init__(self, client: Client, collector: Collector) -> None:
+        self._client = client
+        self._collector = collector
+        self._pages = {"/metrics": self._metrics, "/healthz": self._health, "/readyz": self._readiness}
+
+    def __call__(self, method: str, path: str) -> Response:
+        """Answer a request: 404 for any other path, 405 for any other method than GET and HEAD."""
+        page = self._pages.get(path)
+        if page is None:
+            return Response(404, f"not found; there are {', '.join(self._pages)}\n".encode())
+        if method not in _METHODS:
+            return Response(405, b"use GET\n", allow=", ".join(_METHODS))
+        return page()
+
+    def _metrics(self) -> Response:
+        return Response(200, self._collector.render(), CONTENT_TYPE)
+
+    def _health(self) -> Response:
+        return Response(200, b"ok\n")
+
+    def _readiness(self) -> Response:
+        state = self._client.state
+        if state is State.CONNECTED and self._client.drainer.requested:
+            return Response(503, b"draining\n")
+        return Response(200 if state is State.CONNECTED else 503, f"{state}\n".encode())

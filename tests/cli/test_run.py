@@ -1,0 +1,49 @@
+"""What `beamline run` does where no server is needed to see it."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+import trio
+
+from beamline_trio import Client, ClientClosedError, Router
+from beamline_trio.cli._run import _named, _Program
+from beamline_trio.operation import load_options
+from tests.metrics._clients import make_client
+
+
+class LateRouter(Router):
+    """A router whose client was closed while it was still confirming its interest."""
+
+    async def run(self, client: Client, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        await trio.lowlevel.checkpoint()
+        raise ClientClosedError("the client was closed")
+
+
+@pytest.mark.parametrize("draining", [False, True])
+async def test_a_drain_while_the_router_starts_is_no_failure(draining: bool) -> None:
+    """The client that a signal has closed may not be told from a broken one, but for the signal."""
+    client = make_client()
+    client.connection.close()
+    said: list[str] = []
+    program = _Program(LateRouter("late"), load_options(environment={}), said.append)
+    if draining:
+        program._client = client
+        await program._drain(signal.SIGTERM)
+        await program._route(client)
+        assert said == ["SIGTERM: draining; once more cuts it short"]
+    else:
+        with pytest.raises(ExceptionGroup) as caught:
+            await program._route(client)
+        assert caught.group_contains(ClientClosedError)
+        assert not program._done.is_set()
+
+
+@pytest.mark.parametrize(
+    "host, named",
+    [("127.0.0.1", "localhost"), ("0.0.0.0", "localhost"), ("10.0.0.1", "10.0.0.1"), ("fe80::1", "[fe80::1]")],
+)
+def test_the_url_that_is_printed_works_here(host: str, named: str) -> None:
+    """What listens everywhere is reached at localhost; an IPv6 address has its brackets."""
+    assert _named(host) == named

@@ -1,0 +1,112 @@
+"""The metrics contract against the live output, the documentation and Prometheus' own linter."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from beamline_trio import Message, Router
+from beamline_trio.metrics import Collector, MetricContract, load_contract
+from tests.metrics._clients import make_client
+
+_PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
+_LABEL_NAME = re.compile(r"[a-z_]+")
+
+
+@pytest.fixture
+async def collector() -> Collector:
+    """Of a program with a client and a router, in which nothing has happened yet."""
+    router = Router("prices")
+
+    @router.route("price.get", name="price")
+    async def price(message: Message) -> bytes | None:
+        return None
+
+    collector = Collector()
+    collector.add_router(router, make_client("prices"))
+    return collector
+
+
+def shown(collector: Collector) -> dict[str, tuple[str, dict[str, set[str]]]]:
+    """Metric -> (its TYPE, label -> values) of the live output; `le` belongs to the format."""
+    found: dict[str, tuple[str, dict[str, set[str]]]] = {}
+    for family in text_string_to_metric_families(collector.render().decode()):
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        labels: dict[str, set[str]] = {}
+        for sample in family.samples:
+            for label, label_value in sample.labels.items():
+                if label != "le":
+                    labels.setdefault(label, set()).add(label_value)
+        found[name] = ("untyped" if family.type == "unknown" else family.type, labels)
+    return found
+
+
+async def test_the_output_has_the_metrics_of_the_contract_and_no_other(collector: Collector) -> None:
+    """A name that is not listed fails, and so does a listed one that is never emitted."""
+    assert list(shown(collector)) == [metric.name for metric in load_contract()]
+
+
+async def test_every_metric_has_its_type_its_labels_and_their_values(collector: Collector) -> None:
+    """Every bounded value is there from the start, and none that is not listed."""
+    output = shown(collector)
+    own = {"client": {"prices"}, "route": {"price"}}
+    for metric in load_contract():
+        kind, labels = output[metric.name]
+        assert kind == metric.exposed_as, metric.name
+        assert labels == {label: set(values) or own[label] for label, values in metric.labels.items()}, metric.name
+
+
+def test_the_contract_keeps_prometheus_rules() -> None:
+    """Prefix, suffixes by type, the label `client` everywhere, and a meaning that is a sentence."""
+    for metric in load_contract():
+        assert metric.name.startswith("router_")
+        assert metric.name.endswith("_total") == (metric.type == "counter")
+        assert metric.name.endswith("_seconds") or metric.type != "histogram"
+        assert next(iter(metric.labels)) == "client"
+        assert all(_LABEL_NAME.fullmatch(label) for label in metric.labels)
+        assert metric.meaning.endswith(".")
+        assert (metric.exposed_as == metric.type) != metric.name.endswith("_count")
+    names = [metric.name for metric in load_contract()]
+    assert len(set(names)) == len(names)
+
+
+def row(metric: MetricContract) -> tuple[str, ...]:
+    """A metric's row in the documentation."""
+    labels = [f"{name}: {', '.join(values)}" if values else name for name, values in metric.labels.items()]
+    return (f"`{metric.name}`", metric.type, "; ".join(labels), metric.meaning)
+
+
+def test_the_documentation_has_the_contract() -> None:
+    """docs/metrics.md has one row per metric, with its type, labels, values and meaning, in the contract's order."""
+    rows = [
+        tuple(cell.strip() for cell in line.strip("|").split("|"))
+        for line in _PAGE.read_text(encoding="utf-8").splitlines()
+        if line.startswith("| `router_")
+    ]
+    assert rows == [row(metric) for metric in load_contract()]
+
+
+async def test_prometheus_linter_has_no_complaint(collector: Collector) -> None:
+    """`promtool check metrics` accepts the live output."""
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not on PATH; it comes with Prometheus")
+    done = subprocess.run(
+        [promtool, "check", "metrics"], input=collector.render(), capture_output=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["router_nats_connection_status", "router_nats.*failures_total", "router_nats_pending_operations_count"],
+)
+async def test_the_greps_of_the_runbooks_print_samples(collector: Collector, pattern: str) -> None:
+    """What operators grep for has samples, not only comments, before anything went wrong."""
+    lines = collector.render().decode().splitlines()
+    assert [line for line in lines if re.search(pattern, line) and not line.startswith("#")]

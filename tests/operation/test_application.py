@@ -1,0 +1,62 @@
+"""The three pages: what they say of a client, and what is said of other paths and methods."""
+
+from __future__ import annotations
+
+import pytest
+
+from beamline_trio import State
+from beamline_trio.metrics import Collector
+from beamline_trio.operation import OperationApplication
+from tests.metrics._clients import make_client
+
+
+async def test_ready_is_connected() -> None:
+    """/readyz is 200 in the state connected alone, and 503 with the state else; /healthz is always 200."""
+    client = make_client()
+    application = OperationApplication(client, Collector())
+    for state in State:
+        client.connection.state = state
+        ready = application("GET", "/readyz")
+        assert ready.status == (200 if state is State.CONNECTED else 503), state
+        assert ready.body == f"{state}\n".encode()
+        assert application("GET", "/healthz").status == 200
+
+
+async def test_a_draining_client_is_not_ready() -> None:
+    """Whoever sends traffic to ready instances learns of a drain before its end."""
+    client = make_client()
+    client.connection.state = State.CONNECTED
+    client.drainer._requested.set()
+    ready = OperationApplication(client, Collector())("GET", "/readyz")
+    assert (ready.status, ready.body) == (503, b"draining\n")
+
+
+async def test_metrics_are_those_of_the_collector() -> None:
+    """In Prometheus' text format, with its content type."""
+    client, collector = make_client(), Collector()
+    collector.add(client)
+    metrics = OperationApplication(client, collector)("GET", "/metrics")
+    assert metrics.status == 200
+    assert metrics.content_type == "text/plain; version=0.0.4; charset=utf-8"
+    assert metrics.body == collector.render()
+
+
+@pytest.mark.parametrize("path", ["/", "", "/metrics/", "/METRICS", "*", "http://h/metrics", "/../metrics"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_other_paths_are_404(path: str, method: str) -> None:
+    """Whatever the method; the answer names the pages there are."""
+    answer = OperationApplication(make_client(), Collector())(method, path)
+    assert answer.status == 404
+    assert b"/metrics, /healthz, /readyz" in answer.body
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/healthz", "/readyz"])
+async def test_other_methods_are_405(path: str) -> None:
+    """GET and HEAD, and nothing that could change anything."""
+    client = make_client()
+    client.connection.state = State.CONNECTED
+    application = OperationApplication(client, Collector())
+    for method in ("POST", "PUT", "DELETE", "OPTIONS", "get"):
+        answer = application(method, path)
+        assert (answer.status, answer.allow) == (405, "GET, HEAD")
+    assert application("HEAD", path).status == 200
