@@ -77,6 +77,8 @@ class _Program:
                     async with open_client(options=options) as client:
                         await self._serve(client)
                 nursery.cancel_scope.cancel()
+        if self._client is not None:
+            self._say_account(self._client)
         return self._exit_code()
 
     async def _start_server(self, stack: contextlib.AsyncExitStack, options: ClientOptions) -> ClientOptions:
@@ -97,7 +99,6 @@ class _Program:
             nursery.start_soon(self._route, client)
             await self._done.wait()
             nursery.cancel_scope.cancel()
-        self._say_account(client)
 
     async def _route(self, client: Client) -> None:
         """Run the router. Its end without a signal is a drain that a handler asked for."""
@@ -127,16 +128,19 @@ class _Program:
             return
         self.say(f"{first.name}: draining; once more cuts it short")
         log.info("ROUTER_DRAIN_STARTED", extra={"event": "ROUTER_DRAIN_STARTED", "client": client.name})
-        await client.drain()
-        self._unfinished = sum(len(service.handling) for service in client.services)
+        try:
+            await client.drain()
+        finally:
+            self._unfinished = sum(len(service.handling) for service in client.services)
         fields = {"event": "ROUTER_DRAINED", "client": client.name, "unfinished": self._unfinished}
         log.info("ROUTER_DRAINED unfinished=%d", self._unfinished, extra=fields)
 
     def _say_account(self, client: Client) -> None:
         handled = sum(sum(route.outcomes.values()) for route in self.router.routes)
         errors = sum(route.outcomes["error"] for route in self.router.routes)
+        how = "cut short" if self._stop is not None and self._stop.cut_short else "drained"
         self.say(
-            f"drained: {handled} messages handled, {errors} with an error, {self._unfinished} unfinished; "
+            f"{how}: {handled} messages handled, {errors} with an error, {self._unfinished} unfinished; "
             f"{client.ledger().unknown} publishes of unknown fate"
         )
 

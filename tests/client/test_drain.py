@@ -201,7 +201,9 @@ async def test_a_handler_that_drains_is_answered_before_the_end(autojump_clock: 
 
     async def handler(message: Message) -> bytes:
         nc = message._client
+        await nc.publish("first.words", b"x")
         await nc.drain()
+        assert nc.ledger().open == 0
         states.append(nc.state)
         await nc.publish("last.words", b"x")
         return b"reply"
@@ -211,7 +213,32 @@ async def test_a_handler_that_drains_is_answered_before_the_end(autojump_clock: 
             await nursery.start(serving.serve, "service", handler)
             assert (await asking.request("service", b"x")).payload == b"reply"
         assert states == [State.CONNECTED]
-    assert server.payloads[1:] == [b"x", b"reply"]
+    assert [operation[1] for operation in server.operations("PUB")[1:3]] == ["first.words", "last.words"]
+    assert server.payloads[-1] == b"reply"
+
+
+async def test_a_handler_that_drains_waits_for_the_others_replies(autojump_clock: MockClock) -> None:
+    """When drain() returns in the handler, what all other handlers did has been confirmed by the server."""
+    server = ToyServer()
+    books: list[tuple[int, int]] = []
+
+    async def drains(message: Message) -> None:
+        nc = message._client
+        await nc.drain()
+        books.append((nc.ledger().accepted, nc.ledger().confirmed))
+
+    async def replies(message: Message) -> bytes:
+        await trio.sleep(1)
+        return b"reply"
+
+    async with opened(server) as nc, trio.open_nursery() as nursery:
+        await nursery.start(partial(nc.serve, "replies", replies, concurrency=3))
+        await nursery.start(nc.serve, "drains", drains)
+        for _ in range(3):
+            server.publish("replies", b"x", reply=b"r")
+        server.publish("drains", b"x")
+        await trio.sleep(3)
+    assert books == [(3, 3)]
 
 
 async def test_two_handlers_drain_at_once(autojump_clock: MockClock) -> None:

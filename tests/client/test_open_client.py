@@ -238,6 +238,20 @@ async def test_the_users_exception_leaves_bare(error: BaseException, autojump_cl
         error.__context__ = None
 
 
+async def test_the_users_exception_leaves_a_cancelled_scope_bare(autojump_clock: MockClock) -> None:
+    """Raised while the scope around `open_client` is cancelled already it is still what leaves."""
+    server = ToyServer()
+    dialer = MemoryDialer(server)
+    with trio.CancelScope() as scope, pytest.raises(MineError):
+        async with open_client(server.url, dialer=dialer) as nc:
+            await nc.publish("a", b"x")
+            scope.cancel()
+            raise MineError
+    assert scope.cancel_called
+    assert not scope.cancelled_caught
+    assert dialer.open_streams == 0
+
+
 async def test_outer_timeouts_pass_unchanged(autojump_clock: MockClock) -> None:
     """move_on_after is caught where it was set, fail_after raises its TooSlowError, at their time."""
     server = ToyServer()

@@ -300,6 +300,12 @@ async def test_a_later_info_changes_max_payload(autojump_clock: MockClock) -> No
                 publish("a", b"x" * 101)
         with pytest.raises(PayloadTooLargeError):
             await nc.publish("a", b"x" * 101)
+        nc.publish_nowait("a", b"x")  # from here on there is room, and the shortest path
+        for _ in range(2):
+            with pytest.raises(PayloadTooLargeError):
+                nc.publish_nowait("a", b"x" * 101)
+            with pytest.raises(PayloadTooLargeError):
+                await nc.publish("a", b"x" * 101)
         server.send_info(max_payload=2_000)
         await trio.testing.wait_all_tasks_blocked()
         assert nc.server_info.max_payload == 2_000

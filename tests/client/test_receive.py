@@ -179,6 +179,50 @@ async def test_several_consumers_share_a_subscription(take: Take, autojump_clock
         assert numbers_of_one == sorted(numbers_of_one)
 
 
+async def test_every_message_wakes_a_receiver(autojump_clock: MockClock) -> None:
+    """As many waiting receivers as messages come, in one chunk or in several: each gets one, at once."""
+    for chunk in (1, 6):
+        server = ToyServer()
+        got: list[bytes] = []
+
+        async def receive(sub: Subscription, got: list[bytes] = got) -> None:
+            got.append((await sub.receive()).payload)
+
+        async with opened(server) as nc, nc.subscribe("a") as sub, trio.open_nursery() as nursery:
+            for _ in range(6):
+                nursery.start_soon(receive, sub)
+            await sub.confirmed()
+            for number in range(6):
+                server.publish("a", b"%d" % number)
+                if number % chunk == chunk - 1:
+                    await trio.testing.wait_all_tasks_blocked()
+                    assert len(got) == number + 1
+            assert sorted(got) == [b"0", b"1", b"2", b"3", b"4", b"5"]
+
+
+async def test_a_cancelled_receiver_takes_no_wake_up_with_it(autojump_clock: MockClock) -> None:
+    """A message that comes after one of two receivers was cancelled goes to the other, at once."""
+    server = ToyServer()
+    got: list[bytes] = []
+
+    async def receive(sub: Subscription, scope: trio.CancelScope) -> None:
+        with scope:
+            got.append((await sub.receive()).payload)
+
+    async with opened(server) as nc, nc.subscribe("a") as sub, trio.open_nursery() as nursery:
+        await sub.confirmed()
+        scopes = [trio.CancelScope() for _ in range(4)]
+        for scope in scopes:
+            nursery.start_soon(receive, sub, scope)
+            await trio.testing.wait_all_tasks_blocked()
+        for scope in scopes[:3]:
+            scope.cancel()
+        await trio.testing.wait_all_tasks_blocked()
+        server.publish("a", b"1")
+        await trio.testing.wait_all_tasks_blocked()
+        assert got == [b"1"]
+
+
 async def test_a_flood_starves_no_other_task_and_notices_cancellation(autojump_clock: MockClock) -> None:
     """2,048 buffered receives: a schedule point at least every 1,024, cancellation noticed within 64."""
     server = ToyServer()

@@ -173,7 +173,7 @@ async def test_a_service_refused_later_ends(concurrency: int, autojump_clock: Mo
     async with opened(server) as nc, trio.open_nursery() as nursery:
         await nursery.start(serve, nc)
         await nursery.start(nc.serve, "b", handler)
-        server.send(b'-ERR \'Permissions Violation for Subscription to "a" (sid "1")\'\r\n')
+        server.revoke(b"a")
         await trio.testing.wait_all_tasks_blocked()
         assert [type(error) for error in errors] == [PermissionsError]
         assert (await nc.request("b", b"x")).payload == b"ok"

@@ -318,24 +318,26 @@ async def test_garbage_ends_the_link_in_the_step_that_reads_it(
 ) -> None:
     """There is no step in which the reader has ended and the state says connected; what came before was delivered."""
     server = ToyServer()
-    states: list[State] = []
+    sent = message_frame(b"a", b"1", b"before") + behind + garbage
+    state_after: list[State] = []
 
     class Watch(trio.abc.Instrument):
         def after_task_step(self, task: trio.lowlevel.Task) -> None:
-            if task.name.endswith("Link._read"):
-                states.append(nc.state)
+            if nc.stats().bytes_in >= read_before + len(sent):  # this step was the reader's that read the last of it
+                state_after.append(nc.state)
 
     async with opened(server) as nc, nc.subscribe("a") as sub, nc.events() as events:
         await sub.confirmed()
         watch = Watch()
+        read_before = nc.stats().bytes_in
         trio.lowlevel.add_instrument(watch)
-        server.send(message_frame(b"a", b"1", b"before") + behind + garbage)
+        server.send(sent)
         assert (await sub.receive()).payload == b"before"
         while not isinstance(event := await events.receive(), Disconnected):
             pass
         trio.lowlevel.remove_instrument(watch)
         assert "protocol" in event.reason
-        assert State.CONNECTED not in states[states.index(State.RECONNECTING) :]
+        assert state_after[0] is State.RECONNECTING
         while not isinstance(await events.receive(), Reconnected):
             pass
         await sub.confirmed()

@@ -34,6 +34,7 @@ NUMBERS: dict[str, tuple[float, bool, bool]] = {
     "subscription_pending_messages_max": (1, True, False),
     "subscription_pending_bytes_max": (1, True, False),
     "drain_deadline_seconds": (0.001, False, False),
+    "control_line_bytes_max": (64, True, False),
     "events_pending_max": (1, True, False),
     "requests_inflight_max": (1, True, False),
 }
@@ -92,6 +93,7 @@ def test_the_defaults_are_those_that_are_documented() -> None:
         "subscription_pending_bytes_max": 64 * 1024 * 1024,
         "subscription_pending_policy": "drop_new",
         "drain_deadline_seconds": 30,
+        "control_line_bytes_max": 4096,
         "inbox_prefix": "_INBOX",
         "events_pending_max": 1000,
         "requests_inflight_max": 65_536,

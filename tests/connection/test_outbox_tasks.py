@@ -111,6 +111,8 @@ async def _callers(plan: list[tuple[str, Any]]) -> None:
                     read = len(server.received)
                     outbox.attach([])
                     outbox.open()
+                case _:  # a cancellation of nobody
+                    pass
         await wait_all_tasks_blocked()
         drop_link()
         await wait_all_tasks_blocked()

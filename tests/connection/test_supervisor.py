@@ -16,10 +16,12 @@ from beamline_trio import (
     Client,
     ConnectionLostError,
     Disconnected,
+    Dropped,
     Exhausted,
     NatsError,
     OperationTimeoutError,
     Outcome,
+    PayloadTooLargeError,
     PendingFullError,
     PendingTimeoutError,
     Reconnected,
@@ -468,6 +470,43 @@ async def test_a_publish_larger_than_the_queue_is_an_error_at_once(autojump_cloc
             with pytest.raises(PendingFullError):
                 await nc.publish("a", b"x" * 200)
             server.come_up()
+
+
+async def test_what_the_new_server_would_not_take_is_told(autojump_clock: MockClock) -> None:
+    """Pending operations above the max_payload of the next link fail, each waiter told; the others are sent."""
+    server = ToyServer(max_payload=1_000)
+    server.services[b"service"] = lambda payload: payload
+    errors: list[type[BaseException]] = []
+
+    async def expect(operation: Callable[[], Awaitable[object]]) -> None:
+        try:
+            await operation()
+        except PayloadTooLargeError as error:
+            assert (error.size, error.limit) == (800, 100)
+            errors.append(type(error))
+
+    async with opened(server) as nc, nc.events() as events, trio.open_nursery() as nursery:
+        await lose_link(server)
+        for size in (10, 800, 20):
+            await nc.publish("a", b"x" * size)
+        nursery.start_soon(expect, partial(nc.publish, "a", b"x" * 800, confirm=True))
+        nursery.start_soon(expect, partial(nc.request, "service", b"x" * 800))
+        await trio.testing.wait_all_tasks_blocked()
+        server.send_info(max_payload=100)
+        server.come_up()
+        await wait_connected(nc)
+        await trio.sleep(1)
+        await nc.flush()
+        assert len(errors) == 2
+        ledger = nc.ledger()
+        assert (ledger.accepted, ledger.open, ledger.confirmed, ledger.unknown) == (5, 0, 2, 0)
+        assert (nc.stats().requests_inflight, nc.stats().pending_operations, nc.stats().lost) == (0, 0, 1)
+        dropped = 0
+        nc.connection.events.end()
+        async for event in events:
+            dropped += event.count if isinstance(event, Dropped) else 0
+        assert dropped == 3
+    assert [len(payload) for payload in server.payloads] == [10, 20]
 
 
 async def test_fail_open_skips(autojump_clock: MockClock) -> None:

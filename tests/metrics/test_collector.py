@@ -10,7 +10,7 @@ import prometheus_client
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from beamline_trio import Client, Message, Router, State
+from beamline_trio import Client, Message, Router, State, Statistics
 from beamline_trio.metrics import Collector
 from beamline_trio.metrics._accounts import CLIENTS_PER_NAME_MAX, LABELS_MAX
 from tests.metrics._clients import labels_shown, make_client, scrape, value
@@ -300,19 +300,28 @@ async def test_it_is_a_collector_of_prometheus_client() -> None:
     assert prometheus_client.REGISTRY is not registry
 
 
-async def test_scrapes_of_several_threads_fold_a_closed_client_once() -> None:
-    """Threads that scrape at the moment of a close see the total, never twice of it."""
-    collector = Collector()
-    client = make_client()
+async def test_a_scrape_of_another_thread_waits_while_a_closed_client_is_folded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """There is no moment in which a client is gone and its total not there yet."""
+    client, collector = make_client(), Collector()
     client.connection.counters.lost = 1
     collector.add(client)
     client.connection.close()
+    statistics = client.stats()
     seen: list[float] = []
-    threads = [
-        threading.Thread(target=lambda: seen.append(value(collector, "nats_connection_lost_total"))) for _ in range(8)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert seen == [1.0] * 8
+
+    def read() -> None:
+        seen.append(value(collector, "nats_connection_lost_total"))
+
+    other = threading.Thread(target=read)
+
+    def stats_while_another_scrapes() -> Statistics:
+        other.start()
+        other.join(0.3)  # it has to wait for us, so this is given up
+        return statistics
+
+    monkeypatch.setattr(client, "stats", stats_while_another_scrapes)
+    read()
+    other.join()
+    assert seen == [1, 1]

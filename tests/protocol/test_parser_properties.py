@@ -23,13 +23,10 @@ MUTATED_STREAMS: Final = int(os.environ.get("BEAMLINE_MUTATED_STREAMS", FULL_COU
 MUTATED_STREAMS_MARK: Final = pytest.mark.smoke if MUTATED_STREAMS < FULL_COUNT else pytest.mark.slow
 
 
-# So tight that half of the operations of OPERATIONS come near them.
-TIGHT_BOUNDS: Final = {
-    "control_line_bytes_max": 24,
-    "info_bytes_max": 60,
-    "header_bytes_max": 22,
-    "payload_bytes_max": 30,
-}
+# Bounds so tight that half of OPERATIONS come near them, for every other stream. A parser for small payloads takes
+# long to make, so those are fewer.
+TIGHT: Final = {"control_line_bytes_max": 24, "info_bytes_max": 60, "header_bytes_max": 22}
+BOUNDS: Final[tuple[dict[str, int], ...]] = ({}, TIGHT) * 8 + ({}, {**TIGHT, "payload_bytes_max": 30})
 
 
 @given(st.lists(operations, max_size=8))
@@ -107,7 +104,7 @@ def test_mutated_streams_never_surprise() -> None:
         settled = 0
         for number in range(MUTATED_STREAMS):
             stream = _mutated(rng)
-            bounds = TIGHT_BOUNDS if number % 2 else {}
+            bounds = BOUNDS[number % len(BOUNDS)]
             whole = parse_or_refuse([stream], **bounds)
             refused += whole[1] is None
             for _ in range(2):

@@ -12,6 +12,7 @@ from beamline_trio.protocol import (
     PING,
     PONG,
     PUBLISH_FRAME,
+    control_line_size,
     encode_headers,
     encode_pattern,
     encode_publish,
@@ -20,6 +21,7 @@ from beamline_trio.protocol import (
     encode_subscribe,
     encode_unsubscribe,
     is_publish,
+    payload_size,
     publish_prefix,
 )
 
@@ -60,6 +62,9 @@ def test_a_publish(
     verb = b"PUB" if header is None else b"HPUB"
     assert read(frame) == (verb, subject, reply, header, payload)
     assert is_publish(frame)
+    assert payload_size(frame) == len(header or b"") + len(payload)
+    assert frame[control_line_size(frame) :].startswith(b"\r\n")
+    assert b"\r\n" not in frame[: control_line_size(frame)]
 
 
 @given(subjects, payloads)

@@ -159,7 +159,7 @@ async def test_a_route_refused_later_ends_the_router(autojump_clock: MockClock) 
                 errors.append(error)
 
         await nursery.start(run)
-        server.send(b'-ERR \'Permissions Violation for Subscription to "price.get" (sid "1")\'\r\n')
+        server.revoke(b"price.get")
         await trio.testing.wait_all_tasks_blocked()
         assert [type(error) for error in errors] == [PermissionsError]
         await nc.flush()
