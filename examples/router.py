@@ -1,4 +1,4 @@
-"""A router with two routes: `beamline run examples.router:router`, or `beamline run router:router` in this directory."""
+"""Two routes: `beamline run examples.router:router`, or in this directory `beamline run router:router`."""
 
 from beamline_trio import Message, Router
 

@@ -198,3 +198,28 @@ async def opened(*servers: ToyServer, dialer: MemoryDialer | None = None, **over
     assert network.open_streams == 0
     assert client.ledger().open == 0
     assert [complaint for server in servers for complaint in server.complaints] == []
+
+
+async def lose_link(server: ToyServer) -> None:
+    """Drop the link, refuse new ones, and wait until the client knows."""
+    server.go_down()
+    await trio.testing.wait_all_tasks_blocked()
+
+
+async def wait_connected(nc: Client) -> None:
+    """Wait until the client is connected, and for what it then does at once."""
+    while nc.state is not State.CONNECTED:  # noqa: ASYNC110  # it is virtual time, in which the client reconnects
+        await trio.sleep(0.01)
+    await trio.testing.wait_all_tasks_blocked()
+
+
+def tasks() -> list[str]:
+    """The tasks of this run but trio's own and this one."""
+    found: list[str] = []
+    root = trio.lowlevel.current_root_task()
+    waiting = [root] if root is not None else []
+    while waiting:
+        task = waiting.pop()
+        found.append(task.name)
+        waiting.extend(child for nursery in task.child_nurseries for child in nursery.child_tasks)
+    return sorted(found)

@@ -13,6 +13,7 @@ from typing import Final
 import trio
 
 from ..connection import (
+    ClientClosedError,
     Connection,
     EventStream,
     Ledger,
@@ -121,11 +122,14 @@ class Client:
                 outbox.room -= len(frame)
                 self._append(frame)
                 return _SENT
-        frame = self._encode(subject, payload, reply, headers)
-        if confirm:
-            await trio.lowlevel.checkpoint_if_cancelled()
-            return await self.sender.confirm(frame, subject, subject.encode())
-        return await self.sender.send(frame, subject)
+        try:
+            frame = self._encode(subject, payload, reply, headers)
+            if confirm:
+                return await self.sender.confirm(frame, subject, subject.encode())
+            return await self.sender.send(frame, subject)
+        except Exception:
+            outbox.spend()  # a loop of failing calls must not starve the tasks that would make them succeed
+            raise
 
     def publish_nowait(
         self,
@@ -169,7 +173,11 @@ class Client:
         if self._outbox.free <= 0:
             await self._pace.check()
             self._outbox.grant()
-        return await self.sender.send(frame, subject)
+        try:
+            return await self.sender.send(frame, subject)
+        except Exception:
+            self._outbox.spend()
+            raise
 
     # Receiving
 
@@ -243,7 +251,11 @@ class Client:
         inbox = connection.inbox
         token = inbox.new_token()
         frame = self._frame(target, payload, inbox.prefix + token, header)
-        connection.open_inbox()
+        try:
+            connection.open_inbox()
+        except ClientClosedError:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            raise
         reply_subject, reply, block, body = await self.sender.request(frame, subject, target, token)
         if block is not None and not body and block.startswith(_NO_RESPONDERS):
             raise NoRespondersError(subject)
@@ -306,7 +318,8 @@ class Client:
     async def drain(self) -> None:
         """End in order: unsubscribe all, deliver what is pending, finish handlers, flush, close.
 
-        Bounded by `drain_deadline_seconds`. Called from a handler, it waits for all others, and the client closes when
+        Bounded by `drain_deadline_seconds`, after which the log names what held it up: handlers, or subscriptions whose
+        last receiver has stopped reading. Called from a handler, it waits for all others, and the client closes when
         that handler has returned. Cancelled, the drain goes on in the background until the client is left.
         """
         await self.drainer.drain()

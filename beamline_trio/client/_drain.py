@@ -9,6 +9,7 @@ Must not outlive the client, and takes at most `drain_deadline_seconds`.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import trio
@@ -18,6 +19,7 @@ from ..protocol import NatsError
 
 if TYPE_CHECKING:
     from ._client import Client
+    from ._serve import Service
     from ._subscription import Subscription
 
 log = logging.getLogger("beamline_trio")
@@ -32,6 +34,7 @@ class Drain:
         self._others_done = trio.Event()
         self._closed = trio.Event()
         self._callers: set[trio.lowlevel.Task] = set()
+        self._changed = trio.lowlevel.ParkingLot()
 
     @property
     def requested(self) -> bool:
@@ -47,6 +50,7 @@ class Drain:
         task = trio.lowlevel.current_task()
         self._callers.add(task)
         self._requested.set()
+        self.look_again()
         handler = any(task in service.handling for service in self._client.services)
         try:
             await (self._others_done if handler else self._closed).wait()
@@ -67,12 +71,16 @@ class Drain:
             await self._steps()
         if scope.cancelled_caught:
             unfinished = sum(len(service.handling) for service in client.services)
+            unread = [subscription for subscription in client.subscriptions if subscription.pending_messages]
             log.warning(
-                "drain was cut short after %g s (drain_deadline_seconds), %d handlers unfinished",
+                "drain cut short after %g s (drain_deadline_seconds), %d handlers unfinished, not read to the end: %s",
                 limit,
                 unfinished,
-                extra={"event": "NATS_DRAIN_DEADLINE", "unfinished": unfinished},
+                ", ".join(map(repr, unread)) or "none",
+                extra={"event": "NATS_DRAIN_DEADLINE", "unfinished": unfinished, "unread": len(unread)},
             )
+        for subscription in list(client.subscriptions):  # also those that were made while it drained
+            subscription.end()
         client.connection.close()
         self._others_done.set()
         self._closed.set()
@@ -83,22 +91,37 @@ class Drain:
         async with trio.open_nursery() as nursery:
             for subscription in subscriptions:
                 nursery.start_soon(_drain_quietly, subscription)
-        served = {service.subscription for service in client.services}
-        for subscription in subscriptions:
-            # One that nobody has received from, or that its own task drains, keeps its messages for later.
-            consumer = subscription.consumer
-            if subscription not in served and consumer is not None and consumer not in self._callers:
-                await subscription.emptied()
-        for service in list(client.services):
-            if not service.handling & self._callers:
-                await service.subscription.emptied()
-            await service.finished(self._callers)
+        await self._until(lambda: not any(map(self._is_awaited, client.subscriptions)))
+        await self._until(lambda: all(map(self._others_finished, client.services)))
         await self._flush()
         self._others_done.set()
-        for service in list(client.services):
-            await service.subscription.emptied()
-            await service.finished(set())
+        await self._until(lambda: all(service.finished for service in client.services))
         await self._flush()
+
+    def _is_awaited(self, subscription: Subscription) -> bool:
+        """Whether somebody else is still receiving what is pending in a subscription of no service.
+
+        One that nobody has received from, or whose own task drains, keeps its messages for later.
+        """
+        if subscription.exhausted or any(service.subscription is subscription for service in self._client.services):
+            return False
+        consumer = subscription.consumer
+        return consumer is not None and consumer not in self._callers
+
+    def _others_finished(self, service: Service) -> bool:
+        """Whether nothing of a service but the handlers that drain holds the drain up."""
+        if service.handling & self._callers:
+            return service.handling <= self._callers
+        return service.finished
+
+    async def _until(self, done: Callable[[], bool]) -> None:
+        """Wait; looked at again whenever a handler ends, a subscription is empty, or somebody else drains."""
+        while not done():
+            await self._changed.park()
+
+    def look_again(self) -> None:
+        """Something has changed that a drain may be waiting for."""
+        self._changed.unpark_all()
 
     async def _flush(self) -> None:
         """A PONG behind everything; without a connection only when something is waiting for one."""

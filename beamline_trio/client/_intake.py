@@ -13,8 +13,6 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-import trio
-
 from ..connection import ClientClosedError, Interest, Waiter
 from ..protocol import PermissionsError
 from ._errors import SlowConsumerError
@@ -38,12 +36,11 @@ class Intake:
         dropped: messages dropped because it was full.
     """
 
-    # Programs hold tens of thousands of these: no dict, no queue for waiters, no Event before somebody needs one.
+    # Programs hold tens of thousands of these: no dict, and no queue before the first message.
     __slots__ = (
         "_bytes_max",
         "_callback",
         "_client",
-        "_emptied",
         "_ended",
         "_error",
         "_free",
@@ -84,7 +81,6 @@ class Intake:
         self._error: Exception | None = None
         self._waiters: list[Waiter] = []
         self._free = 0
-        self._emptied: trio.Event | None = None
 
     def deliver(self, subject: bytes, reply: bytes | None, header: bytes | None, payload: bytes) -> None:
         """One message from the reader."""
@@ -137,6 +133,12 @@ class Intake:
         while waiters and count:
             waiters.pop(0).succeed(None)
             count -= 1
+
+    def skipped(self, subject: bytes, reason: str) -> None:
+        """A message that could not be decoded counts as delivered, since the server has counted it."""
+        self.delivered += 1
+        if self.delivered >= self._maximum:
+            self._reached_maximum()
 
     def refused(self, error: PermissionsError) -> None:
         """The server refuses it."""
@@ -217,6 +219,5 @@ class Intake:
             self._tell_emptied()
 
     def _tell_emptied(self) -> None:
-        if self._ended and self._emptied is not None:
-            emptied, self._emptied = self._emptied, None
-            emptied.set()
+        if self._ended:
+            self._client.drainer.look_again()

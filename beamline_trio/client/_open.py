@@ -31,6 +31,8 @@ class ClientContext:
         self._manager: AbstractAsyncContextManager[trio.Nursery] | None = None
         self._nursery: trio.Nursery | None = None
 
+    # An interrupt between the lines that hold the nursery by hand would tear it; it is delivered at the awaits instead.
+    @trio.lowlevel.enable_ki_protection
     async def __aenter__(self) -> Client:
         if self._manager is not None:
             raise RuntimeError("this client was opened already; call open_client() again")
@@ -43,6 +45,7 @@ class ClientContext:
             raise
         return self._client
 
+    @trio.lowlevel.enable_ki_protection
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
@@ -52,6 +55,7 @@ class ClientContext:
         finally:
             await self._stop()
 
+    @trio.lowlevel.enable_ki_protection
     async def _run(self, task_status: trio.TaskStatus[None]) -> None:
         """All background tasks of the client."""
         connection = self._client.connection
@@ -71,11 +75,13 @@ class ClientContext:
         if failure is not None:
             raise failure
 
+    @trio.lowlevel.enable_ki_protection
     async def _drain(self) -> None:
         """When a drain is done there is nothing left to keep alive."""
         await self._client.drainer.run()
         self._scope.cancel()
 
+    @trio.lowlevel.enable_ki_protection
     async def _stop(self) -> None:
         """Close, stop the background tasks and wait for them. Raises only what is a bug of theirs."""
         self._client.connection.close()

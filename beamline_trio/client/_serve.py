@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import attrs
 import trio
 
+from ..connection import ClientClosedError, State
 from ..protocol import NatsError
 from ._message import Message
 from ._subscription import Subscription
@@ -38,19 +39,18 @@ class Service:
 
     Attributes:
         handling: the tasks that are inside the handler now.
-        idle: parks drain until fewer are.
         error: why the subscription ended, when it did not end cleanly.
     """
 
+    client: Client
     subscription: Subscription
     handling: set[trio.lowlevel.Task] = attrs.field(factory=set)
-    idle: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
     error: NatsError | None = None
 
-    async def finished(self, but: set[trio.lowlevel.Task]) -> None:
-        """Wait until no task but these is inside the handler."""
-        while self.handling - but:
-            await self.idle.park()
+    @property
+    def finished(self) -> bool:
+        """Whether every message that came was handled, and none will come."""
+        return self.subscription.exhausted and not self.handling
 
 
 async def serve(
@@ -67,17 +67,23 @@ async def serve(
     if concurrency < 1:
         raise ValueError(f"concurrency is {concurrency}; it must be at least 1")
     async with client.subscribe(subject, queue_group=queue_group) as subscription:
-        service = Service(subscription)
+        service = Service(client, subscription)
         client.services.append(service)
         try:
-            await subscription.confirmed()
+            try:
+                await subscription.confirmed()
+            except ClientClosedError:
+                if not client.drainer.requested:
+                    raise
+                task_status.started(subscription)  # drained before it began: a service without messages
+                return
             async with trio.open_nursery() as nursery:
                 for _ in range(concurrency):
                     nursery.start_soon(_work, service, handler, on_outcome)
                 task_status.started(subscription)
         finally:
             client.services.remove(service)
-            service.idle.unpark_all()
+            client.drainer.look_again()
         if service.error is not None:
             raise service.error
 
@@ -89,12 +95,15 @@ async def _work(
 ) -> None:
     task = trio.lowlevel.current_task()
     while True:
+        if service.client.state is State.CLOSED:  # what is still pending could not be answered any more
+            service.error = service.subscription.failure
+            return
         try:
             message = await service.subscription.receive()
-        except trio.EndOfChannel:
-            return
         except NatsError as error:  # the same for all workers: raised once, by serve
             service.error = error
+            return
+        except (trio.EndOfChannel, trio.ClosedResourceError):  # ended, or left by whoever was given it
             return
         began = trio.current_time()
         service.handling.add(task)
@@ -103,7 +112,7 @@ async def _work(
             failure = await _handle(message, handler)
         finally:
             service.handling.discard(task)
-            service.idle.unpark_all()
+            service.client.drainer.look_again()
         if on_outcome is not None:
             on_outcome(message, failure, trio.current_time() - began)
 

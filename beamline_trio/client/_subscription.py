@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from ..connection import CALLS_PER_CHECK, Interest, Pace, Waiter
-from ..protocol import decode_subject
+from ..protocol import NatsError, decode_subject
 from ._intake import Intake, MessageCallback
 from ._message import Message
 
@@ -214,8 +214,8 @@ class Subscription(Intake):
     async def drain(self) -> None:
         """Unsubscribe, wait until the server has sent all it will send, and let the consumer read to the end.
 
-        Returns when nothing more can come; then the consumer gets what is pending and a clean end. Cancelled: the
-        server was told already, and it ends when the client closes.
+        Returns when nothing more can come; then the consumer gets what is pending and a clean end. Cancelled, it ends
+        at once: what the server sent and had not arrived by then is not delivered.
 
         Raises:
             NatsError: what `Client.flush` raises; it ends all the same.
@@ -232,6 +232,10 @@ class Subscription(Intake):
             connection.interests.forget_route(interest)
             self._end()
 
+    def end(self) -> None:
+        """Nothing more comes; what is pending can be received, and then it ends cleanly."""
+        self._end()
+
     def close(self) -> None:
         """Leave it at once: unsubscribe and discard what is pending. Waiting receivers get ClosedResourceError."""
         if self._interest is not None:
@@ -245,12 +249,15 @@ class Subscription(Intake):
         self._end()
         self._tell_emptied()
 
-    async def emptied(self) -> None:
-        """Wait until it has ended and everything was received (or it was left)."""
-        while not (self._ended and not self._pending):
-            if self._emptied is None:
-                self._emptied = trio.Event()
-            await self._emptied.wait()
+    @property
+    def failure(self) -> NatsError | None:
+        """Why it ended, if it did not end cleanly."""
+        return self._error if isinstance(self._error, NatsError) else None
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether it has ended and everything was received (or it was left)."""
+        return self._ended and not self._pending
 
     @property
     def consumer(self) -> trio.lowlevel.Task | None:

@@ -37,6 +37,7 @@ from ._options import OPTION_NAMES as OPTION_NAMES
 from ._options import ClientOptions as ClientOptions
 from ._options import combine_options as combine_options
 from ._outbox import CALLS_PER_CHECK as CALLS_PER_CHECK
+from ._outbox import Detached as Detached
 from ._outbox import Outbox as Outbox
 from ._outbox import Pace as Pace
 from ._requests import Reply as Reply

@@ -16,7 +16,7 @@ def ledger_of(connection: Connection) -> Ledger:
     """The account of all publishes."""
     outbox = connection.outbox
     return Ledger(
-        accepted=_accepted(connection),
+        accepted=connection.outbox.accepted + connection.queued - connection.withdrawn,
         open=outbox.open_operations + connection.pending.operations,
         confirmed=outbox.confirmed,
         failed=outbox.failed,
@@ -37,7 +37,7 @@ def statistics_of(connection: Connection) -> Statistics:
     }
     plain["messages_in"] += connection.parser.messages if connection.parser is not None else 0
     return Statistics(
-        publishes=_accepted(connection),
+        publishes=connection.outbox.accepted + connection.queued,
         requests_inflight=len(connection.inbox),
         pending_operations=connection.pending.operations,
         pending_bytes=connection.pending.bytes,
@@ -48,7 +48,3 @@ def statistics_of(connection: Connection) -> Statistics:
         confirm_latency_seconds=counters.confirm_latency.total_seconds,
         **plain,
     )
-
-
-def _accepted(connection: Connection) -> int:
-    return connection.outbox.accepted + connection.queued - connection.withdrawn

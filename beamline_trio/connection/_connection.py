@@ -142,12 +142,13 @@ class Connection:
         self.link_is_up = False
         now = trio.current_time()
         self.lost_since = now
-        left, waiters, unknown = self.outbox.detach()
-        waiters += self.inbox.take_written()
+        detached = self.outbox.detach()
+        left, unknown = detached.unwritten, detached.unknown
+        waiters = detached.waiters + self.inbox.take_written()
         self.pending.put_back([self.pending_operation(frame, waiter, now) for frame, waiter in left])
         self.state = State.RECONNECTING
         self.counters.lost += 1
-        self.counters.publish_failures["disconnected"] += unknown
+        self.counters.publish_failures["disconnected"] += unknown - detached.counted
         self._log(logging.ERROR, "NATS_CONNECTION_LOST", reason=reason, unknown=unknown, pending=len(left))
         self.emit(Disconnected(str(self.address), reason))
         for waiter in waiters:
@@ -171,8 +172,9 @@ class Connection:
         self.state = State.CLOSED
         self.attempting = False
         self.link_is_up = False
-        left, waiters, _ = self.outbox.detach()
-        waiters += [waiter for _, waiter in left if waiter is not None]
+        detached = self.outbox.detach()
+        left = detached.unwritten
+        waiters = detached.waiters + [waiter for _, waiter in left if waiter is not None]
         waiters += self.inbox.take_all()
         operations = self.pending.clear()
         waiters += [operation.waiter for operation in operations if operation.waiter is not None]
@@ -232,6 +234,9 @@ class Connection:
         self.counters.malformed += 1
         self._log(logging.WARNING, "NATS_MESSAGE_SKIPPED", subject=decode_subject(subject), reason=reason)
         self.emit(MessageSkipped(decode_subject(subject), reason))
+        route = self.interests.routes.get(sid)
+        if route is not None:
+            route.skipped(subject, reason)
 
     def on_unroutable(self, sid: bytes, count: int) -> None:
         """Messages came for an interest that is gone."""
@@ -240,6 +245,11 @@ class Connection:
     def on_late_reply(self, count: int) -> None:
         """A reply came after its request had ended."""
         self.counters.late_replies += count
+
+    def withdraw(self, waiter: Waiter) -> None:
+        """Nobody waits for an operation any more: take it back unless it was written."""
+        withdrawn = self.outbox.withdraw(waiter) or self.pending.withdraw(waiter) is not None
+        self.withdrawn += withdrawn and bool(waiter.frame)
 
     def on_inbox_refused(self, error: PermissionsError) -> None:
         """The server refuses the inbox: the next request tries again."""

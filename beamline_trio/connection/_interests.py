@@ -23,6 +23,9 @@ class InterestRoute(Route, Protocol):
 
     delivered: int
 
+    def skipped(self, subject: bytes, reason: str) -> None:
+        """A message came that could not be decoded; the server has counted it."""
+
     def refused(self, error: PermissionsError) -> None:
         """The server refuses the subscription; no message will come."""
 
@@ -69,7 +72,7 @@ class Interests:
     """All interests of a client; `routes` is what the parser looks sids up in."""
 
     def __init__(self) -> None:
-        self.routes: dict[bytes, Route] = {}
+        self.routes: dict[bytes, InterestRoute] = {}
         self._interests: dict[bytes, Interest] = {}
         self._last_sid = 0
 

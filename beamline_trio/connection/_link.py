@@ -38,6 +38,7 @@ from ._waiters import NEVER, Waiter
 RECEIVE_BYTES: Final = 65_536
 DRAIN_BATCHES: Final = 10
 DRAIN_PAUSE_SECONDS: Final = 0.02
+LAST_WORDS_SECONDS: Final = 1.0
 
 
 class Link:
@@ -59,6 +60,7 @@ class Link:
         self._pong = False
         self._pinged = False
         self._error: ServerError | None = None
+        self._error_at = 0.0
         self._last_received = 0.0
         self._scope = trio.CancelScope()
         self.lost_reason = ""
@@ -207,6 +209,13 @@ class Link:
 
         return counted
 
+    def _last_words(self, otherwise: str) -> str:
+        """Why the server hung up: an error of a kind that closes, or any other that it sent just before."""
+        error = self._error
+        if error is not None and (error.closes or trio.current_time() - self._error_at <= LAST_WORDS_SECONDS):
+            return error.text
+        return otherwise
+
     def lose(self, reason: str) -> None:
         """The link is of no use any more. The first reason counts."""
         if not self.lost_reason:
@@ -223,7 +232,7 @@ class Link:
             while True:
                 data = await receive(RECEIVE_BYTES)
                 if not data:
-                    self.lose(self._error.text if self._error is not None else "the server closed the connection")
+                    self.lose(self._last_words("the server closed the connection"))
                     return
                 self._last_received = trio.current_time()
                 counters.bytes_in += len(data)
@@ -232,7 +241,7 @@ class Link:
             self.lose(f"protocol error: {exc}")
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
             cause = exc.__cause__ if exc.__cause__ is not None else exc
-            self.lose(self._error.text if self._error is not None else f"connection broken: {cause}")
+            self.lose(self._last_words(f"connection broken: {cause}"))
         finally:  # whatever ended it: nobody reads any more
             self.lose("the reader ended")
 
@@ -270,7 +279,7 @@ class Link:
         while True:
             await trio.sleep_until(due)
             quiet_at = self._last_received + interval
-            if trio.current_time() < quiet_at and not outbox.unconfirmed:
+            if trio.current_time() < quiet_at and not outbox.unconfirmed and not outbox.expects_pong:
                 due = quiet_at
                 continue
             self._connection.counters.pings += 1
@@ -286,7 +295,11 @@ class Link:
 
     @trio.lowlevel.enable_ki_protection
     async def _drain_pending(self) -> None:
-        """Ten batches, the first at once, then whatever came meanwhile; after that publishers go straight again."""
+        """Ten batches, the first at once, then whatever came meanwhile; after that publishers go straight again.
+
+        Never more than the outbox's bound is handed over at once: on a slow link the rest stays pending, and the
+        keep-alive PING finds its place between two chunks.
+        """
         connection = self._connection
         pending = connection.pending
         size = max(1, -(-pending.operations // DRAIN_BATCHES))
@@ -295,19 +308,36 @@ class Link:
                 break
             if batch:
                 await trio.sleep(DRAIN_PAUSE_SECONDS)
-            self._send_pending(size)
-        self._send_pending(pending.operations + 1)
+            await self._send_pending(size)
+        bound = connection.options.outbox_bytes_max
+        while pending.bytes > bound:
+            await self._send_pending(pending.operations)
+        self._hand_over(pending.operations + 1, 2 * bound)
         connection.open_outbox()
 
-    def _send_pending(self, most: int) -> None:
+    async def _send_pending(self, most: int) -> None:
+        """Hand so many over, chunk by chunk as the writer takes them."""
+        connection = self._connection
+        while most > 0 and connection.pending:
+            most -= self._hand_over(most, connection.options.outbox_bytes_max)
+            if connection.outbox.has_work:
+                await connection.outbox.wait_room()
+
+    def _hand_over(self, most: int, bytes_max: int) -> int:
+        """Put at most so many, and little more than so many bytes, into the outbox; returns how many."""
         connection = self._connection
         limit = connection.info.max_payload
-        for operation in connection.pending.take(most):
-            if operation.frame and payload_size(operation.frame) > limit:
-                connection.refuse_pending(operation, PayloadTooLargeError(payload_size(operation.frame), limit))
-                continue
-            connection.counters.pending_retried += bool(operation.frame)
-            connection.outbox.put(operation.frame, operation.waiter, accepted_before=True)
+        count = size = 0
+        while count < most and size < bytes_max and connection.pending:
+            for operation in connection.pending.take(1):
+                count += bool(operation.frame)
+                size += len(operation.frame)
+                if operation.frame and payload_size(operation.frame) > limit:
+                    connection.refuse_pending(operation, PayloadTooLargeError(payload_size(operation.frame), limit))
+                    continue
+                connection.counters.pending_retried += bool(operation.frame)
+                connection.outbox.put(operation.frame, operation.waiter, accepted_before=True)
+        return count
 
     # What the parser tells
 
@@ -325,6 +355,7 @@ class Link:
         error = self._connection.on_server_error(text)
         if not isinstance(error, PermissionsError):
             self._error = error
+            self._error_at = trio.current_time()
 
     def on_ping(self) -> None:
         """PING: answered by the writer."""

@@ -73,6 +73,23 @@ class Expectation:
     sent_at: float
 
 
+@attrs.frozen
+class Detached:
+    """What a link leaves behind.
+
+    Attributes:
+        unwritten: frames that were never written, in order, with who waits for them; empty ones are bare waiters.
+        waiters: who waits for the answer to something that was written.
+        unknown: publishes that were written and neither confirmed nor refused.
+        counted: how many of the unknown have been counted as failed before.
+    """
+
+    unwritten: list[tuple[bytes, Waiter | None]]
+    waiters: list[Waiter]
+    unknown: int
+    counted: int
+
+
 class Outbox:
     """Frames of one logical connection, over all its links.
 
@@ -201,14 +218,14 @@ class Outbox:
         """Start the writer if it is idle."""
         task = self._writer
         if task is not None:
-            self._writer = None
+            trio.lowlevel.reschedule(task)
+            self._writer = None  # only now: from a wrong thread the line above raises
             if self.is_open:
                 self.room += self._bytes_max
-            trio.lowlevel.reschedule(task)
 
     async def wait_frames(self) -> None:
         """The writer's wait: returns when there is something to take."""
-        if self._frames or self._unwritten or self._tail:
+        if self.has_work:
             return
 
         def abort(_raise_cancel: object) -> trio.lowlevel.Abort:
@@ -243,8 +260,8 @@ class Outbox:
         frames.clear()
         if self.is_open:
             self.room = self._bytes_max
-            if self._lot:
-                self._lot.wake_all()
+        if self._lot:
+            self._lot.wake_all()
         return chunk
 
     def on_pong(self) -> Expectation | None:
@@ -288,6 +305,16 @@ class Outbox:
         )
 
     @property
+    def has_work(self) -> bool:
+        """Whether the writer has something to take."""
+        return bool(self._frames or self._unwritten or self._tail)
+
+    @property
+    def expects_pong(self) -> bool:
+        """Whether a PING was written whose PONG has not come."""
+        return bool(self._expectations)
+
+    @property
     def unconfirmed(self) -> int:
         """Publishes written and neither confirmed nor refused."""
         return self._written - self._covered - self._failed_since
@@ -311,13 +338,8 @@ class Outbox:
         self.room = 0 if self._writer is not None else self._bytes_max - sum(map(len, self._frames))
         self._lot.wake_all()
 
-    def detach(self) -> tuple[list[tuple[bytes, Waiter | None]], list[Waiter], int]:
-        """The link is gone.
-
-        Returns:
-            What was never written, in order, with its waiter; the waiters of what was; and the number of publishes
-            that are unknown.
-        """
+    def detach(self) -> Detached:
+        """The link is gone: what is left of it."""
         self.is_open = False
         self.room = 0
         self.direct = None
@@ -326,6 +348,7 @@ class Outbox:
         self.unknown += unknown
         self._written = self._covered = self._failed_since = 0
         lost = list(self._expected())
+        counted = sum(waiter.counted for expectation in self._expectations for waiter in expectation.waiters)
         self._expectations.clear()
         by_frame = {id(waiter.frame): waiter for waiter in self._unwritten if waiter.frame}
         left: list[tuple[bytes, Waiter | None]] = [
@@ -337,4 +360,4 @@ class Outbox:
         self._controls = 0
         self._pong_due = False
         self._lot.wake_all()
-        return left, lost, unknown
+        return Detached(left, lost, unknown, min(counted, unknown))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Protocol, TypeAlias
 
-from ..protocol import PermissionsError
+from ..protocol import PermissionsError, ProtocolError
 from ._waiters import NEVER, Waiter
 
 Reply: TypeAlias = "tuple[bytes, bytes | None, bytes | None, bytes]"
@@ -21,6 +21,8 @@ class _Owner(Protocol):
     def on_late_reply(self, count: int) -> None: ...
 
     def on_inbox_refused(self, error: PermissionsError) -> None: ...
+
+    def withdraw(self, waiter: Waiter) -> None: ...
 
 
 class RequestInbox:
@@ -70,9 +72,16 @@ class RequestInbox:
         for payload in payloads:
             self.deliver(subject, None, None, payload)
 
+    def skipped(self, subject: bytes, reason: str) -> None:
+        """A reply could not be decoded: its request is told."""
+        waiter = self._waiting.pop(subject[self._skip :], None)
+        if waiter is not None:
+            waiter.fail(ProtocolError(f"the reply has a {reason}"))
+
     def refused(self, error: PermissionsError) -> None:
         """The server refuses the inbox: no reply can ever come."""
         for waiter in self.take_all():
+            self._owner.withdraw(waiter)
             waiter.fail(error)
         self._owner.on_inbox_refused(error)
 

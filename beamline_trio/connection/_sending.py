@@ -79,18 +79,19 @@ class Sender:
             ConnectionLostError: the link died (sent = maybe); the fate is unknown.
             PendingTimeoutError: no connection in time; it was never sent.
         """
-        waiter = Waiter(frame, target, on_cancel=self._withdraw)
+        waiter = Waiter(frame, target, on_cancel=self._connection.withdraw)
         connection = self._connection
         try:
-            outcome = await self.send(frame, subject, waiter)
-            if outcome is Outcome.SKIPPED:
-                return outcome
+            if await self._send_and_yield(frame, subject, waiter, skippable=True) is Outcome.SKIPPED:
+                await trio.lowlevel.cancel_shielded_checkpoint()
+                return Outcome.SKIPPED
             await waiter.wait()
         except Exception as error:
             reason = failure_reason(error)
             connection.counters.confirmed_publish_failures[reason] += 1
             if reason == "timeout":
                 connection.counters.publish_failures["timeout"] += 1
+                waiter.counted = True
             log.warning(
                 "NATS_PUBLISH_ERROR subject=%s reason=%s",
                 subject,
@@ -112,8 +113,8 @@ class Sender:
             ConnectionLostError: the link died.
             PendingTimeoutError: no connection in time.
         """
-        waiter = Waiter(on_cancel=self._withdraw)
-        await self.send(b"", "", waiter, skippable=False)
+        waiter = Waiter(on_cancel=self._connection.withdraw)
+        await self._send_and_yield(b"", "", waiter)
         await waiter.wait()
         return trio.current_time() - waiter.written_at
 
@@ -135,7 +136,7 @@ class Sender:
                 f"{len(inbox)} requests are waiting for replies, the limit is {limit} (requests_inflight_max); "
                 "wait for some of them"
             )
-        waiter = Waiter(frame, target, wants_pong=False, token=token, on_cancel=self._withdraw)
+        waiter = Waiter(frame, target, wants_pong=False, token=token, on_cancel=connection.withdraw)
         alone = not inbox
         inbox.add(token, waiter)
         connection.counters.requests += 1
@@ -143,12 +144,21 @@ class Sender:
             if alone and connection.outbox.write_now(frame, waiter):
                 self._written_now(waiter)
             else:
-                await self.send(frame, subject, waiter, skippable=False)
+                await self._send_and_yield(frame, subject, waiter)
             reply: Reply = await waiter.wait()
         except BaseException:
             inbox.discard(token)
             raise
         return reply
+
+    async def _send_and_yield(self, frame: bytes, subject: str, waiter: Waiter, *, skippable: bool = False) -> Outcome:
+        """`send` for an operation that waits afterwards: a full checkpoint also when it fails at once."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        try:
+            return await self.send(frame, subject, waiter, skippable=skippable)
+        except Exception:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            raise
 
     def _written_now(self, waiter: Waiter) -> None:
         """What the writer does when it writes."""
@@ -173,7 +183,7 @@ class Sender:
                 outbox.spend()
                 return Outcome.SKIPPED
             if connection.state is State.EXHAUSTED:
-                connection.counters.publish_failures["disconnected"] += 1
+                connection.counters.publish_failures["disconnected"] += skippable
                 raise ConnectionLostError("all reconnect attempts are spent", sent="no")
         return self._queue(frame, subject, waiter)
 
@@ -224,12 +234,6 @@ class Sender:
             f"publish to {subject}: no connection, and the pending queue stayed full for "
             f"{connection.options.pending_timeout_seconds:g} s (pending_timeout_seconds); nothing was sent"
         )
-
-    def _withdraw(self, waiter: Waiter) -> None:
-        """A caller was cancelled: take its operation back unless it was written."""
-        connection = self._connection
-        withdrawn = connection.outbox.withdraw(waiter) or connection.pending.withdraw(waiter) is not None
-        connection.withdrawn += withdrawn and bool(waiter.frame)
 
 
 def failure_reason(error: BaseException) -> str:

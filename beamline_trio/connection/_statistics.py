@@ -68,7 +68,8 @@ class Statistics:
         reconnect_attempts: attempts to reconnect, each server of a pass counted.
         reconnect_failures: reason -> attempts that failed.
         exhausted: outages in which the attempts were spent.
-        publishes: publishes accepted (sent or queued), requests and replies included.
+        publishes: publishes accepted (sent or queued), requests and replies included, also those that a cancellation
+            withdrew before they were written.
         publish_failures: reason -> publishes that failed.
         confirmed_publishes: publishes with `confirm=True` that were confirmed.
         confirmed_publish_failures: reason -> publishes with `confirm=True` that failed.

@@ -84,8 +84,9 @@ class Supervisor:
             except NatsError as error:
                 self._failed(server, error)
             else:
-                return
-        self._passes += 1
+                break
+        else:
+            self._passes += 1
         if options.reconnect_attempts is not None and self._passes >= options.reconnect_attempts:
             connection.exhaust(self._passes)
 

@@ -25,12 +25,24 @@ class Waiter:
         frame: the operation's bytes, empty if it only waits for a PONG.
         subject: what a permission error may name, or None.
         wants_pong: resolved by the PONG of a PING behind the frame; otherwise by its owner (a request's reply).
+        counted: its failure has moved a counter already, whatever becomes of the frame.
         keepalive: its owner keeps its own deadline and ends with the link: nobody else ends its wait.
         token: the end of a request's reply subject.
         written_at: when the frame was handed to the link, in trio's time; `NEVER` before that.
     """
 
-    __slots__ = ("_abort", "_early", "_task", "frame", "keepalive", "subject", "token", "wants_pong", "written_at")
+    __slots__ = (
+        "_abort",
+        "_early",
+        "_task",
+        "counted",
+        "frame",
+        "keepalive",
+        "subject",
+        "token",
+        "wants_pong",
+        "written_at",
+    )
 
     def __init__(
         self,
@@ -49,6 +61,7 @@ class Waiter:
         self.subject = subject
         self.token = token
         self.keepalive = keepalive
+        self.counted = False
         self.wants_pong = wants_pong
         self.written_at = NEVER
 
@@ -82,15 +95,15 @@ class Waiter:
         """Wake the task with a value; without effect if it does not wait."""
         task = self._task
         if task is not None:
-            self._task = None
             trio.lowlevel.reschedule(task, outcome.Value(value))
+            self._task = None  # only now: from a wrong thread the line above raises
 
     def fail(self, error: BaseException) -> None:
         """Wake the task with an error, or let it find the error when it begins to wait."""
         task = self._task
         if task is not None:
-            self._task = None
             trio.lowlevel.reschedule(task, outcome.Error(error))
+            self._task = None
         else:
             self._early = error
 
@@ -117,9 +130,10 @@ class Sleeper:
             self._target = deadline
             task = self._task
             if task is not None:
-                self._task = None
                 trio.lowlevel.reschedule(task)
+                self._task = None
 
+    @trio.lowlevel.enable_ki_protection
     async def run(self, sweep: Callable[[float], float]) -> None:
         """Call `sweep(now)` at each deadline; it returns the next one (or NEVER). Runs until cancelled."""
         while True:

@@ -18,7 +18,7 @@ import attrs
 from ..client import Client
 from ..connection import State
 from ..router import Router
-from ._reading import MOMENTARY, Key, Reading, read_client, read_router
+from ._reading import MOMENTARY, Reading, read_client, read_router
 
 CLIENTS_PER_NAME_MAX: Final = 64
 LABELS_MAX: Final = 1_024
@@ -46,23 +46,15 @@ class Account:
         self.clients: list[Client] = []
         self.shares: list[RouterShare] = []
         self._total = Reading()
-        self._highest: dict[Key, float] = {}
 
     def read(self) -> Reading:
-        """All series of the label at this moment.
-
-        A publish that is withdrawn before it was written is taken back from the client's number; a counter must not go
-        back, so it rests until the number has caught up.
-        """
+        """All series of the label at this moment."""
         reading = Reading()
         for client in self.clients:
             reading.add(read_client(client))
         for share in self.shares:
             reading.add(share.read())
         reading.add(self._total)
-        for key, number in reading.numbers.items():
-            if key[0] not in MOMENTARY:
-                reading.numbers[key] = self._highest[key] = max(number, self._highest.get(key, 0))
         if not self.clients:
             reading.numbers.update({(name, ()): 0 for name in MOMENTARY})
         return reading

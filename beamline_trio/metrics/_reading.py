@@ -15,8 +15,7 @@ import attrs
 
 from ..client import Client
 from ..connection import LATENCY_BOUNDS_SECONDS, State
-from ..router import Router
-from ..router import DURATION_BOUNDS_SECONDS
+from ..router import DURATION_BOUNDS_SECONDS, Router
 
 # The name of a metric, and the values of its labels but for `client`.
 Key: TypeAlias = tuple[str, tuple[str, ...]]

@@ -15,6 +15,7 @@ Must not do I/O, know subscriptions, or decode what nobody asked for (subjects a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, Protocol
 
 from ._errors import ProtocolError
@@ -82,7 +83,7 @@ class Parser:
 
     def __init__(
         self,
-        routes: dict[bytes, Route],
+        routes: Mapping[bytes, Route],
         receiver: Receiver,
         *,
         control_line_bytes_max: int = CONTROL_LINE_BYTES_MAX,

@@ -17,6 +17,7 @@ from beamline_trio import (
     CallbackFailed,
     Client,
     Connected,
+    ConnectionLostError,
     ConnectTimeoutError,
     Disconnected,
     LameDuck,
@@ -269,6 +270,23 @@ async def test_the_servers_error_is_the_reason_when_it_hangs_up(autojump_clock: 
         assert "Stale Connection" in event.reason
 
 
+async def test_the_servers_error_is_the_reason_when_a_write_fails_first(autojump_clock: MockClock) -> None:
+    """The writer may find the link broken before the reader has read why: it leaves it a moment."""
+    server = ToyServer()
+    async with opened(server) as nc, nc.events() as events:
+        server.link.alive = False  # writes fail, and nothing was read yet
+        await nc.publish("a", b"x")
+        await trio.sleep(0.01)
+        server.link.outgoing.put_data(b"-ERR 'Maximum Payload Violation'\r\n")
+        server.link.outgoing.put_eof()
+        while not isinstance(event := await events.receive(), Disconnected):
+            pass
+        assert "Maximum Payload Violation" in event.reason
+        server.links[-1].alive = False
+        await trio.sleep(5)
+        await nc.publish("a", b"x", confirm=True)
+
+
 async def test_a_flood_of_pings_is_bounded(autojump_clock: MockClock) -> None:
     """10,000 PINGs into a client whose server reads nothing: one PONG waits, and it is answered when it reads."""
     server = ToyServer()
@@ -418,6 +436,12 @@ async def test_a_direct_write_that_takes_part_of_it(
         await nc.flush()
         ledger = nc.ledger()
         assert ledger.accepted == ledger.confirmed + ledger.unknown
+        for _ in range(20):  # the link is lost before the writer has come to the rest
+            server.drop()
+            with pytest.raises(ConnectionLostError):
+                await nc.request("service", b"lost")
+            await trio.sleep(6)
+            await nc.flush()
 
 
 # The keep-alive

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from trio.testing import MockClock
 
-from beamline_trio.connection import Outbox, Waiter
+from beamline_trio.connection import Detached, Outbox, Waiter
 from beamline_trio.protocol import PING, PONG, encode_publish
 
 BYTES_MAX: Final = 100
@@ -94,7 +94,8 @@ class OutboxMachine(RuleBasedStateMachine):
     @rule()
     def detach(self) -> None:
         """The link dies: what was written is unknown, what was not is handed back in order with its waiter."""
-        left, _, unknown = self.outbox.detach()
+        detached = self.outbox.detach()
+        left, unknown = detached.unwritten, detached.unknown
         self.up = False
         expected: list[tuple[bytes, Waiter | None]] = []
         for item in self.unwritten:
@@ -317,4 +318,4 @@ def test_equal_frames_are_told_apart() -> None:
             outbox.put(waiter.frame, waiter)
         assert outbox.withdraw(waiters[withdrawn])
         other = waiters[1 - withdrawn]
-        assert outbox.detach() == ([(other.frame, other)], [], 0)
+        assert outbox.detach() == Detached([(other.frame, other)], [], 0, 0)

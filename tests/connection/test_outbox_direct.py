@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from beamline_trio.connection import Waiter
+from beamline_trio.connection import Detached, Waiter
 from beamline_trio.protocol import PING, PONG, encode_publish
 from tests.connection._outbox_server import opened
 
@@ -76,7 +76,7 @@ async def test_a_half_written_publish_is_unknown(autojump_clock: MockClock) -> N
         nursery.start_soon(server.write)
         await wait_all_tasks_blocked()
         assert outbox.write_now(waiter.frame, waiter)
-        assert outbox.detach() == ([], [], 1)
+        assert outbox.detach() == Detached([], [], 1, 0)
         outbox.attach([b"SUB a 1\r\n"])
         outbox.open()
         outbox.put_pong()

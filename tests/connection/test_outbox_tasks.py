@@ -67,7 +67,8 @@ async def _callers(plan: list[tuple[str, Any]]) -> None:
         written[number] = waiter.written
 
     def drop_link() -> None:
-        left, lost, _ = outbox.detach()
+        detached = outbox.detach()
+        left, lost = detached.unwritten, detached.waiters
         books["dropped"] += sum(bool(frame) for frame, _ in left)
         for waiter in [*lost, *(waiter for _, waiter in left if waiter is not None)]:
             waiter.fail(LostError())

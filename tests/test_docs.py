@@ -1,0 +1,85 @@
+"""Every page of the documentation: its code compiles or runs, what it points to exists, its figures are the code's."""
+
+from __future__ import annotations
+import __future__
+
+import ast
+import random
+import re
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+import beamline_trio
+from beamline_trio import ClientOptions
+from beamline_trio.connection import next_delay
+from tests._documents import DOCS, PAGES, ROOT, code_blocks, named_tests, text_of
+
+# ---------------------------------------------------------------------------------------------------------- API
+
+
+def test_the_api_page_has_every_public_name() -> None:
+    """Whatever `beamline_trio` exports is described on the API page."""
+    documented = set(re.findall(r"^\.\. auto\w+:: (\w+)", text_of(DOCS / "api.md"), re.MULTILINE))
+    exported = {
+        name
+        for name, value in vars(beamline_trio).items()
+        if not name.startswith("_") and not isinstance(value, ModuleType)
+    }
+    assert exported <= documented
+
+
+# -------------------------------------------------------------------------------------------------- every page
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_on_a_page_compiles(page: Path) -> None:
+    """Code blocks are Python, with `await` at the top level where they show a part of a function."""
+    for number, code in enumerate(code_blocks(page, "python"), 1):
+        compile(code, f"{page.name}, block {number}", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_a_page_points_to_exists(page: Path) -> None:
+    """Every test that is named is there, and so is every file that is linked."""
+    text = text_of(page)
+    for file, test in sorted(named_tests(text)):
+        tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
+        functions = {node.name for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))}
+        assert test in functions, f"{file}::{test}"
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
+        assert (page.parent / target).exists(), target
+
+
+def test_no_page_shows_this_workplace() -> None:
+    """Pages name no path of a machine, and nothing outside of the tree."""
+    for page in PAGES:
+        assert not re.search(r"/(?:home|root|work|tmp|Users)/|\.\./shared|localhost/", text_of(page)), page.name
+
+
+# ------------------------------------------------------------------------------------------------------ figures
+
+
+def test_the_times_of_the_passes_are_those_of_the_code() -> None:
+    """docs/connection.md shows when passes begin with the defaults and without jitter."""
+    options = ClientOptions(reconnect_jitter="none")
+    (shown_times,) = code_blocks(DOCS / "connection.md", "text")
+    at = 0.0
+    times = []
+    for passes in range(len(shown_times.split())):
+        at += next_delay(passes, at, options, random.Random(0))
+        times.append(f"{at:.1f}")
+    assert shown_times.split() == times
+
+
+def test_the_testing_page_shows_a_test_that_passes() -> None:
+    """Its first block is a test module: the test in it runs in virtual time, against its own server in memory."""
+    module: dict[str, Any] = {"__name__": "shown"}
+    code = code_blocks(DOCS / "testing.md", "python")[0]
+    exec(compile(code, "docs/testing.md", "exec", flags=__future__.annotations.compiler_flag), module)
+    clock = MockClock(autojump_threshold=0)
+    trio.run(module["test_an_order_arrives"], clock, clock=clock)

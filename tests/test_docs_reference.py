@@ -1,0 +1,216 @@
+"""The reference pages list what the code has: options, errors, events, log codes; and nothing else."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import re
+import typing
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+import beamline_trio
+from beamline_trio import ClientOptions, OptionsError
+from beamline_trio.metrics import load_contract
+from beamline_trio.operation import CLIENT_PROFILE, ROUTER_PROFILE
+from beamline_trio.operation._keys import KEYS
+from tests._documents import DOCS, PAGES, names_in, rows, text_of
+
+PACKAGE = Path(beamline_trio.__file__).parent
+PUBLIC_PACKAGES = ("beamline_trio", "beamline_trio.operation", "beamline_trio.server_process")
+
+
+# ------------------------------------------------------------------------------------------------------ options
+
+OPTION_COLUMNS = ("option", "value", "`open_client`", "`beamline run`", "other keys", "meaning")
+
+
+def meanings() -> dict[str, str]:
+    """Option -> its line in the docstring of ClientOptions."""
+    section = inspect.cleandoc(ClientOptions.__doc__ or "").partition("Attributes:\n")[2]
+    entries = re.findall(r"^    (\w+): (.*(?:\n     +.*)*)", section, re.MULTILINE)
+    return {name: " ".join(text.split()) for name, text in entries}
+
+
+def bound_of(option: str) -> str:
+    """What the option itself says it must be."""
+    with pytest.raises(OptionsError) as caught:
+        ClientOptions(**{option: object()})
+    text = str(caught.value).partition(" must be ")[2]
+    return re.sub(r", not \w+$", "", text)
+
+
+def shown(value: Any) -> str:
+    """A default as the table shows it."""
+    if isinstance(value, tuple):
+        return ", ".join(f"`{one}`" for one in value)
+    return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
+
+
+def option_rows() -> list[tuple[str, ...]]:
+    """The table of options that the code implies."""
+    keys = {key.option: [name for name in key.file_names if name != key.option] for key in KEYS}
+    return [
+        (
+            f"`{field.name}`",
+            bound_of(field.name),
+            shown(getattr(CLIENT_PROFILE, field.name)),
+            shown(getattr(ROUTER_PROFILE, field.name)),
+            ", ".join(f"`{name}`" for name in keys[field.name]),
+            meanings()[field.name],
+        )
+        for field in attrs.fields(ClientOptions)
+    ]
+
+
+def test_the_options_page_has_every_option() -> None:
+    """One row per option, in order: its bound, both profiles' defaults, its other keys, its line in the docstring."""
+    assert rows(DOCS / "options.md", *OPTION_COLUMNS) == option_rows()
+
+
+def test_the_options_page_has_the_keys_that_are_no_clients() -> None:
+    """The keys that only files and the environment have are listed too."""
+    listed = rows(DOCS / "options.md", "key", "other key", "meaning")
+    own = [key for key in KEYS if key.option not in {field.name for field in attrs.fields(ClientOptions)}]
+    assert [(names_in(key), names_in(other)) for key, other, _ in listed] == [
+        ([key.option], [name for name in key.file_names if name != key.option]) for key in own
+    ]
+
+
+# ------------------------------------------------------------------------------------------------------- errors
+
+
+def errors_of(package: str) -> dict[str, type[Exception]]:
+    """The errors that a package exports."""
+    found = vars(importlib.import_module(package)).items()
+    return {name: value for name, value in found if isinstance(value, type) and issubclass(value, Exception)}
+
+
+def base_names(error: type[Exception]) -> list[str]:
+    """An error's direct bases, trio's with their package."""
+    return [f"trio.{base.__name__}" if base.__module__ == "trio" else base.__name__ for base in error.__bases__]
+
+
+def test_the_errors_page_has_every_error() -> None:
+    """Each public error has exactly one row, with its bases and when it is raised; no row is about anything else."""
+    errors: dict[str, type[Exception]] = {}
+    for package in PUBLIC_PACKAGES:
+        errors |= errors_of(package)
+    listed = rows(DOCS / "errors.md", "error", "is also", "raised when", "what to do")
+    assert {names_in(error)[0]: names_in(bases) for error, bases, _, _ in listed} == {
+        name: base_names(error) for name, error in errors.items()
+    }
+    assert len(listed) == len(errors)
+    assert all(when for _, _, when, _ in listed)
+
+
+def test_no_stage_has_an_error_of_its_own() -> None:
+    """What the stages raise is exported where users look for it, and so is on the errors page."""
+    public = {error for package in PUBLIC_PACKAGES for error in errors_of(package).values()}
+    for stage in ("protocol", "transport", "connection", "client", "router", "metrics"):
+        assert set(errors_of(f"beamline_trio.{stage}").values()) <= public, stage
+
+
+# ------------------------------------------------------------------------------------------------------- events
+
+
+def test_the_events_page_has_every_event() -> None:
+    """One row per event with its fields, in the order of the union `Event`."""
+    listed = [
+        (names_in(event)[0], names_in(fields))
+        for event, fields, _ in rows(DOCS / "events.md", "event", "fields", "when")
+    ]
+    assert listed == [
+        (kind.__name__, [field.name for field in attrs.fields(kind)]) for kind in typing.get_args(beamline_trio.Event)
+    ]
+
+
+# ---------------------------------------------------------------------------------------------------- log codes
+
+LEVELS = {"debug", "info", "warning", "error", "exception"}
+
+
+class LogCalls(ast.NodeVisitor):
+    """The codes in a module, with their levels and fields: `extra` of log calls, and the connection's `_log`."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, tuple[set[str], set[str]]] = {}
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+        self._look_into(node)
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> None:
+        self._look_into(node)
+
+    def _look_into(self, function: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
+        calls = [node for node in ast.walk(function) if isinstance(node, ast.Call)]
+        levels = {
+            call.func.attr
+            for call in calls
+            if isinstance(call.func, ast.Attribute)
+            and ast.unparse(call.func.value) == "log"
+            and call.func.attr in LEVELS
+        }
+        for node in ast.walk(function):
+            if isinstance(node, ast.Dict):
+                self._note_extra(node, levels)
+        for call in calls:
+            if ast.unparse(call.func) == "self._log":
+                level, code = call.args
+                assert isinstance(code, ast.Constant)
+                fields = {str(keyword.arg) for keyword in call.keywords} | {"client"}
+                self._note(code.value, {ast.unparse(level).removeprefix("logging.").lower()}, fields)
+
+    def _note_extra(self, node: ast.Dict, levels: set[str]) -> None:
+        extra = {
+            key.value: value for key, value in zip(node.keys, node.values, strict=True) if isinstance(key, ast.Constant)
+        }
+        code = extra.pop("event", None)
+        if isinstance(code, ast.Constant):
+            shown_levels = {"error" if level == "exception" else level for level in levels}
+            self._note(code.value, shown_levels, set(map(str, extra)))
+
+    def _note(self, code: str, levels: set[str], fields: set[str]) -> None:
+        had_levels, had_fields = self.found.setdefault(code, (set(), set()))
+        had_levels |= levels
+        had_fields |= fields
+
+
+def codes_of_the_source() -> dict[str, tuple[set[str], set[str]]]:
+    """Code -> levels and fields, of the whole package."""
+    visitor = LogCalls()
+    for path in sorted(PACKAGE.rglob("*.py")):
+        if "demo" not in path.parts:  # its receiver talks to its parent in lines that have events too
+            visitor.visit(ast.parse(path.read_text(encoding="utf-8")))
+    return visitor.found
+
+
+def test_the_logs_page_has_every_code() -> None:
+    """One row per code that the source logs, with its level and all its fields, and no other."""
+    listed = rows(DOCS / "logs.md", "code", "level", "fields", "when")
+    assert len({row[0] for row in listed}) == len(listed)
+    documented = {names_in(code)[0]: ({level}, set(names_in(fields))) for code, level, fields, _ in listed}
+    assert documented == codes_of_the_source()
+
+
+def test_codes_and_metrics_named_on_any_page_exist() -> None:
+    """Whatever looks like a log code, a metric or a field of the ledger on a page is one."""
+    codes = set(codes_of_the_source())
+    metrics = {metric.name for metric in load_contract()}
+    ledger = {field.name for field in attrs.fields(beamline_trio.Ledger)} | {"balanced"}
+    statistics = {field.name for field in attrs.fields(beamline_trio.Statistics)}
+    environment = {name for key in KEYS for name in key.environment_names} | {"NATS_SERVER"}
+    for page in PAGES:
+        for text in names_in(text_of(page)):
+            for code in re.findall(r"\b(?:NATS|ROUTER|HTTP)_[A-Z_]+\b", text):
+                assert code in codes | environment, f"{page.name}: {code}"
+            for metric in re.findall(r"\brouter_[a-z_]+\b", text):  # a grep has the beginning of some
+                assert any(name.startswith(metric) for name in metrics), f"{page.name}: {metric}"
+            for entry in re.findall(r"\bledger\.(\w+)", text):
+                assert entry in ledger, f"{page.name}: ledger.{entry}"
+            for number in re.findall(r"stats\(\)\.(\w+)", text):
+                assert number in statistics, f"{page.name}: {number}"
