@@ -362,7 +362,8 @@ class ToyServer:
         groups: dict[tuple[bytes, bytes], list[Interest]] = {}
         receivers: list[Interest] = []
         for interest in self.interests:
-            if not matches(interest.pattern, subject) or (interest.link is origin and not origin.about["echo"]):
+            own = origin is not None and interest.link is origin and not origin.about["echo"]
+            if own or not matches(interest.pattern, subject):
                 continue
             if interest.queue_group is None:
                 receivers.append(interest)

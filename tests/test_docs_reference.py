@@ -38,8 +38,9 @@ def meanings() -> dict[str, str]:
 
 def bound_of(option: str) -> str:
     """What the option itself says it must be."""
+    nothing_it_takes: Any = object()
     with pytest.raises(OptionsError) as caught:
-        ClientOptions(**{option: object()})
+        ClientOptions(**{option: nothing_it_takes})
     text = str(caught.value).partition(" must be ")[2]
     return re.sub(r", not \w+$", "", text)
 
@@ -162,6 +163,7 @@ class LogCalls(ast.NodeVisitor):
             if ast.unparse(call.func) == "self._log":
                 level, code = call.args
                 assert isinstance(code, ast.Constant)
+                assert isinstance(code.value, str)
                 fields = {str(keyword.arg) for keyword in call.keywords} | {"client"}
                 self._note(code.value, {ast.unparse(level).removeprefix("logging.").lower()}, fields)
 
@@ -170,7 +172,7 @@ class LogCalls(ast.NodeVisitor):
             key.value: value for key, value in zip(node.keys, node.values, strict=True) if isinstance(key, ast.Constant)
         }
         code = extra.pop("event", None)
-        if isinstance(code, ast.Constant):
+        if isinstance(code, ast.Constant) and isinstance(code.value, str):
             shown_levels = {"error" if level == "exception" else level for level in levels}
             self._note(code.value, shown_levels, set(map(str, extra)))
 

@@ -33,6 +33,7 @@ _SIZE_DIGITS_MAX: Final = 10
 # Lines less their size that were read before; those with a reply are not kept, since replies do not come again.
 _HEADS_MAX: Final = 1024
 _HEAD_BYTES_MAX: Final = 512
+_CHUNKS_MAX: Final = 64
 _CRLF: Final = b"\r\n"
 
 
@@ -99,7 +100,8 @@ class Parser:
         self._payload_bytes_max = payload_bytes_max
         small = len(_SIZES) > payload_bytes_max
         self._sizes = {text: n for text, n in _SIZES.items() if n <= payload_bytes_max} if small else _SIZES
-        self._chunks: list[bytes] = []
+        self._chunks: list[bytes | bytearray] = []
+        self._line_max = 0
         self._have = 0
         self._need = 0
         self._last_line = b""
@@ -124,18 +126,29 @@ class Parser:
             ProtocolError: framing is lost, or a bound is exceeded. Everything before was delivered.
         """
         if self._have:
-            self._chunks.append(data)
-            self._have += len(data)
-            if self._have < self._need:
+            self._add(data)
+            if self._have < self._need or (self._have <= self._line_max and b"\n" not in data):
                 return
             data = b"".join(self._chunks)
         self._keep(b"", 0)
         self._parse(data)
 
-    def _keep(self, rest: bytes, need: int) -> None:
+    def _keep(self, rest: bytes, need: int, line_max: int = 0) -> None:
+        """Keep what is incomplete: until there are `need` bytes, or a line end comes or `line_max` is passed."""
         self._chunks = [rest] if rest else []
         self._have = len(rest)
         self._need = need
+        self._line_max = line_max
+
+    def _add(self, data: bytes) -> None:
+        """Keep one more chunk; a peer that dribbles must not cost an object for each byte."""
+        chunks = self._chunks
+        chunks.append(data)
+        self._have += len(data)
+        if len(chunks) > _CHUNKS_MAX:
+            first = chunks[0] if isinstance(chunks[0], bytearray) else bytearray(chunks[0])
+            first += b"".join(chunks[1:])
+            chunks[:] = [first]
 
     def _parse(self, data: bytes) -> None:
         """The hot loop: plain MSG lines here, everything rarer in `_other`."""
@@ -151,8 +164,8 @@ class Parser:
             while position < length:
                 end = find(_CRLF, position)
                 if end < 0:
-                    self._check_line_start(data, position)
-                    self._keep(data[position:], length - position + 1)
+                    line_max = self._check_line_start(data, position)
+                    self._keep(data[position:], length - position + 1, line_max)
                     return
                 line = data[position:end]
                 head_text, _, size_text = line.rpartition(b" ")
@@ -289,13 +302,14 @@ class Parser:
             raise ProtocolError(f"size {text[:24]!r} is not a number up to {limit}: {line[:80]!r}")
         return int(text)
 
-    def _check_line_start(self, data: bytes, position: int) -> None:
-        """A line whose end has not come: bound it, and refuse what cannot become an operation."""
+    def _check_line_start(self, data: bytes, position: int) -> int:
+        """Bound a line whose end has not come; returns how long it may become, 0 while that is not known."""
         waiting = len(data) - position
         start = data[position : position + 5].upper()
         limit = self._info_bytes_max if start[:4] == b"INFO" else self._control_line_bytes_max
         if waiting > limit + 1:
             raise ProtocolError(f"control line of more than {limit} bytes: {data[position : position + 64]!r}")
+        return limit if waiting >= len(b"INFO ") else 0
 
 
 def _run(data: bytes, line: bytes, start: int, stop: int, length: int) -> tuple[list[bytes], int]:

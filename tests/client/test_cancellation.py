@@ -45,7 +45,7 @@ class Case:
     Attributes:
         ready: brings about that it succeeds.
         blocked: brings about that it waits; None where it never waits.
-        ends: what it may raise when the client is closed under it.
+        ends: what it raises when the client is closed under it; NoneType where it ends cleanly.
         ends_cleanly: it raises nothing when the client is drained under it, but returns.
     """
 
@@ -243,7 +243,7 @@ async def test_cancelled_while_it_waits(name: str, autojump_clock: MockClock) ->
 
 @pytest.mark.parametrize("name", WAITING)
 async def test_closed_while_it_waits(name: str, autojump_clock: MockClock) -> None:
-    """When another task closes the client it is told: a ClosedResourceError, or the clean end of what is read."""
+    """When another task drains the client it is told: a ClosedResourceError, or the clean end of what is read."""
     async with Staged() as stage, trio.open_nursery() as nursery:
         case = WAITING[name]
         if not case.ends:

@@ -188,14 +188,10 @@ async def test_a_link_lost_under_a_confirmed_publish(autojump_clock: MockClock) 
     async with opened(server) as nc:
         server.pongs_held = True
         began = trio.current_time()
-        with pytest.raises(ConnectionLostError) as caught:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(_drop_when_blocked, server)
-                try:
-                    await nc.publish("a", b"x", confirm=True)
-                except ConnectionLostError as error:
-                    lost = error
-            raise lost
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_drop_when_blocked, server)
+            with pytest.raises(ConnectionLostError) as caught:
+                await nc.publish("a", b"x", confirm=True)
         assert caught.value.sent == "maybe"
         assert isinstance(caught.value, trio.BrokenResourceError)
         assert trio.current_time() == began

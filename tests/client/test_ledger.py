@@ -211,6 +211,7 @@ def test_the_books_add_up_whatever_happens(
     steps: list[Any], block: bool, fail_open: bool, attempts: int | None, end: str
 ) -> None:
     """At every step; what was confirmed to a caller arrived, nothing arrived twice, and what one task sent in order."""
+    clients: list[Client] = []
 
     async def main() -> None:
         server = ToyServer()
@@ -220,6 +221,7 @@ def test_the_books_add_up_whatever_happens(
         options = OPTIONS | {"pending_policy": policy, "fail_open": fail_open, "reconnect_attempts": attempts}
         try:
             async with opened(server, dialer=MemoryDialer(server), **options) as nc, trio.open_nursery() as nursery:
+                clients.append(nc)
                 world = World(server, nc, nursery)
                 for step in steps:
                     if (waiting := step(world)) is not None:
@@ -242,10 +244,10 @@ def test_the_books_add_up_whatever_happens(
                     nursery.cancel_scope.cancel()
         except* KeyError:
             pass
-        assert nc.ledger().balanced
-        assert nc.ledger().open == 0
 
     trio.run(main, clock=MockClock(autojump_threshold=0))
+    assert clients[0].ledger().balanced
+    assert clients[0].ledger().open == 0
 
 
 def _check(world: World) -> None:

@@ -250,15 +250,17 @@ async def test_a_timeout_while_leaving(autojump_clock: MockClock) -> None:
     server = ToyServer()
     dialer = MemoryDialer(server)
     before = tasks()
+    clients: list[Client] = []
     with trio.move_on_after(3) as scope:
         async with open_client(server.url, dialer=dialer, operation_timeout_seconds=None) as nc:
+            clients.append(nc)
             server.pongs_held = True
             await nc.publish("a", b"x")
     assert scope.cancelled_caught
     assert trio.current_time() == pytest.approx(3)
     assert tasks() == before
     assert dialer.open_streams == 0
-    assert nc.ledger().unknown == 1
+    assert clients[0].ledger().unknown == 1
 
 
 async def test_a_cancelled_scope_inside_the_body_is_the_bodys(autojump_clock: MockClock) -> None:
@@ -349,8 +351,10 @@ async def test_a_bug_in_a_background_task_is_one_internal_error(
     def broken(*args: object) -> None:
         raise bug
 
+    clients: list[Client] = []
     with pytest.raises(InternalError) as caught:
         async with open_client(server.url, dialer=dialer, operation_timeout_seconds=0.5) as nc:
+            clients.append(nc)
             monkeypatch.setattr(f"beamline_trio.connection.{place}", broken)
             while True:  # whichever part is broken, this comes to it
                 for server.pongs_held in (False, True):
@@ -368,7 +372,7 @@ async def test_a_bug_in_a_background_task_is_one_internal_error(
     assert cause is bug
     assert tasks() == before
     assert dialer.open_streams == 0
-    assert nc.state is State.CLOSED
+    assert clients[0].state is State.CLOSED
 
 
 async def test_a_bug_in_the_first_connect_is_one_internal_error(

@@ -338,7 +338,8 @@ async def test_publish_is_an_amortised_checkpoint(form: str, down: bool, autojum
 
 
 async def _publish(form: dict[str, Any], nc: Client) -> None:
-    await nc.publish("a", **({"payload": b"x"} | form))
+    arguments: dict[str, Any] = {"payload": b"x"} | form
+    await nc.publish("a", **arguments)
 
 
 async def test_publish_nowait_between_publishes_hides_no_checkpoint(autojump_clock: MockClock) -> None:

@@ -14,7 +14,7 @@ from beamline_trio.connection import ClientOptions, next_delay
 from beamline_trio.connection._backoff import EARLY_DELAY_MAX_SECONDS, EARLY_SECONDS, FIRST_JITTER_SECONDS
 
 LATE = 100.0
-durations = st.floats(0.001, 1e6)
+durations = st.one_of(st.floats(0.001, 1.0), st.floats(0.001, 1e6))
 ages = st.one_of(st.floats(0, 10), st.floats(0, 1e9))
 jitters = st.sampled_from(["upper_half", "full", "none"])
 passes = st.one_of(st.integers(0, 20), st.integers(0, 10**6))
@@ -73,13 +73,18 @@ def test_a_base_of_half_a_second_is_kept(base: float) -> None:
 
 
 def test_a_thousand_clients_do_not_come_in_one_instant() -> None:
-    """With jitter the first pass comes within 100 ms, spread over all of them; without, at once."""
+    """With jitter the first pass comes within 100 ms (or base or max, if shorter), spread out; without, at once."""
     options = ClientOptions(reconnect_delay_seconds=1.0)
-    first = sorted(next_delay(0, 0.0, options, random.Random(seed)) for seed in range(1000))
+    rngs = [random.Random(seed) for seed in range(1000)]
+    first = sorted(next_delay(0, 0.0, options, rng) for rng in rngs)
     assert 0 <= first[0] < 0.002
     assert 0.098 < first[-1] <= FIRST_JITTER_SECONDS == 0.1
     assert all(later - earlier < 0.005 for earlier, later in itertools.pairwise(first))
     assert next_delay(0, 0.0, options_of(1.0, 5.0, "none"), random.Random(0)) == 0.0
+    short = [
+        next_delay(0, 0.0, options_of(*bounds, "full"), rng) for bounds in ((0.01, 5.0), (5.0, 0.01)) for rng in rngs
+    ]
+    assert 0.009 < max(short) <= 0.01
 
 
 @given(passes, ages, durations, durations, jitters, st.integers())
