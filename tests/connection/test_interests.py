@@ -22,6 +22,9 @@ class FakeRoute:
     def deliver_run(self, subject: bytes, payloads: list[bytes]) -> None:
         self.delivered += len(payloads)
 
+    def skipped(self, subject: bytes, reason: str) -> None:
+        self.delivered += 1
+
     def refused(self, error: PermissionsError) -> None:
         raise AssertionError("the table of interests tells nobody")
 

@@ -188,6 +188,32 @@ def test_a_large_payload_in_small_chunks_is_joined_once() -> None:
 
 
 @pytest.mark.parametrize(
+    "stream",
+    [b'INFO {"x":"%b"}\r\n' % (b"y" * 200_000), b"MSG a 1 200000\r\n" + bytes(200_000) + b"\r\n"],
+    ids=["line", "payload"],
+)
+def test_a_dribbling_peer_costs_what_it_sends(stream: bytes) -> None:
+    """A line or payload that comes in chunks of two bytes takes time linear in its length, and little more memory."""
+    recorder = Recorder()
+    parser = Parser(recorder.routes, recorder)
+    chunks = split(stream, range(0, len(stream), 2))
+    tracemalloc.start()
+    try:
+        started = time.process_time()
+        for chunk in chunks[:-1]:
+            parser.feed(chunk)
+        spent = time.process_time() - started
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 4 * len(stream)
+    assert spent < 3  # some 0.2 s; joining at each chunk would copy 10 GB
+    assert recorder.events == []
+    parser.feed(chunks[-1])
+    assert len(recorder.events) == 1
+
+
+@pytest.mark.parametrize(
     "hostile", [b"A" * 900_000, b"A:\r\n" * 225_000, b"A:" * 450_000, b":" * 900_000, b" " * 900_000]
 )
 def test_a_hostile_header_block_takes_linear_time(hostile: bytes) -> None:
