@@ -13,7 +13,6 @@ from typing import Final
 import trio
 
 from ..connection import (
-    ClientClosedError,
     Connection,
     EventStream,
     Ledger,
@@ -93,7 +92,7 @@ class Client:
 
         Args:
             subject: without wildcards.
-            payload: bytes-like; copied.
+            payload: bytes, bytearray or memoryview; copied.
             reply: where answers should go.
             headers: names and values; a value may be a list.
             confirm: wait for the server's confirmation.
@@ -142,7 +141,8 @@ class Client:
         """Publish without waiting and without a checkpoint.
 
         Raises:
-            trio.WouldBlock: the outbox is full, or, without a connection, the pending queue.
+            trio.WouldBlock: the outbox is full, or, without a connection and with the policy `block`, the pending
+                queue.
             NatsError: what `publish` raises.
         """
         outbox = self._outbox
@@ -163,18 +163,15 @@ class Client:
             InvalidSubjectError: the sender gave a reply subject that cannot be published to.
             NatsError: what `publish` raises.
         """
-        subject = reply.decode("utf-8", "surrogateescape")
-        if reply.isascii():
-            encode_subject(subject)
-        else:  # other clients may legally use subjects that are not UTF-8: echo them
-            encode_subject(reply.decode("latin-1"))
-        header = encode_headers(headers) if headers is not None else None
-        frame = self._frame(reply, payload, None, header)
         if self._outbox.free <= 0:
             await self._pace.check()
             self._outbox.grant()
         try:
-            return await self.sender.send(frame, subject)
+            # Other clients may legally use subjects that are not UTF-8: they are checked byte by byte, and echoed.
+            encode_subject(reply.decode("ascii" if reply.isascii() else "latin-1"))
+            header = encode_headers(headers) if headers is not None else None
+            frame = self._frame(reply, payload, None, header)
+            return await self.sender.send(frame, decode_subject(reply))
         except Exception:
             self._outbox.spend()
             raise
@@ -245,15 +242,14 @@ class Client:
             NatsError: what `publish` raises.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        connection = self.connection
-        target = self._target(subject)
-        header = encode_headers(headers) if headers is not None else None
-        inbox = connection.inbox
-        token = inbox.new_token()
-        frame = self._frame(target, payload, inbox.prefix + token, header)
+        inbox = self.connection.inbox
         try:
-            connection.open_inbox()
-        except ClientClosedError:
+            target = self._target(subject)
+            header = encode_headers(headers) if headers is not None else None
+            token = inbox.new_token()
+            frame = self._frame(target, payload, inbox.prefix + token, header)
+            self.connection.open_inbox()
+        except Exception:
             await trio.lowlevel.cancel_shielded_checkpoint()
             raise
         reply_subject, reply, block, body = await self.sender.request(frame, subject, target, token)
@@ -283,8 +279,13 @@ class Client:
             concurrency: how many messages are handled at once.
             task_status: gives the subscription.
 
+        A link that is lost changes nothing, also while it starts: the interest is replayed on the next one.
+
         Raises:
             PermissionsError: the server refuses the subject.
+            PendingTimeoutError: there was no connection to start with for `pending_timeout_seconds`.
+            OperationTimeoutError: the server did not confirm the interest in time.
+            ConnectionLostError: the state is `exhausted` when it starts.
             ValueError: concurrency is less than 1.
         """
         await serve(
@@ -367,6 +368,7 @@ class Client:
         outbox = self._outbox
         while outbox.is_open and outbox.room <= -self.connection.options.outbox_bytes_max:
             await outbox.wait_room()
+            outbox.pass_room_on()
 
     def _encode(
         self,

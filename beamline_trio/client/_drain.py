@@ -47,7 +47,7 @@ class Drain:
         if connection.state is State.CLOSED:
             await trio.lowlevel.checkpoint()
             return
-        task = trio.lowlevel.current_task()
+        task = self._handler_of(trio.lowlevel.current_task())
         self._callers.add(task)
         self._requested.set()
         self.look_again()
@@ -57,6 +57,16 @@ class Drain:
         finally:
             if not handler:
                 self._callers.discard(task)
+
+    def _handler_of(self, task: trio.lowlevel.Task) -> trio.lowlevel.Task:
+        """The handler's task that a task was started by, directly or not; itself when there is none."""
+        ancestor: trio.lowlevel.Task | None = task
+        while ancestor is not None:
+            if any(ancestor in service.handling for service in self._client.services):
+                return ancestor
+            nursery = ancestor.parent_nursery
+            ancestor = nursery.parent_task if nursery is not None else None
+        return task
 
     async def wait_closed(self) -> None:
         """Wait until a drain is done."""

@@ -1,6 +1,6 @@
 """Opening a client: the nursery that holds it, and how errors leave it.
 
-The body's own exception leaves bare, whatever else happens: background tasks run in one child task that is stopped by
+The body's own exception leaves bare: background tasks run in one child task that is stopped by
 a scope of its own, shielded from the body's cancellation, so nothing of theirs is mixed into it. A bug in one of them
 is raised as one InternalError.
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import attrs
 import trio
 
-from ..connection import ClientClosedError, State
+from ..connection import ClientClosedError, ConnectionLostError, State
 from ..protocol import NatsError
 from ._message import Message
 from ._subscription import Subscription
@@ -70,11 +70,7 @@ async def serve(
         service = Service(client, subscription)
         client.services.append(service)
         try:
-            try:
-                await subscription.confirmed()
-            except ClientClosedError:
-                if not client.drainer.requested:
-                    raise
+            if not await _in_force(client, subscription):
                 task_status.started(subscription)  # drained before it began: a service without messages
                 return
             async with trio.open_nursery() as nursery:
@@ -86,6 +82,22 @@ async def serve(
             client.drainer.look_again()
         if service.error is not None:
             raise service.error
+
+
+async def _in_force(client: Client, subscription: Subscription) -> bool:
+    """Wait until the server has confirmed the interest, on whichever link; False when the client was drained."""
+    while True:
+        try:
+            await subscription.confirmed()
+        except ConnectionLostError:  # it is replayed on the next link, and confirmed there
+            if client.state is State.EXHAUSTED:
+                raise
+        except ClientClosedError:
+            if not client.drainer.requested:
+                raise
+            return False
+        else:
+            return True
 
 
 async def _work(

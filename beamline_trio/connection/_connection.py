@@ -128,7 +128,9 @@ class Connection:
             self.emit(Connected(server))
 
     def open_outbox(self) -> None:
-        """Nothing older is pending: publishers go straight to the outbox."""
+        """Nothing older is pending: publishers go straight to the outbox. Without effect when no link is up."""
+        if not self.link_is_up:
+            return
         self.outbox.open()
         self.pending.room.wake_all()
 
@@ -155,15 +157,15 @@ class Connection:
             waiter.fail(ConnectionLostError(reason, sent="maybe"))
         self.sleeper.tell(self.pending.next_deadline())
 
-    def exhaust(self, attempts: int) -> None:
-        """The attempts of this outage are spent: callers are told instead of queued."""
-        if self.state is State.EXHAUSTED:
-            return
+    def exhaust(self, attempts: int, *, again: bool) -> None:
+        """The attempts of this outage are spent: callers are told instead of queued. Counted once an outage."""
         self.state = State.EXHAUSTED
+        self.pending.room.wake_all()
+        if again:
+            return
         self.counters.exhausted += 1
         self._log(logging.ERROR, "NATS_RECONNECT_EXHAUSTED", attempts=attempts)
         self.emit(Exhausted(attempts))
-        self.pending.room.wake_all()
 
     def close(self) -> None:
         """The end: everybody who waits is told, and what was not sent is dropped. Without effect when closed."""
@@ -383,7 +385,7 @@ class Connection:
         self.counters.publish_failures[reason] += 1
         target, answer = subject.encode("utf-8", "replace"), reply.encode("utf-8", "replace")
         for waiter in self.outbox.blamed(target, answer) + self.inbox.take_blamed(target, answer):
-            waiter.fail(error)
+            waiter.fail(server_error(error.text))  # one for each task: an error collects what happens to it
 
     def _dropped(self, count: int, reason: str) -> None:
         if count:

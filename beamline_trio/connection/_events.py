@@ -34,7 +34,7 @@ class Disconnected:
 
 @attrs.frozen
 class Reconnected:
-    """A link is established again, subscriptions are in force and what was pending is being sent."""
+    """A link is established again: subscriptions are being replayed, and then what was pending is sent."""
 
     server: str
     attempts: int

@@ -39,6 +39,7 @@ RECEIVE_BYTES: Final = 65_536
 DRAIN_BATCHES: Final = 10
 DRAIN_PAUSE_SECONDS: Final = 0.02
 LAST_WORDS_SECONDS: Final = 1.0
+LAST_WORDS_WAIT_SECONDS: Final = 0.05
 
 
 class Link:
@@ -209,6 +210,11 @@ class Link:
 
         return counted
 
+    @property
+    def _is_up(self) -> bool:
+        """Whether the connection still lives on this link."""
+        return not self.lost_reason and self._connection.link_is_up
+
     def _last_words(self, otherwise: str) -> str:
         """Why the server hung up: an error of a kind that closes, or any other that it sent just before."""
         error = self._error
@@ -264,8 +270,7 @@ class Link:
                 counters.bytes_out += len(chunk)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
             # The reader may still find the server's -ERR that says why; it has a moment to do so.
-            with trio.move_on_after(0.05):
-                await trio.sleep_forever()
+            await trio.sleep(LAST_WORDS_WAIT_SECONDS)
             self.lose(f"connection broken: {exc.__cause__ if exc.__cause__ is not None else exc}")
         finally:
             self.lose("the writer ended")
@@ -309,19 +314,23 @@ class Link:
             if batch:
                 await trio.sleep(DRAIN_PAUSE_SECONDS)
             await self._send_pending(size)
+            if not self._is_up:
+                return
         bound = connection.options.outbox_bytes_max
         while pending.bytes > bound:
             await self._send_pending(pending.operations)
+            if not self._is_up:
+                return
         self._hand_over(pending.operations + 1, 2 * bound)
         connection.open_outbox()
 
     async def _send_pending(self, most: int) -> None:
         """Hand so many over, chunk by chunk as the writer takes them."""
         connection = self._connection
-        while most > 0 and connection.pending:
+        while most > 0 and connection.pending and self._is_up:
             most -= self._hand_over(most, connection.options.outbox_bytes_max)
             if connection.outbox.has_work:
-                await connection.outbox.wait_room()
+                await connection.outbox.wait_taken()
 
     def _hand_over(self, most: int, bytes_max: int) -> int:
         """Put at most so many, and little more than so many bytes, into the outbox; returns how many."""

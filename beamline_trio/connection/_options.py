@@ -111,7 +111,8 @@ class ClientOptions:
         pending_policy: when the queue is full, `block` the caller or raise an `error`.
         fail_open: publishes without a connection are SKIPPED instead of queued.
         subscription_pending_messages_max: messages that may wait in one subscription.
-        subscription_pending_bytes_max: their bytes.
+        subscription_pending_bytes_max: the bytes of their headers and payloads (their subjects come on top, at most a
+            control line each).
         subscription_pending_policy: beyond that, `drop_new`, `drop_oldest`, or end the subscription with an `error`.
         drain_deadline_seconds: how long a drain, and a clean exit, may take.
         control_line_bytes_max: the server's max_control_line, which it does not tell; a subject that does not fit is

@@ -114,6 +114,7 @@ class Outbox:
         self._unwritten: list[Waiter] = []
         self._expectations: deque[Expectation] = deque()
         self._lot = Lot()
+        self._taken = Lot()
         self._written = 0
         self._covered = 0
         self._failed_since = 0
@@ -154,8 +155,20 @@ class Outbox:
         return self.is_open and self._writer is not None
 
     async def wait_room(self) -> None:
-        """Wait until the writer has taken the frames, or the link is gone. Cancelled: nothing has happened."""
+        """Wait until the writer has taken the frames, or the link is gone. Cancelled: nothing has happened.
+
+        Who used only a part of the room, or none of it, calls `pass_room_on`.
+        """
         await self._lot.wait()
+
+    def pass_room_on(self) -> None:
+        """Let the next in if there is room left."""
+        if self.room > 0 and self._lot:
+            self._lot.wake_one()
+
+    async def wait_taken(self) -> None:
+        """Wait until the writer has taken what is here, or the link is gone: look which."""
+        await self._taken.wait()
 
     def put(self, frame: bytes, waiter: Waiter | None = None, *, accepted_before: bool = False) -> None:
         """Append a publish that does not come by the fast path, or a waiter without a frame."""
@@ -260,8 +273,9 @@ class Outbox:
         frames.clear()
         if self.is_open:
             self.room = self._bytes_max
-        if self._lot:
-            self._lot.wake_all()
+            self._lot.wake_one()
+        if self._taken:
+            self._taken.wake_all()
         return chunk
 
     def on_pong(self) -> Expectation | None:
@@ -360,4 +374,5 @@ class Outbox:
         self._controls = 0
         self._pong_due = False
         self._lot.wake_all()
+        self._taken.wake_all()
         return Detached(left, lost, unknown, min(counted, unknown))

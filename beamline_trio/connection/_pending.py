@@ -45,6 +45,11 @@ class PendingQueue:
     def __bool__(self) -> bool:
         return bool(self._queue)
 
+    def pass_room_on(self) -> None:
+        """Let the next in if another publish may fit."""
+        if self.room and self.fits(0):
+            self.room.wake_one()
+
     def fits(self, size: int) -> bool:
         """Whether a publish of so many bytes may be added."""
         return self.operations < self._operations_max and self.bytes + size <= self._bytes_max
@@ -101,7 +106,7 @@ class PendingQueue:
         self._queue.clear()
         self.operations = 0
         self.bytes = 0
-        self._wake()
+        self.room.wake_all()
         return everything
 
     def _count(self, operation: PendingOperation, sign: int) -> None:
@@ -111,4 +116,4 @@ class PendingQueue:
 
     def _wake(self) -> None:
         if self.room:
-            self.room.wake_all()
+            self.room.wake_one()

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import attrs
 
-from ..transport import ServerAddress, parse_address
+from ..transport import AddressError, ServerAddress, parse_address
 
 
 @attrs.define
@@ -25,7 +25,10 @@ class ServerPool:
     """The given servers, in order; after a loss the one that was lost is tried last."""
 
     def __init__(self, urls: Sequence[str]) -> None:
-        unique = {str(address): address for address in map(parse_address, urls)}
+        unique: dict[str, ServerAddress] = {}
+        for address in map(parse_address, urls):
+            if unique.setdefault(str(address), address) != address:
+                raise AddressError(f"{address} is given twice with different credentials; give it once")
         self._servers = [KnownServer(address) for address in unique.values()]
 
     def __len__(self) -> int:

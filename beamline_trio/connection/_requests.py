@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Protocol, TypeAlias
 
-from ..protocol import PermissionsError, ProtocolError
+from ..protocol import PermissionsError, ProtocolError, server_error
 from ._waiters import NEVER, Waiter
 
 Reply: TypeAlias = "tuple[bytes, bytes | None, bytes | None, bytes]"
@@ -82,7 +82,7 @@ class RequestInbox:
         """The server refuses the inbox: no reply can ever come."""
         for waiter in self.take_all():
             self._owner.withdraw(waiter)
-            waiter.fail(error)
+            waiter.fail(server_error(error.text))
         self._owner.on_inbox_refused(error)
 
     def closed(self) -> None:

@@ -68,6 +68,10 @@ class Sender:
                 if scope.cancelled_caught:
                     raise self._blocked_too_long(subject)
             outcome = self._place(frame, subject, waiter, skippable=skippable)
+        if self._connection.outbox.is_open:
+            self._connection.outbox.pass_room_on()
+        else:
+            self._connection.pending.pass_room_on()
         return outcome
 
     async def confirm(self, frame: bytes, subject: str, target: bytes) -> Outcome:
@@ -132,6 +136,7 @@ class Sender:
         inbox = connection.inbox
         limit = connection.options.requests_inflight_max
         if len(inbox) >= limit:
+            await trio.lowlevel.cancel_shielded_checkpoint()
             raise TooManyRequestsError(
                 f"{len(inbox)} requests are waiting for replies, the limit is {limit} (requests_inflight_max); "
                 "wait for some of them"

@@ -36,6 +36,7 @@ class Supervisor:
         self._pool = connection.pool
         self._passes = 0
         self._attempts = 0
+        self._exhausted = False
         self._outage_since = 0.0
 
     @trio.lowlevel.enable_ki_protection
@@ -88,7 +89,8 @@ class Supervisor:
         else:
             self._passes += 1
         if options.reconnect_attempts is not None and self._passes >= options.reconnect_attempts:
-            connection.exhaust(self._passes)
+            connection.exhaust(self._passes, again=self._exhausted)
+            self._exhausted = True
 
     async def _attempt(self, server: KnownServer, task_status: trio.TaskStatus[None]) -> None:
         """Dial, shake hands, run the link. Returns when it is lost; raises when it was never established."""
@@ -130,6 +132,7 @@ class Supervisor:
         lived = trio.current_time() - began
         if lived >= connection.options.reconnect_delay_max_seconds or connection.outbox.confirmed > confirmed:
             self._passes = 0
+            self._exhausted = False
         else:  # a server that accepts and hangs up is paced like one that does not answer: it is one outage
             self._passes += 1
         if self._passes <= 1:

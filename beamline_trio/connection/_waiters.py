@@ -158,7 +158,10 @@ class Sleeper:
 
 
 class Lot:
-    """Tasks waiting for room, woken all at once; each looks again for itself."""
+    """Tasks waiting for room, in order. One is woken when there is some, and passes it on when there is more.
+
+    Waking all of them for room that two can use would cost every one of them a turn, each time.
+    """
 
     def __init__(self) -> None:
         self._waiters: dict[Waiter, None] = {}
@@ -174,6 +177,13 @@ class Lot:
         waiter = Waiter(on_cancel=self._forget)
         self._waiters[waiter] = None
         await waiter.wait()
+
+    def wake_one(self) -> None:
+        """Wake the one that waits longest, if any."""
+        for waiter in self._waiters:
+            del self._waiters[waiter]
+            waiter.succeed(None)
+            return
 
     def wake_all(self) -> None:
         """Wake everybody."""

@@ -256,6 +256,32 @@ async def test_two_handlers_drain_at_once(autojump_clock: MockClock) -> None:
     assert trio.current_time() < 1
 
 
+async def test_a_subscription_made_while_it_drains_ends_cleanly(autojump_clock: MockClock) -> None:
+    """A handler that is still at work may subscribe; when the client closes that is a clean end too."""
+    server = ToyServer()
+    ends: list[str] = []
+
+    async def consume(sub: Subscription) -> None:
+        async for _ in sub:
+            pass
+        ends.append("clean")
+
+    async with opened(server) as nc, trio.open_nursery() as nursery:
+
+        async def handler(message: Message) -> None:
+            await trio.sleep(1)
+            sub = await nc.subscribe("late").__aenter__()
+            nursery.start_soon(consume, sub)
+            await trio.sleep(1)
+
+        await nursery.start(nc.serve, "a", handler)
+        server.publish("a", b"x")
+        await trio.testing.wait_all_tasks_blocked()
+        await nc.drain()
+        await trio.testing.wait_all_tasks_blocked()
+        assert ends == ["clean"]
+
+
 async def test_the_deadline_cuts(autojump_clock: MockClock, caplog: pytest.LogCaptureFixture) -> None:
     """A handler that does not end is waited for as long as the deadline; the log counts the unfinished."""
     server = ToyServer()

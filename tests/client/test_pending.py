@@ -21,7 +21,7 @@ from beamline_trio import (
     PendingTimeoutError,
     State,
 )
-from tests._memory import ToyServer, lose_link, opened, wait_connected
+from tests._memory import MemoryStream, ToyServer, lose_link, opened, wait_connected
 
 
 @pytest.mark.parametrize("count", [1, 9, 10, 95, 1_000])
@@ -60,6 +60,31 @@ async def test_the_drain_of_pending_operations(count: int, autojump_clock: MockC
             assert max(writes.values()) <= -(-count // 10)
         assert nc.stats().pending_operations == 0
         assert nc.stats().pending_retried >= count
+
+
+async def test_the_drain_keeps_to_the_bound_of_the_outbox(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    """However much is pending, little more than outbox_bytes_max is written at once."""
+    server = ToyServer()
+    writes: list[int] = []
+    send_all = MemoryStream.send_all
+
+    async def noted(self: MemoryStream, data: bytes) -> None:
+        writes.append(len(data))
+        await send_all(self, data)
+
+    async with opened(server, outbox_bytes_max=10_000) as nc:
+        await lose_link(server)
+        for _ in range(1_000):
+            await nc.publish("a", b"x" * 1_000)
+        monkeypatch.setattr(MemoryStream, "send_all", noted)
+        server.come_up()
+        await wait_connected(nc)
+        await trio.sleep(1)
+        await nc.flush()
+        assert len(server.payloads) == 1_000
+        assert max(writes) <= 2 * (10_000 + 1_020)
 
 
 async def test_a_link_lost_in_the_drain_of_pending_operations(autojump_clock: MockClock) -> None:

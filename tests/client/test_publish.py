@@ -17,6 +17,7 @@ from beamline_trio import (
     Client,
     InvalidHeaderError,
     InvalidSubjectError,
+    NatsError,
     Outcome,
     PayloadTooLargeError,
 )
@@ -340,6 +341,33 @@ async def test_publish_is_an_amortised_checkpoint(form: str, down: bool, autojum
 async def _publish(form: dict[str, Any], nc: Client) -> None:
     arguments: dict[str, Any] = {"payload": b"x"} | form
     await nc.publish("a", **arguments)
+
+
+@pytest.mark.parametrize("failure", ["subject", "too large", "exhausted"])
+async def test_publishes_that_fail_are_amortised_checkpoints_too(failure: str, autojump_clock: MockClock) -> None:
+    """A loop that goes on over its errors notices its cancellation, and starves no task that would end them."""
+    server = ToyServer(max_payload=1_000)
+    arguments = ("a b", b"x") if failure == "subject" else ("a", b"x" * (1_001 if failure == "too large" else 1))
+    async with opened(server, reconnect_attempts=1) as nc:
+        await nc.publish("a", b"x")
+        if failure == "exhausted":
+            server.go_down()
+            await trio.sleep(1)
+            assert nc.state == "exhausted"
+        calls = 0
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            for _ in range(2_048):
+                with pytest.raises(NatsError):
+                    await nc.publish(*arguments)
+                calls += 1
+        assert scope.cancelled_caught
+        assert calls <= 64
+        steps = Steps()
+        for _ in range(2_048):
+            with pytest.raises(NatsError):
+                await nc.publish(*arguments)
+        assert steps.count >= 2
 
 
 async def test_publish_nowait_between_publishes_hides_no_checkpoint(autojump_clock: MockClock) -> None:

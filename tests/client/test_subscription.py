@@ -65,6 +65,18 @@ async def test_more_than_the_maximum_is_not_delivered(autojump_clock: MockClock)
             assert sub.delivered == 3
 
 
+async def test_a_message_that_was_skipped_counts_for_the_maximum(autojump_clock: MockClock) -> None:
+    """The server has counted it, so the subscription ends as the server ends it."""
+    server = ToyServer()
+    async with opened(server) as nc, nc.subscribe("a", max_messages=3) as sub:
+        await sub.confirmed()
+        server.publish("a", b"1")
+        server.publish("a", b"malformed", header=b"no header block")
+        server.publish("a", b"3")
+        assert [message.payload async for message in sub] == [b"1", b"3"]
+        assert (nc.stats().subscriptions, nc.stats().malformed) == (0, 1)
+
+
 async def test_unsubscribe_after(autojump_clock: MockClock) -> None:
     """`after` counts all messages of the subscription, those that came before the call included."""
     server = ToyServer()

@@ -270,6 +270,18 @@ async def test_the_servers_error_is_the_reason_when_it_hangs_up(autojump_clock: 
         assert "Stale Connection" in event.reason
 
 
+async def test_an_old_error_is_no_reason(autojump_clock: MockClock) -> None:
+    """An error that did not close, and was long ago, is not blamed for the end of the link."""
+    server = ToyServer()
+    async with opened(server) as nc, nc.events() as events:
+        server.send(b"-ERR 'Something New'\r\n")
+        await trio.sleep(60)
+        server.drop()
+        while not isinstance(event := await events.receive(), Disconnected):
+            pass
+        assert "Something New" not in event.reason
+
+
 async def test_the_servers_error_is_the_reason_when_a_write_fails_first(autojump_clock: MockClock) -> None:
     """The writer may find the link broken before the reader has read why: it leaves it a moment."""
     server = ToyServer()
@@ -495,6 +507,30 @@ async def _publish_for_ever(nc: Client) -> None:
     while True:
         await nc.publish("a", b"x" * 1_000)
         await trio.sleep(0.01)
+
+
+async def test_a_server_that_talks_and_does_not_listen(autojump_clock: MockClock) -> None:
+    """What is received hides no unanswered PING: one that a flush sent shows the dead direction too."""
+    server = ToyServer()
+    limits: dict[str, Any] = {"ping_interval_seconds": 3, "pong_timeout_seconds": 2, "operation_timeout_seconds": None}
+    async with opened(server, **limits) as nc, nc.events() as events, trio.open_nursery() as nursery:
+
+        async def talk() -> None:
+            while True:
+                server.send(b"+OK\r\n")
+                await trio.sleep(0.5)
+
+        async def flush() -> None:
+            with pytest.raises(ConnectionLostError):
+                await nc.flush()
+
+        server.deaf = True
+        nursery.start_soon(talk)
+        nursery.start_soon(flush)
+        assert isinstance(await events.receive(), Disconnected)
+        assert trio.current_time() <= 5.001
+        server.deaf = False
+        nursery.cancel_scope.cancel()
 
 
 async def test_what_is_received_postpones_the_ping(autojump_clock: MockClock) -> None:

@@ -233,20 +233,26 @@ async def test_a_stalled_writer_bounds_the_memory(autojump_clock: MockClock) -> 
 
 @pytest.mark.parametrize("turn", ["take", "detach", "open"])
 async def test_whoever_waits_for_room_is_woken(turn: str, autojump_clock: MockClock) -> None:
-    """A publisher that waits for room looks again when the writer takes, when the link dies and when one is up."""
-    outbox, _ = opened()
-    woken = 0
+    """A publisher that waits for room looks again when the writer takes, when the link dies and when one is up.
 
-    async def wait() -> None:
-        nonlocal woken
+    A take wakes the one that waits longest; each passes on what it leaves, in the order in which they came.
+    """
+    outbox, _ = opened()
+    woken: list[int] = []
+
+    async def wait(number: int) -> None:
         await outbox.wait_room()
-        woken += 1
+        woken.append(number)
+        if turn == "take":
+            await wait_all_tasks_blocked()
+            assert woken == list(range(number + 1))
+        outbox.pass_room_on()
 
     async with trio.open_nursery() as nursery:
-        for _ in range(3):
-            nursery.start_soon(wait)
-        await wait_all_tasks_blocked()
-        assert woken == 0
+        for number in range(3):
+            nursery.start_soon(wait, number)
+            await wait_all_tasks_blocked()
+        assert woken == []
         match turn:
             case "take":
                 outbox.take()
@@ -254,7 +260,7 @@ async def test_whoever_waits_for_room_is_woken(turn: str, autojump_clock: MockCl
                 outbox.detach()
             case _:
                 outbox.open()
-    assert woken == 3
+    assert sorted(woken) == [0, 1, 2]
 
 
 async def test_an_idle_writer_is_woken_by_everything_that_is_to_be_written(autojump_clock: MockClock) -> None:

@@ -147,6 +147,7 @@ async def test_leaving_makes_room(way: str, autojump_clock: trio.testing.MockClo
         while not queue.fits(1):
             await queue.room.wait()
         woken.append(number)
+        queue.pass_room_on()
 
     async with trio.open_nursery() as nursery:
         for number in range(3):
