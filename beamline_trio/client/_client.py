@@ -355,8 +355,10 @@ class Client:
     # For subscriptions and drain
 
     def register(self, subscription: Subscription) -> None:
-        """A subscription was entered."""
+        """A subscription was entered; while the client drains it ends at once."""
         self.subscriptions[subscription] = None
+        if self.drainer.requested:
+            subscription.end()
 
     def unregister(self, subscription: Subscription) -> None:
         """A subscription was left."""

@@ -19,11 +19,12 @@ GARBAGE = b"garbage\r\n\r\n"
 
 def fallen(before: Statistics, after: Statistics) -> dict[str, object]:
     """The counters that are smaller than before, labels and buckets each by itself."""
+    later = attrs.asdict(after)
     return {
-        name: (old, new)
-        for name, old in attrs.asdict(before).items()
+        name: (value, later[name])
+        for name, value in attrs.asdict(before).items()
         if name not in GAUGES
-        and any(b > a for b, a in zip(_numbers(old), _numbers(attrs.asdict(after)[name]), strict=True))
+        and any(new < old for old, new in zip(_numbers(value), _numbers(later[name]), strict=True))
     }
 
 
@@ -61,7 +62,7 @@ async def test_a_withdrawn_operation_takes_no_counter_back(form: str, where: str
 
 
 async def test_what_is_put_back_and_withdrawn_takes_no_counter_back(autojump_clock: MockClock) -> None:
-    """So it is with one that was in the outbox, went back to the pending queue with its link, and is cancelled there."""
+    """So it is with one that went from the outbox back to the pending queue with its link, and is cancelled there."""
     server = ToyServer()
     async with opened(server) as nc:
         server.stall()

@@ -1,4 +1,4 @@
-"""Calls that fail at once: they yield and notice cancellation like those that succeed, and are counted where they belong.
+"""Calls that fail at once: they yield and notice cancellation like those that succeed, and are counted by one rule.
 
 A program that goes on over its errors must not freeze itself: the tasks that would end the errors need their turns.
 """
@@ -6,6 +6,7 @@ A program that goes on over its errors must not freeze itself: the tasks that wo
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 import attrs
@@ -92,7 +93,8 @@ async def test_a_failing_publish_is_an_amortised_checkpoint(
         calls = 0
         with trio.CancelScope() as scope:
             scope.cancel()
-            for calls in range(1, 2 * CALLS_TO_YIELD + 1):
+            for _ in range(2 * CALLS_TO_YIELD):
+                calls += 1
                 with pytest.raises(NatsError):
                     await call(nc, sub)
         assert scope.cancelled_caught
@@ -145,7 +147,7 @@ async def test_skipped_calls_yield_too(autojump_clock: MockClock) -> None:
 async def test_a_loop_over_errors_does_not_keep_the_link_from_coming_back(
     confirm: bool, autojump_clock: MockClock
 ) -> None:
-    """`while True: try: publish except PendingFullError` ends when the server is back: the supervisor gets its turns."""
+    """A loop that publishes over PendingFullError ends when the server is back: the supervisor gets its turns."""
     server = ToyServer()
     async with opened(server, pending_policy="error", pending_operations_max=1, reconnect_jitter="none") as nc:
         await lose_link(server)
@@ -165,28 +167,63 @@ async def test_a_loop_over_errors_does_not_keep_the_link_from_coming_back(
     assert server.payloads[0] == b"pending"
 
 
-@pytest.mark.parametrize(
-    "name, call, counted",
-    [
-        ("publish", AMORTISED["publish"], 1),
-        ("confirm", WAITING["confirm"], 1),
-        ("request", WAITING["request"], 0),
-        ("flush", WAITING["flush"], 0),
-        ("rtt", WAITING["rtt"], 0),
-        ("confirmed", WAITING["confirmed"], 0),
-    ],
-)
-async def test_only_publishes_are_publish_failures(
-    name: str, call: Call, counted: int, autojump_clock: MockClock
-) -> None:
+@pytest.mark.parametrize("name", ["publish", "confirm", "request", "flush", "rtt", "confirmed"])
+async def test_only_publishes_are_publish_failures(name: str, autojump_clock: MockClock) -> None:
     """In `exhausted` each failed publish is counted once as `disconnected`; a flush or a request is no publish."""
     server = ToyServer()
+    call = (AMORTISED | WAITING)[name]
     async with opened(server, reconnect_attempts=1) as nc, nc.subscribe("b") as sub:
         await exhaust(server, nc)
         for _ in range(3):
             with pytest.raises(NatsError):
                 await call(nc, sub)
         failures = {reason: count for reason, count in nc.stats().publish_failures.items() if count}
-        assert failures == ({"disconnected": 3 * counted} if counted else {})
+        assert failures == ({"disconnected": 3} if name in ("publish", "confirm") else {})
         confirmed = {reason: count for reason, count in nc.stats().confirmed_publish_failures.items() if count}
         assert confirmed == ({"disconnected": 3} if name == "confirm" else {})
+
+
+BAD_CALLS: Final[dict[str, Callable[[Client], Awaitable[object]]]] = {
+    "request to a wildcard": lambda nc: nc.request("a.*", b"x"),
+    "request too large": lambda nc: nc.request("a", b"x" * 1_001),
+    "respond too large": lambda nc: message(nc).respond(b"x" * 1_001),
+    "respond to a wildcard": lambda nc: Message(nc, b"a", b"x", b"reply.*", None).respond(b"x"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_CALLS)
+async def test_refused_arguments_yield_too(name: str, autojump_clock: MockClock) -> None:
+    """Calls refused for their arguments, in a loop that ignores the errors, notice cancellation and starve nobody."""
+    server = ToyServer(max_payload=1_000)
+    call = BAD_CALLS[name]
+    async with opened(server) as nc:
+        calls = 0
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            for _ in range(2 * CALLS_TO_YIELD):
+                calls += 1
+                with pytest.raises(NatsError):
+                    await call(nc)
+        assert scope.cancelled_caught
+        assert calls <= CALLS_TO_CANCELLATION + 1
+        steps = Steps()
+        for _ in range(2 * CALLS_TO_YIELD):
+            with pytest.raises(NatsError):
+                await call(nc)
+        assert steps.count >= 2
+
+
+async def test_too_many_requests_yields(autojump_clock: MockClock) -> None:
+    """A loop of requests beyond `requests_inflight_max` lets the replies come that would make room for it."""
+    server = ToyServer()
+    async with opened(server, requests_inflight_max=1) as nc, trio.open_nursery() as nursery:
+        server.deaf = True
+        nursery.start_soon(partial(nc.request, "a", b"x"))
+        await trio.testing.wait_all_tasks_blocked()
+        steps = Steps()
+        for _ in range(2 * CALLS_TO_YIELD):
+            with pytest.raises(NatsError):
+                await nc.request("a", b"x")
+        assert steps.count >= 2
+        nursery.cancel_scope.cancel()
+        server.deaf = False
