@@ -7,17 +7,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from typing import Final
 
 from ..connection import InternalError, OptionsError
 from ..operation import OperationError
 from ..protocol import NatsError
 from ..server_process import ServerProcessError
 from ..transport import AddressError
-from ._main import INTERRUPTED
-
-FAILED: Final = 1
-USAGE_ERROR: Final = 2
+from ._exit_codes import FAILED, INTERRUPTED, USAGE_ERROR
 
 
 class CommandError(Exception):

@@ -9,8 +9,8 @@ import importlib.util
 import sys
 from typing import Final
 
-INTERRUPTED: Final = 130  # as a shell reports a program that SIGINT ended
-_USAGE_ERROR: Final = 2
+from ._exit_codes import INTERRUPTED, USAGE_ERROR
+
 _LIBRARIES: Final = ("typer", "rich", "h11")
 
 
@@ -23,7 +23,7 @@ def main() -> int:
                 f"beamline: the command line needs {', '.join(missing)}; pip install 'beamline-trio[cli]'",
                 file=sys.stderr,
             )
-            return _USAGE_ERROR
+            return USAGE_ERROR
         from ._app import run_app
 
         return run_app()

@@ -24,7 +24,7 @@ from ..metrics import Collector
 from ..operation import Configuration, OperationApplication, Stop, serve_http, stop_on_signals
 from ..router import Router
 from ..server_process import open_server
-from ._failures import FAILED
+from ._exit_codes import FAILED
 
 log = logging.getLogger("beamline_trio")
 

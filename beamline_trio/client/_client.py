@@ -27,33 +27,25 @@ from ..connection import (
 from ..protocol import (
     PUBLISH_FRAME,
     HeadersInput,
-    InvalidHeaderError,
-    InvalidSubjectError,
-    PayloadTooLargeError,
     ServerInfo,
-    control_line_size,
     decode_subject,
     encode_headers,
     encode_pattern,
-    encode_publish,
     encode_queue_group,
     encode_subject,
-    publish_prefix,
 )
 from ._drain import Drain
+from ._encoder import PublishEncoder
 from ._errors import NoRespondersError
 from ._intake import MessageCallback
 from ._message import Message
 from ._serve import Handler, Service, serve
 from ._subscription import Subscription
 
-# Prefixes of subjects that were published to; a program with more subjects than this pays for checking them again.
-SUBJECTS_CACHED_MAX: Final = 4_096
 _NO_RESPONDERS: Final = b"NATS/1.0 503"
 _SENT: Final = Outcome.SENT
-# SUB, its blanks, and the longest sid; the size of a publish on the fast path.
+# SUB, its blanks, and the longest sid.
 _SUB_OVERHEAD_BYTES: Final = 26
-_SIZE_BYTES: Final = 12
 
 
 class Client:
@@ -67,7 +59,8 @@ class Client:
         self.drainer = Drain(self)
         self._outbox = connection.outbox
         self._append = connection.outbox.append
-        self._prefixes: dict[str, bytes] = {}
+        self._encoder = PublishEncoder(connection)
+        self._prefixes = self._encoder.prefixes
         self._pace = Pace()
 
     # Publishing
@@ -122,7 +115,7 @@ class Client:
                 self._append(frame)
                 return _SENT
         try:
-            frame = self._encode(subject, payload, reply, headers)
+            frame = self._encoder.encode(subject, payload, reply, headers)
             if confirm:
                 return await self.sender.confirm(frame, subject, subject.encode())
             return await self.sender.send(frame, subject)
@@ -154,7 +147,7 @@ class Client:
                 outbox.room -= len(frame)
                 self._append(frame)
                 return _SENT
-        return self.sender.send_nowait(self._encode(subject, payload, reply, headers), subject)
+        return self.sender.send_nowait(self._encoder.encode(subject, payload, reply, headers), subject)
 
     async def respond_to(self, reply: bytes, payload: bytes, headers: HeadersInput | None) -> Outcome:
         """Publish to the reply subject of a message, in the bytes in which it came.
@@ -170,7 +163,7 @@ class Client:
             # Other clients may legally use subjects that are not UTF-8: they are checked byte by byte, and echoed.
             encode_subject(reply.decode("ascii" if reply.isascii() else "latin-1"))
             header = encode_headers(headers) if headers is not None else None
-            frame = self._frame(reply, payload, None, header)
+            frame = self._encoder.frame(reply, payload, None, header)
             return await self.sender.send(frame, decode_subject(reply))
         except Exception:
             self._outbox.spend()
@@ -218,7 +211,7 @@ class Client:
                 raise ValueError(f"{name} is {value}; it must be at least 1")
         pattern = encode_pattern(subject)
         group = encode_queue_group(queue_group) if queue_group is not None else b""
-        self._check_line(len(pattern) + len(group) + _SUB_OVERHEAD_BYTES, pattern)
+        self._encoder.check_line(len(pattern) + len(group) + _SUB_OVERHEAD_BYTES, pattern)
         return Subscription(self, subject, pattern, queue_group, max_messages, callback, messages, size)
 
     async def request(
@@ -244,10 +237,10 @@ class Client:
         await trio.lowlevel.checkpoint_if_cancelled()
         inbox = self.connection.inbox
         try:
-            target = self._target(subject)
+            target = self._encoder.target(subject)
             header = encode_headers(headers) if headers is not None else None
             token = inbox.new_token()
-            frame = self._frame(target, payload, inbox.prefix + token, header)
+            frame = self._encoder.frame(target, payload, inbox.prefix + token, header)
             self.connection.open_inbox()
         except Exception:
             await trio.lowlevel.cancel_shielded_checkpoint()
@@ -371,60 +364,6 @@ class Client:
         while outbox.is_open and outbox.room <= -self.connection.options.outbox_bytes_max:
             await outbox.wait_room()
             outbox.pass_room_on()
-
-    def _encode(
-        self,
-        subject: str,
-        payload: bytes | bytearray | memoryview,
-        reply: str | None,
-        headers: HeadersInput | None,
-    ) -> bytes:
-        """The frame of a publish, checked; raises before anything is queued."""
-        target = self._target(subject)
-        answer = encode_subject(reply) if reply is not None else None
-        header = encode_headers(headers) if headers is not None else None
-        return self._frame(target, payload, answer, header)
-
-    def _frame(
-        self,
-        target: bytes,
-        payload: bytes | bytearray | memoryview,
-        reply: bytes | None,
-        header: bytes | None,
-    ) -> bytes:
-        if not isinstance(payload, (bytes, bytearray, memoryview)):
-            hint = "; encode it first" if isinstance(payload, str) else ""
-            raise TypeError(f"payload must be bytes-like, not {type(payload).__name__}{hint}")
-        body = bytes(payload)
-        size = len(body) + (len(header) if header is not None else 0)
-        limit = self.connection.info.max_payload
-        if size > limit:
-            raise PayloadTooLargeError(size, limit)
-        if header is not None and self.connection.info.version and not self.connection.info.headers:
-            raise InvalidHeaderError("this server does not support headers; send the message without them")
-        frame = encode_publish(target, body, reply, header)
-        self._check_line(control_line_size(frame), target)
-        return frame
-
-    def _check_line(self, size: int, subject: bytes) -> None:
-        limit = self.connection.options.control_line_bytes_max
-        if size > limit:
-            raise InvalidSubjectError(
-                f"subject {decode_subject(subject)[:40]!r}... makes a line of {size} bytes, the server takes {limit} "
-                "(max_control_line, option control_line_bytes_max); shorten subject, reply or queue group"
-            )
-
-    def _target(self, subject: str) -> bytes:
-        """A subject to publish to, checked once: its prefix is remembered."""
-        prefix = self._prefixes.get(subject) if isinstance(subject, str) else None
-        if prefix is not None:
-            return prefix[4:-1]
-        target = encode_subject(subject)
-        self._check_line(len(target) + _SIZE_BYTES, target)
-        if len(self._prefixes) >= SUBJECTS_CACHED_MAX:
-            self._prefixes.clear()
-        self._prefixes[subject] = publish_prefix(target)
-        return target
 
     def __repr__(self) -> str:
         return f"<Client {self.name!r} {self.state} {self.connection.address or ''}>"

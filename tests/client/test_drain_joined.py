@@ -183,6 +183,7 @@ async def test_what_is_served_while_draining_ends_cleanly(kind: str, autojump_cl
     async with opened(server) as nc, trio.open_nursery() as nursery:
         await _drain_slowly(nc, server, nursery)
         await nursery.start(partial(nc.serve, "late", handler) if kind == "serve" else partial(router.run, nc))
+    assert trio.current_time() == pytest.approx(3)
     assert nc.state is State.CLOSED
 
 

@@ -22,8 +22,7 @@ import typer
 from ...operation import OperationError
 from ...server_process import ServerProcessError
 from ...transport import ConnectError
-from .._failures import FAILED, USAGE_ERROR
-from .._main import INTERRUPTED
+from .._exit_codes import FAILED, INTERRUPTED, USAGE_ERROR
 from ._errors import DemoError
 from ._report import Result, as_json, as_text
 from ._run import RunOptions, run_demo
