@@ -37,7 +37,7 @@ class MetricContract:
 @cache
 def load_contract() -> tuple[MetricContract, ...]:
     """The contract, in the order in which /metrics shows it."""
-    text = resources.files(__package__).joinpath("contract.toml").read_text(encoding="utf-8")
+    text = resources.files(__name__.rpartition(".")[0]).joinpath("contract.toml").read_text(encoding="utf-8")
     return tuple(_metric(table) for table in tomllib.loads(text)["metric"])
 
 
