@@ -21,7 +21,7 @@ class Ledger:
         confirmed: the server answered a PING that was written behind it.
         failed: the server refused it.
         expired: it waited longer than the pending timeout.
-        dropped: it was still waiting when the client closed.
+        dropped: it was still waiting when the client closed, or is larger than what the server of a new link takes.
         unknown: it was written to a link that died before its confirmation.
         skipped: never accepted, because the client fails open.
     """

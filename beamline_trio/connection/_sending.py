@@ -206,13 +206,18 @@ class Sender:
             connection.queued += 1
             connection.outbox.spend()
         connection.sleeper.tell(operation.deadline)
-        if not connection.outage_logged and not connection.link_is_up:
+        if frame and not connection.outage_logged and not connection.link_is_up:
             connection.outage_logged = True
             log.warning(
                 "NATS_PUBLISH_QUEUED subject=%s state=%s (the first of this outage)",
                 subject,
                 connection.state,
-                extra={"event": "NATS_PUBLISH_QUEUED", "subject": subject, "state": str(connection.state)},
+                extra={
+                    "event": "NATS_PUBLISH_QUEUED",
+                    "client": options.name,
+                    "subject": subject,
+                    "state": str(connection.state),
+                },
             )
         return Outcome.QUEUED
 
@@ -227,7 +232,13 @@ class Sender:
             f"bytes do not fit (pending_operations_max {options.pending_operations_max}, pending_bytes_max "
             f"{options.pending_bytes_max}); publish less, raise the limits, or use pending_policy='block'"
         )
-        fields = {"event": "NATS_QUEUE_FULL", "size": pending.operations, "policy": options.pending_policy}
+        fields = {
+            "event": "NATS_QUEUE_FULL",
+            "client": options.name,
+            "size": pending.operations,
+            "max_size": options.pending_operations_max,
+            "policy": options.pending_policy,
+        }
         log.warning("NATS_QUEUE_FULL subject=%s %s", subject, text, extra=fields)
         return PendingFullError(text)
 
