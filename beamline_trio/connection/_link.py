@@ -55,7 +55,7 @@ class Link:
         self._connection = connection
         self._stream = stream
         self._address = address
-        self._parser = Parser(connection.interests.routes, self)
+        self._parser = Parser({}, self)  # until the handshake is done, nothing that comes is for a subscription
         self._established = False
         self._info: ServerInfo | None = None
         self._pong = False
@@ -95,6 +95,7 @@ class Link:
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
             raise self._broken_off(exc.__cause__ if exc.__cause__ is not None else exc) from exc
         self._established = True
+        self._parser.route_to(self._connection.interests.routes)
         return self._info if self._info is not None else info
 
     async def _start_tls(self) -> trio.abc.Stream:
@@ -382,7 +383,8 @@ class Link:
 
     def on_malformed(self, sid: bytes, subject: bytes, reason: str) -> None:
         """A message was skipped."""
-        self._connection.on_malformed(sid, subject, reason)
+        if self._established:
+            self._connection.on_malformed(sid, subject, reason)
 
     def on_unroutable(self, sid: bytes, count: int) -> None:
         """Messages for nobody."""
