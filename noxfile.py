@@ -36,6 +36,8 @@ DEMO: Final = ("demo", "--seconds", "12", "--metrics-port", "0")
 
 # Quick, and the same on every machine: no server, no property search.
 SMOKE: Final = "smoke or not (real_server or hypothesis or slow)"
+# The whole suite feeds the parser 100,000 mutated streams; the smoke runs that many.
+SMOKE_MUTATED_STREAMS: Final = "5000"
 REAL_SERVER_TESTS: Final = ("tests/contract", "tests/integration")
 # What tests may read besides the package; a copy of these is their root.
 TREE: Final = (
@@ -226,6 +228,8 @@ def _tree(session: nox.Session) -> Path:
 def _pytest(session: nox.Session, python: Path | str, tree: Path, *args: str, may_be_none: bool = False) -> None:
     """Run pytest in the copied tree on the installed wheel; a selection that matches no test fails."""
     env = {"BEAMLINE_TEST_INSTALLED": "1"}
+    if SMOKE in args:
+        env["BEAMLINE_MUTATED_STREAMS"] = SMOKE_MUTATED_STREAMS
     if isinstance(python, Path):
         env |= _activated(python)
     with session.chdir(tree):
