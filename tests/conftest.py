@@ -1,6 +1,7 @@
 """The suite's own rules: which tests need the real nats-server, that they ran, shards, property profiles.
 
-The tests of tests/contract and tests/integration get the marker `real_server` by their path. The run ends
+The tests of tests/contract and tests/integration get the marker `real_server` by their path, but for those of a pair
+that run on the simulated server. The run ends
 with a line that counts them, and where CI is set a run that skipped all of them fails: a suite that silently
 lost its server must not look green.
 """
@@ -127,11 +128,17 @@ def _parse_shard(text: str) -> tuple[int, int]:
     return index, count
 
 
+def _simulated(item: pytest.Item) -> bool:
+    """Whether it is the one of two that runs on the simulated server (tests/contract/conftest.py)."""
+    call = getattr(item, "callspec", None)
+    return call is not None and call.params.get("server_side") == "simulated"
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark by path, before `-m` selects; then keep this shard's part."""
     for item in items:
-        if any(item.path.is_relative_to(directory) for directory in _REAL_SERVER_DIRECTORIES):
+        if any(item.path.is_relative_to(directory) for directory in _REAL_SERVER_DIRECTORIES) and not _simulated(item):
             item.add_marker(pytest.mark.real_server)
     index, count = _parse_shard(str(config.getoption("--shard")))
     others = [item for item in items if zlib.crc32(item.nodeid.encode()) % count != index - 1]

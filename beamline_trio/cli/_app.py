@@ -21,6 +21,7 @@ from ..operation import ROUTER_PROFILE, load_options
 from ._failures import guarded
 from ._logs import LogFormat, set_up_logs
 from ._run import run_router
+from ._simulate import simulate_command
 from ._target import load_router
 
 _DEMO: Final = "beamline_trio.cli.demo"
@@ -31,6 +32,7 @@ def run_app() -> int:
     app = typer.Typer(name="beamline", add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
     app.callback()(_about)
     app.command("run")(_run)
+    app.command("simulate")(simulate_command)
     app.command("version")(_version)
     # The demo is a package of its own, with all it needs; it is imported here and nowhere else.
     if importlib.util.find_spec(_DEMO) is not None:

@@ -49,20 +49,34 @@ class ServerConfig:
     Attributes:
         users: who may connect; none = everybody.
         token: a token that everybody must have.
+        no_auth_user: the user who is meant by clients without credentials.
+        auth_timeout_seconds: how long a client may take to say who it is.
         max_payload: bytes of headers and payload.
+        max_control_line: bytes of a protocol line.
         max_connections: how many clients may be connected at once.
         max_subscriptions: how many subscriptions a client may have.
         ping_interval_seconds: how often a silent client is pinged.
         unanswered_pings_max: after how many unanswered pings a client is dropped.
+        max_pending_bytes: what may wait for a client before it is dropped as too slow.
+        write_deadline_seconds: how long a client may take nothing before it is dropped as too slow.
+        lame_duck_grace_seconds: from the announcement of the end to the first client that is closed.
+        lame_duck_duration_seconds: from the announcement to the end.
     """
 
     users: tuple[User, ...] = ()
     token: str | None = None
+    no_auth_user: str | None = None
+    auth_timeout_seconds: float | None = None
     max_payload: int | None = None
+    max_control_line: int | None = None
     max_connections: int | None = None
     max_subscriptions: int | None = None
     ping_interval_seconds: float | None = None
     unanswered_pings_max: int | None = None
+    max_pending_bytes: int | None = None
+    write_deadline_seconds: float | None = None
+    lame_duck_grace_seconds: float | None = None
+    lame_duck_duration_seconds: float | None = None
 
 
 class ContractServer(Protocol):
@@ -102,6 +116,10 @@ class ContractServer(Protocol):
         """Ask for another configuration, which it takes on in its own time."""
         ...
 
+    async def wait_reloaded(self) -> None:
+        """Return when what `reload` asked for last is in force."""
+        ...
+
 
 class Connect(Protocol):
     """The fixture `connect`: `open_client` to the server of the test."""
@@ -125,10 +143,10 @@ class RawLink:
 
     async def handshake(self) -> None:
         """INFO, CONNECT and PING, PONG, INFO."""
-        await self._receive_info()
+        await self.receive_info()
         await self.send(b'CONNECT {"verbose":false,"protocol":1,"headers":true,"no_responders":true}\r\nPING\r\n')
         assert await self.receive_until(b"\r\n") == b"PONG\r\n"
-        await self._receive_info()
+        await self.receive_info()
 
     async def send(self, data: bytes) -> None:
         """Send bytes as they are."""
@@ -149,7 +167,8 @@ class RawLink:
         await self.send(b"PING\r\n")
         return await self.receive_until(b"PONG\r\n")
 
-    async def _receive_info(self) -> None:
+    async def receive_info(self) -> None:
+        """The next line, which must be an INFO."""
         verb, text = (await self.receive_until(b"\r\n")).split(b" ", 1)
         assert verb == b"INFO"
         self.infos.append(json.loads(text))

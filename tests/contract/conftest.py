@@ -1,31 +1,59 @@
 """What the tests in this directory share: a fresh server for each test that asks for one, and clients of it.
 
-`nats_server` is the process itself. test_core_*.py use `server`, `connect` and `raw` instead (see `_server`), which say
-nothing of what kind of server it is.
+`nats_server` is the process itself. test_core_*.py use `server`, `cluster`, `connect` and `raw` instead (see
+`_server`), which say nothing of what kind of server it is: each of these tests runs twice, on the real server in real
+time, and on the simulated one in a simulated world, whose runner takes the place of `trio.run`.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from beamline_trio import Client, open_client
+from beamline_trio.simulation import World, run_in
 from tests import _server_fixture
 from tests._server_fixture import nats_server as nats_server
 from tests._server_fixture import nats_server_executable as nats_server_executable
 
-from ._real_server import open_real_server
+from ._real_server import open_real_cluster, open_real_server
 from ._server import Connect, ContractServer, RawConnect, RawLink, ServerConfig, open_raw
+from ._simulated_server import open_simulated_cluster, open_simulated_server
+
+_WORLD: pytest.StashKey[World] = pytest.StashKey()
+_SEED = 1
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the markers, where their fixtures are."""
     _server_fixture.pytest_configure(config)
     config.addinivalue_line("markers", "core_server(**fields): fields of ServerConfig for the fixture server")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test of any server becomes two."""
+    if "server_side" in metafunc.fixturenames:
+        metafunc.parametrize("server_side", ["real", "simulated"], indirect=True)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+    """Give those of the simulated server their runner; in front, since pytest-trio takes the first."""
+    for item in items:
+        call = getattr(item, "callspec", None)
+        if call is not None and call.params.get("server_side") == "simulated":
+            item.add_marker(pytest.mark.trio(run=_runner_of(item)), append=False)
+
+
+def _runner_of(item: pytest.Item) -> Callable[..., object]:
+    def run(async_fn: Callable[..., Awaitable[object]], *args: Any, **options: Any) -> object:
+        return run_in(item.stash[_WORLD], async_fn, *args, **options)
+
+    return run
 
 
 @pytest.fixture
@@ -38,10 +66,34 @@ def server_config(request: pytest.FixtureRequest) -> ServerConfig:
 
 
 @pytest.fixture
-async def server(server_config: ServerConfig, nats_server_executable: Path) -> AsyncGenerator[ContractServer]:
+def server_side(request: pytest.FixtureRequest) -> Path | World:
+    """Where the test runs: the real server's executable, or a simulated world."""
+    if request.param != "simulated":
+        executable: Path = request.getfixturevalue("nats_server_executable")
+        return executable
+    world = request.node.stash[_WORLD] = World(_SEED)
+    return world
+
+
+@pytest.fixture
+async def server(server_config: ServerConfig, server_side: Path | World) -> AsyncGenerator[ContractServer]:
     """A server that nobody else uses."""
-    async with open_real_server(server_config, nats_server_executable) as real:
-        yield real
+    async with AsyncExitStack() as stack:
+        if isinstance(server_side, World):
+            yield await stack.enter_async_context(open_simulated_server(server_config, server_side))
+        else:
+            yield await stack.enter_async_context(open_real_server(server_config, server_side))
+
+
+@pytest.fixture
+async def cluster(server_side: Path | World) -> AsyncGenerator[Sequence[ContractServer]]:
+    """Two servers that have found each other."""
+    names = ("a", "b")
+    async with AsyncExitStack() as stack:
+        if isinstance(server_side, World):
+            yield await stack.enter_async_context(open_simulated_cluster(names, server_side))
+        else:
+            yield await stack.enter_async_context(open_real_cluster(names, server_side))
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from beamline_trio import (
     Outcome,
     PayloadTooLargeError,
     Reconnected,
+    ReconnectFailed,
     State,
 )
 
@@ -166,6 +167,26 @@ async def test_a_lame_duck_is_an_event(connect: Connect, server: ContractServer)
         await nc.publish("a", b"still here", confirm=True)
         assert [message.payload for message in await take(sub, 1)] == [b"still here"]
         assert nc.state is State.CONNECTED
+
+
+@pytest.mark.core_server(lame_duck_grace_seconds=0.2, lame_duck_duration_seconds=30)
+async def test_a_lame_duck_hangs_up_after_its_grace(connect: Connect, server: ContractServer) -> None:
+    """Behind its grace it closes its clients without an error, is gone, and is taken up again when it is back."""
+    async with connect() as nc, nc.events() as events, nc.subscribe("a") as sub:
+        await sub.confirmed()
+        server.lame_duck()
+        began = trio.current_time()
+        await until_event(events, LameDuck)
+        lost = await until_event(events, Disconnected)
+        assert isinstance(lost, Disconnected)
+        assert lost.reason == "the server closed the connection"
+        assert trio.current_time() - began > 0.15
+        await until_event(events, ReconnectFailed)
+        assert await nc.publish("a", b"meanwhile") is Outcome.QUEUED
+        await server.start()
+        await until_event(events, Reconnected)
+        assert [message.payload for message in await take(sub, 1)] == [b"meanwhile"]
+        assert not nc.server_info.lame_duck
 
 
 async def test_subscriptions_and_queued_publishes_survive_a_restart(connect: Connect, server: ContractServer) -> None:

@@ -34,6 +34,32 @@ async def test_a_group_shares_messages_and_loses_none(connect: Connect) -> None:
         assert unrelated.delivered == 0
 
 
+async def test_a_group_is_fair(connect: Connect) -> None:
+    """2,000 messages to four members on two links: the shares differ by no more than fair draws do.
+
+    With three degrees of freedom, fair draws exceed the bound once in a million runs. One member that gets a fifth
+    more than its share exceeds it nearly always.
+    """
+    count, bound = 2_000, 30.7
+    async with (
+        connect() as first,
+        connect() as second,
+        connect() as sender,
+        first.subscribe("jobs", queue_group="g") as one,
+        first.subscribe("jobs", queue_group="g") as two,
+        second.subscribe("jobs", queue_group="g") as three,
+        second.subscribe("*", queue_group="g") as four,
+    ):
+        await settle(first, second)
+        for number in range(count):
+            await sender.publish("jobs", b"%d" % number)
+        await settle(sender, first, second)
+        shares = [member.pending_messages for member in (one, two, three, four)]
+        assert sum(shares) == count
+        expected = count / len(shares)
+        assert sum((share - expected) ** 2 / expected for share in shares) < bound, shares
+
+
 async def test_groups_and_plain_subscriptions_each_get_a_copy(connect: Connect) -> None:
     """Two groups get a copy each, and so does every subscription without one."""
     async with (

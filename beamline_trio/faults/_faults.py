@@ -1,0 +1,168 @@
+"""What can be done to an operation: `error`, `timeout`, `close_connection`, `delay`, and `intermittent` of these.
+
+A fault is data; `_stream` carries it out.
+
+Must not know streams.
+"""
+
+from __future__ import annotations
+
+import math
+from random import Random
+from typing import Final, TypeAlias
+
+import attrs
+
+from ._errors import InjectionError
+
+REFUSED: Final = "refused"
+NO_DNS: Final = "dns"
+
+
+@attrs.frozen
+class Error:
+    """See `error`."""
+
+    reason: str | None
+
+    @property
+    def at_dial(self) -> bool:
+        """Whether it meets the dial and not an operation on the wire."""
+        return self.reason in (REFUSED, NO_DNS)
+
+
+@attrs.frozen
+class Timeout:
+    """See `timeout`."""
+
+    seconds: float
+
+
+@attrs.frozen
+class CloseConnection:
+    """See `close_connection`."""
+
+    after: bool
+
+
+@attrs.frozen
+class Delay:
+    """See `delay`."""
+
+    seconds: float
+
+
+@attrs.frozen
+class Intermittent:
+    """See `intermittent`."""
+
+    fault: OperationFault
+    probability: float
+    random: Random = attrs.field(repr=False)
+
+
+OperationFault: TypeAlias = Error | Timeout | CloseConnection | Delay | Intermittent
+
+
+def error(reason: str | None = None) -> OperationFault:
+    """The server refuses the operation: its `-ERR` comes in order, and the operation does not reach it.
+
+    Args:
+        reason: the text of the `-ERR`; None = the server's own words for a user who may not: `Authorization Violation`,
+            `Permissions Violation for Publish to "S"`, `Permissions Violation for Subscription to "S"`. The connection
+            ends behind an answer to a connect, and behind texts after which a real server hangs up. For a connect,
+            `"refused"` and `"dns"` mean that there is nobody to answer: the dial fails.
+
+    Raises:
+        InjectionError: the reason cannot be in an `-ERR`.
+    """
+    if reason is not None and not (isinstance(reason, str) and reason.isprintable() and reason and "'" not in reason):
+        raise InjectionError(f"reason is {reason!r}; it must be one line of text without single quotes")
+    return Error(reason)
+
+
+def timeout(seconds: float = math.inf) -> OperationFault:
+    """The operation reaches the server, but the answer does not come in time.
+
+    The reply to a request is swallowed. Of everything else (a publish, a subscription, a connect) the answer is a PONG:
+    it is held, with all that comes behind it, and delivered late.
+
+    Args:
+        seconds: how long, from the operation; inf = until the injection ends, which always ends it.
+
+    Raises:
+        InjectionError: seconds is not positive.
+    """
+    return Timeout(_positive(seconds))
+
+
+def close_connection(*, after: bool = False) -> OperationFault:
+    """The connection breaks at the operation.
+
+    Args:
+        after: the operation has been passed on whole before it; False = it does not reach the server.
+    """
+    return CloseConnection(after)
+
+
+def delay(seconds: float) -> OperationFault:
+    """The operation waits before it is passed on, and with it everything that the client sends behind it.
+
+    Args:
+        seconds: how long; the end of the injection ends the wait too.
+
+    Raises:
+        InjectionError: seconds is not positive.
+    """
+    return Delay(_positive(seconds))
+
+
+def intermittent(fault: OperationFault, probability: float, random: Random) -> OperationFault:
+    """A fault that meets only some of the operations.
+
+    Args:
+        fault: what happens to those.
+        probability: of each operation, from 0 to 1.
+        random: a PRNG of its own with a seed, so that a run can be repeated: `random.Random(7)`.
+
+    Raises:
+        InjectionError: the probability is no such number, random is no PRNG, or fault no fault.
+    """
+    if not isinstance(probability, (int, float)) or not 0 <= probability <= 1:
+        raise InjectionError(f"probability is {probability!r}; it must be a number from 0 to 1")
+    if not isinstance(random, Random):
+        raise InjectionError(f"random is {random!r}; it must be a PRNG such as random.Random(7)")
+    return Intermittent(check_fault(fault), probability, random)
+
+
+def check_fault(fault: OperationFault) -> OperationFault:
+    """The fault.
+
+    Raises:
+        InjectionError: it is none.
+    """
+    if not isinstance(fault, (Error, Timeout, CloseConnection, Delay, Intermittent)):
+        raise InjectionError(
+            f"{fault!r} is no fault; use error(), timeout(), close_connection(), delay(), intermittent()"
+        )
+    return fault
+
+
+def meets_dials(fault: OperationFault) -> bool:
+    """Whether a fault meets dials instead of operations on the wire."""
+    if isinstance(fault, Intermittent):
+        return meets_dials(fault.fault)
+    return isinstance(fault, Error) and fault.at_dial
+
+
+def resolve(fault: OperationFault) -> Error | Timeout | CloseConnection | Delay | None:
+    """What happens to the next operation: the fault, or, if it is intermittent, perhaps nothing."""
+    if not isinstance(fault, Intermittent):
+        return fault
+    return resolve(fault.fault) if fault.random.random() < fault.probability else None
+
+
+def _positive(seconds: float) -> float:
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not seconds > 0:
+        raise InjectionError(f"seconds is {seconds!r}; it must be more than 0")
+    return seconds

@@ -1,0 +1,284 @@
+"""The facts that laws are judged by: what the application says, what the servers saw, what went over the network.
+
+The application notes what it publishes and what it was given, under an identity that travels in a header. The servers
+(as their observer) and the network (by its tap) note the same identities where they see them. No fact comes from the
+client's own books, except those that a scenario hands over by `books` to have them checked.
+
+Must not judge; that is `_laws`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, Protocol
+
+import attrs
+import trio
+
+from ._errors import SimulationError
+
+IDENTITY_HEADER: Final = "Sim-Id"
+_IDENTITY: Final = re.compile(rb"\r\nSim-Id: ([^\r\n]{1,80})\r\n")
+# Longer than a header line with an identity: what may be cut by two writes.
+_OVERLAP_BYTES: Final = 96
+# A name, since the simulation does not know the client: written, and then no answer in time.
+_UNKNOWN_ERRORS: Final = ("OperationTimeoutError",)
+
+
+class Publisher(Protocol):
+    """What `Journal.publish` needs of a client; `beamline_trio.Client` has it."""
+
+    async def publish(
+        self, subject: str, payload: bytes = b"", *, headers: Mapping[str, str] | None = None, confirm: bool = False
+    ) -> object:
+        """See `Client.publish`."""
+        ...
+
+
+class Requester(Protocol):
+    """What `Journal.request` needs of a client."""
+
+    async def request(self, subject: str, payload: bytes = b"", *, headers: Mapping[str, str] | None = None) -> Any:
+        """See `Client.request`."""
+        ...
+
+
+@attrs.define
+class Publication:
+    """One message that the application published, and what it was told of it.
+
+    Attributes:
+        identity: "publisher/number", also in the header `Sim-Id`.
+        began_at: seconds of virtual time.
+        fate: "open" while the call lasts; then "confirmed" (also: answered), "sent", "queued", "skipped", "failed" (the
+            application was told that it did not go), "unknown" or "cancelled".
+        reason: the error's text.
+    """
+
+    identity: str
+    publisher: str
+    number: int
+    subject: str
+    began_at: float
+    fate: str = "open"
+    ended_at: float = 0.0
+    reason: str = ""
+
+
+@attrs.frozen
+class Delivery:
+    """One message that the application was given."""
+
+    who: str
+    identity: str
+    subject: str
+    at: float
+
+
+@attrs.frozen
+class Queued:
+    """One message that a server queued to a client's link; `end` is its last byte's place in the link's bytes."""
+
+    server: str
+    link: int
+    sid: bytes
+    identity: str
+    end: int
+    at: float
+
+
+@attrs.frozen
+class Books:
+    """A client's own account at one moment, as the scenario handed it over."""
+
+    who: str
+    ledger: Any
+    statistics: Any
+    at: float
+
+
+class Journal:
+    """What happened to every message that has an identity.
+
+    Attributes:
+        publications: by identity, in the order in which they were begun.
+        deliveries: to the application, in order.
+        queued: by the servers, in order.
+        taken: identity -> when servers took it from a client, and from which link.
+        written: identity -> links that the network took it for; in the order in which it took them.
+        unsent: identity -> links that died while the client waited for room to write it, or the rest of it.
+        links: number -> when a client handed its first bytes to it.
+        books: accounts that were handed over.
+        reported: who -> messages whose loss the application was told of.
+        ended: receivers that the application ended itself.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._counts: dict[str, int] = {}
+        self._cut: dict[int, bytes] = {}
+        self.publications: dict[str, Publication] = {}
+        self.deliveries: list[Delivery] = []
+        self.queued: list[Queued] = []
+        self.taken: dict[str, list[tuple[float, int]]] = {}
+        self.written: dict[str, list[int]] = {}
+        self.unsent: dict[str, list[int]] = {}
+        self.links: dict[int, float] = {}
+        self.books: list[Books] = []
+        self.reported: dict[str, int] = {}
+        self.ended: set[str] = set()
+
+    # What the application says
+
+    async def publish(
+        self,
+        nc: Publisher,
+        subject: str,
+        payload: bytes = b"",
+        *,
+        publisher: str = "app",
+        confirm: bool = True,
+        headers: Mapping[str, str] | None = None,
+    ) -> Publication:
+        """Publish by `nc.publish` with an identity, and note what becomes of it.
+
+        What `nc.publish` raises as an error of the client (an `Exception` that is no programming error) is noted and
+        not raised: see the fate. A cancellation is noted and raised.
+
+        Args:
+            nc: the client.
+            subject: without wildcards.
+            payload: the message.
+            publisher: whose order is to be kept; the part before a "/" is the host.
+            confirm: as in `Client.publish`.
+            headers: more of them.
+        """
+        note = self._begin(publisher, subject)
+        outcome = await self._told(
+            note,
+            nc.publish(subject, payload, headers={**(headers or {}), IDENTITY_HEADER: note.identity}, confirm=confirm),
+        )
+        if note.fate == "open":
+            said = str(getattr(outcome, "value", outcome)).lower()
+            self._end(note, said if said in ("queued", "skipped") else "confirmed" if confirm else "sent")
+        return note
+
+    async def request(
+        self, nc: Requester, subject: str, payload: bytes = b"", *, publisher: str = "app"
+    ) -> tuple[Publication, Any]:
+        """Ask by `nc.request` with an identity; returns the note and the reply, or None. Confirmed means answered."""
+        note = self._begin(publisher, subject)
+        reply = await self._told(note, nc.request(subject, payload, headers={IDENTITY_HEADER: note.identity}))
+        if note.fate == "open":
+            self._end(note, "confirmed")
+        return note, reply
+
+    def delivered(self, who: str, message: Any) -> str | None:
+        """The application was given a message: call it before anything else can go wrong.
+
+        Args:
+            who: whose order is to be kept: the host, or "host/name" for one of several subscriptions there.
+            message: has `headers` and `subject`; one without identity is not noted.
+
+        Returns:
+            The identity.
+        """
+        identity: str | None = message.headers.get(IDENTITY_HEADER)
+        if identity is not None:
+            self.deliveries.append(Delivery(who, identity, message.subject, self._now()))
+        return identity
+
+    def lost(self, who: str, count: int) -> None:
+        """The application was told that it lost messages (as a slow consumer, by leaving a subscription)."""
+        self.reported[who] = self.reported.get(who, 0) + count
+
+    def end_of(self, who: str) -> None:
+        """The application ended this receiver: it need not be given anything any more."""
+        self.ended.add(who)
+
+    def note_books(self, who: str, nc: Any) -> None:
+        """Hand over `nc.ledger()` and `nc.stats()` as they are now."""
+        self.books.append(Books(who, nc.ledger(), nc.stats(), self._now()))
+
+    # What servers and network say
+
+    def tap(self, link: int, data: bytes) -> None:
+        """Bytes that a client handed to the network."""
+        cut = self._cut.pop(link, b"")
+        if cut:
+            data = cut + data
+        elif link not in self.links:
+            self.links[link] = self._now()
+        _note_identities(data, link, self.written)
+        self._cut[link] = data[-_OVERLAP_BYTES:]
+
+    def tap_cut(self, link: int, data: bytes) -> None:
+        """Bytes that a client was about to hand to the network when the link died, or it gave up."""
+        _note_identities(self._cut.get(link, b"") + data, link, self.unsent)
+
+    def tried(self, identity: str) -> list[int]:
+        """The links that a client began to write a message to: it cannot know how much of it went."""
+        return list(dict.fromkeys(self.written.get(identity, []) + self.unsent.get(identity, [])))
+
+    def published(self, server: str, link: int, subject: bytes, header: bytes | None) -> None:
+        """See `Observer`."""
+        identity = identity_of(header)
+        if identity is not None:
+            self.taken.setdefault(identity, []).append((self._now(), link))
+
+    def delivered_to_link(self, server: str, link: int, sid: bytes, header: bytes | None, end: int) -> None:
+        """A server queued a message to a client's link."""
+        identity = identity_of(header)
+        if identity is not None:
+            self.queued.append(Queued(server, link, sid, identity, end, self._now()))
+
+    def _begin(self, publisher: str, subject: str) -> Publication:
+        if not publisher or len(publisher) > 48 or any(char in "\r\n:" for char in publisher):
+            raise SimulationError(f"publisher {publisher!r} must be 1 to 48 characters without colon and line breaks")
+        number = self._counts[publisher] = self._counts.get(publisher, 0) + 1
+        note = Publication(f"{publisher}/{number}", publisher, number, subject, self._now())
+        self.publications[note.identity] = note
+        return note
+
+    async def _told(self, note: Publication, call: Awaitable[Any]) -> Any:
+        try:
+            return await call
+        except (trio.Cancelled, KeyboardInterrupt):
+            self._end(note, "cancelled")
+            raise
+        except (TypeError, AttributeError, AssertionError):
+            self._end(note, "failed")
+            raise
+        except Exception as error:
+            maybe = getattr(error, "sent", "no") == "maybe" or type(error).__name__ in _UNKNOWN_ERRORS
+            self._end(note, "unknown" if maybe else "failed", f"{type(error).__name__}: {error}")
+            return None
+
+    def _end(self, note: Publication, fate: str, reason: str = "") -> None:
+        note.fate, note.reason, note.ended_at = fate, reason, self._now()
+
+
+def _note_identities(data: bytes, link: int, where: dict[str, list[int]]) -> None:
+    if b"Sim-Id" in data:
+        for found in _IDENTITY.finditer(data):
+            links = where.setdefault(found[1].decode(), [])
+            if link not in links:
+                links.append(link)
+
+
+def identity_of(header: bytes | None) -> str | None:
+    """The identity in a header block, if it has one."""
+    if header is None or b"Sim-Id" not in header:
+        return None
+    found = _IDENTITY.search(header)
+    return None if found is None else found[1].decode("utf-8", "replace")
+
+
+class Witness:
+    """The servers' observer: what they see goes into the journal."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self.published = journal.published
+        self.delivered = journal.delivered_to_link

@@ -1,0 +1,153 @@
+"""trio made repeatable: its order of tasks comes from a seed, and nothing outside of virtual time can be reached.
+
+trio shuffles the tasks that can run. Its switch for a repeatable order and the PRNG of the shuffle are private; this is
+the one module that touches them. It looks first whether they are what it knows, and else raises, since a switch that is
+silently without effect would make every seed a lie. Both are put back afterwards.
+
+The clock is trio's MockClock with an autojump threshold of 0. Its jump is replaced, which is private too: it goes to the
+next event of the world or the next deadline of trio, whichever comes first, and has the events run, without a task and
+without statistics that nobody reads. Where neither is left every task waits for ever: the original would turn in circles.
+
+Under an autojumping clock a thread looks idle and the clock jumps past it; a socket and a DNS look-up likewise. So all
+three raise while a simulation runs.
+
+Must not know what is simulated.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final, NoReturn
+
+import trio
+import trio._core._run as trio_run
+import trio.testing
+from trio._core._thread_cache import ThreadCache
+
+from ._errors import ForbiddenError, SimulationError, UnknownTrioError
+from ._events import Events
+
+_SWITCH: Final = "_ALLOW_DETERMINISTIC_SCHEDULING"
+_PRNG: Final = "_r"
+
+
+@contextmanager
+def repeatable(order: random.Random) -> Iterator[None]:
+    """Inside, a `trio.run` takes its order of tasks from this PRNG, and starts no thread.
+
+    Raises:
+        UnknownTrioError: this trio is not the one this module knows.
+    """
+    check_layout()
+    prng: random.Random = getattr(trio_run, _PRNG)
+    switch, state = getattr(trio_run, _SWITCH), prng.getstate()
+    prng.setstate(order.getstate())
+    setattr(trio_run, _SWITCH, True)
+    try:
+        with _no_threads():
+            yield
+    finally:
+        setattr(trio_run, _SWITCH, switch)
+        prng.setstate(state)
+
+
+def check_layout() -> None:
+    """Raise UnknownTrioError unless trio's scheduler reads the switch and the PRNG where they are expected."""
+    loop = getattr(trio_run, "unrolled_run", None)
+    names = loop.__code__.co_names if loop is not None else ()
+    switch, prng = getattr(trio_run, _SWITCH, None), getattr(trio_run, _PRNG, None)
+    known = isinstance(switch, bool) and isinstance(prng, random.Random) and _SWITCH in names and _PRNG in names
+    clock = vars(trio.testing.MockClock(autojump_threshold=0))
+    known = known and "_autojump" in names and {"_virtual_base", "_real_clock"} <= clock.keys()
+    if not known or not callable(getattr(ThreadCache, "start_thread_soon", None)):
+        raise UnknownTrioError(
+            f"the simulation does not know the scheduler of trio {trio.__version__}, so one seed would not give one "
+            "trace; use a trio that this version of beamline_trio was tested with"
+        )
+
+
+def driving_clock(events: Events) -> trio.testing.MockClock:
+    """A mock clock that jumps whenever no task can run, and drives these events (see `Events.guard`)."""
+    clock = trio.testing.MockClock(autojump_threshold=0)
+
+    def jump() -> None:
+        deadline = trio_run.GLOBAL_RUN_CONTEXT.runner.deadlines.next_deadline()
+        event = events.next_at
+        if event <= deadline and event != math.inf:
+            clock._virtual_base = max(event, clock._virtual_base)
+            events.run_due()
+        elif deadline != math.inf:
+            clock._virtual_base = max(deadline, clock._virtual_base)
+        else:
+            events.fail(_stuck())
+
+    clock._real_clock = float  # the rate is 0: nothing needs to be measured
+    clock._autojump = jump  # type: ignore[method-assign]
+    return clock
+
+
+def _stuck() -> SimulationError:
+    root = trio.lowlevel.current_root_task()
+    names: list[str] = []
+    waiting = [root] if root is not None else []
+    while waiting:
+        task = waiting.pop()
+        names += [] if task.parent_nursery is None else [task.name]
+        waiting += [child for nursery in task.child_nurseries for child in nursery.child_tasks]
+    return SimulationError(
+        "every task waits and nothing is left that could happen, so time stands still for ever; the tasks are: "
+        + ", ".join(sorted(names))
+    )
+
+
+def forbid_sockets() -> None:
+    """From now on `trio.socket` of this run resolves no names and makes no sockets; call it inside the run."""
+    trio.socket.set_custom_hostname_resolver(_NoResolver())
+    trio.socket.set_custom_socket_factory(_NoSockets())
+
+
+class _NoResolver(trio.abc.HostnameResolver):
+    async def getaddrinfo(self, host: Any, port: Any, *args: Any, **kwargs: Any) -> NoReturn:
+        raise _forbidden(f"the DNS look-up of {host!r}")
+
+    async def getnameinfo(self, sockaddr: Any, flags: Any) -> NoReturn:
+        raise _forbidden(f"the DNS look-up of {sockaddr!r}")
+
+
+class _NoSockets(trio.abc.SocketFactory):
+    def socket(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise _forbidden("a real socket")
+
+
+@contextmanager
+def _no_threads() -> Iterator[None]:
+    """This thread starts no thread; others may."""
+    ours = threading.get_ident()
+
+    def guarded(start: Callable[..., None]) -> Callable[..., None]:
+        def start_unless_simulated(*args: Any, **kwargs: Any) -> None:
+            if threading.get_ident() == ours:
+                raise _forbidden("a thread")
+            start(*args, **kwargs)
+
+        return start_unless_simulated
+
+    start_thread, start_soon = threading.Thread.start, ThreadCache.start_thread_soon
+    threading.Thread.start = guarded(start_thread)  # type: ignore[method-assign]
+    ThreadCache.start_thread_soon = guarded(start_soon)  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        threading.Thread.start = start_thread  # type: ignore[method-assign]
+        ThreadCache.start_thread_soon = start_soon  # type: ignore[method-assign]
+
+
+def _forbidden(what: str) -> ForbiddenError:
+    return ForbiddenError(
+        f"{what} was asked for inside a simulation, whose clock would jump past it; let the code under test use the "
+        "simulated network (World.dialer), or do this before or after the run"
+    )

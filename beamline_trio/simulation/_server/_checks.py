@@ -1,0 +1,70 @@
+"""Configurations that nats-server refuses, at its start or while it runs: a test that needs one would not hold there.
+
+Must not change anything.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ._config import Rule, ServerConfig
+from ._subjects import is_valid
+
+_LAME_DUCK_SECONDS_MIN: Final = 30
+# nats-server refuses a configuration that changes these while it runs.
+_FIXED: Final = (
+    "name",
+    "max_subscriptions",
+    "max_pending_bytes",
+    "lame_duck_grace_seconds",
+    "lame_duck_duration_seconds",
+    "cluster",
+    "cluster_port",
+    "no_auth_user",
+)
+
+
+def check_config(config: ServerConfig) -> None:
+    """Refuse what nats-server does not start with.
+
+    Raises:
+        ValueError: which field, its value, and what would do.
+    """
+    for user in config.users:
+        _check_rule(user.publish, f"user {user.name!r}, publish")
+        _check_rule(user.subscribe, f"user {user.name!r}, subscribe")
+    names = [user.name for user in config.users]
+    if config.no_auth_user is not None and config.no_auth_user not in names:
+        raise ValueError(f"no_auth_user {config.no_auth_user!r} is none of the users {names}; add it or leave it out")
+    if config.max_payload > config.max_pending_bytes:
+        raise ValueError(
+            f"max_payload is {config.max_payload} bytes and max_pending_bytes {config.max_pending_bytes}; "
+            "raise the second, which must hold a message"
+        )
+    grace, duration = config.lame_duck_grace_seconds, config.lame_duck_duration_seconds
+    if duration < _LAME_DUCK_SECONDS_MIN or grace >= duration:
+        raise ValueError(
+            f"lame_duck_duration_seconds is {duration} and lame_duck_grace_seconds {grace}; "
+            f"the first must be at least {_LAME_DUCK_SECONDS_MIN}, and the second less than that"
+        )
+
+
+def check_reload(old: ServerConfig, new: ServerConfig) -> None:
+    """Refuse what needs a restart.
+
+    Raises:
+        ValueError: a field differs that cannot.
+    """
+    for name in _FIXED:
+        if getattr(old, name) != getattr(new, name):
+            raise ValueError(
+                f"{name} cannot be reloaded: old={getattr(old, name)!r}, new={getattr(new, name)!r}; "
+                "nats-server refuses that, so start the server anew"
+            )
+
+
+def _check_rule(rule: Rule, what: str) -> None:
+    for text in (*(rule.allow or ()), *rule.deny):
+        words = text.split()
+        if len(words) not in (1, 2) or not all(is_valid(word.encode()) for word in words):
+            raise ValueError(f"{what}: {text!r} is no subject; write 'subject' or 'subject queue_group'")

@@ -1,0 +1,132 @@
+"""One run of a server, from its start to its end: what all its connections share.
+
+A start makes a new one, so that nothing of an earlier run can come back. It can be stopped in its tracks and go on
+(SIGSTOP, SIGCONT): then its timers are due in time and looked at late, all at once.
+
+Must not know what the connections do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import TYPE_CHECKING
+
+from ._config import ServerConfig
+from ._info import Identity
+from ._interest import Interest, Subscription
+
+if TYPE_CHECKING:
+    from ._cluster import Cluster
+    from ._connection import ClientConnection
+    from ._outbound import Outbound
+    from ._surroundings import Events, Observer, Timer, TraceSink
+
+
+class Process:
+    """The state of a running server.
+
+    Attributes:
+        host: the server's name, and its host's.
+        identity: what INFO says of it.
+        interest: all subscriptions.
+        clients: connections of clients by client id, in order of their coming.
+        dirty: what has something to write at the end of this event.
+        closing: what is closed as soon as its peer has read enough.
+        running: False once it was killed or has ended.
+        paused: it does nothing.
+        lame_duck: it takes no more clients.
+        observer: what is told of messages.
+        cluster: its routes; None = it has none and takes none.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        config: ServerConfig,
+        identity: Identity,
+        events: Events,
+        random: Random,
+        trace: TraceSink,
+    ) -> None:
+        self.host = host
+        self.config = config
+        self.identity = identity
+        self.random = random
+        self.interest = Interest()
+        self.clients: dict[int, ClientConnection] = {}
+        self.dirty: list[Outbound] = []
+        self.closing: dict[Outbound, None] = {}
+        self.running = True
+        self.paused = False
+        self.lame_duck = False
+        self.observer: Observer | None = None
+        self.cluster: Cluster | None = None
+        self._events = events
+        self._trace = trace
+        self._late: list[tuple[Callable[..., object], tuple[object, ...]]] = []
+        self._last_client_id = 0
+
+    def now(self) -> float:
+        """The time in seconds."""
+        return self._events.now()
+
+    def next_client_id(self) -> int:
+        """An id that no connection of this run had; routes take theirs from the same row."""
+        self._last_client_id += 1
+        return self._last_client_id
+
+    def call_later(self, seconds: float, callback: Callable[..., object], *args: object) -> Timer:
+        """Call back after some time, or when the process goes on if it is paused then."""
+        return self._events.call_later(seconds, self.run, callback, *args)
+
+    def run(self, callback: Callable[..., object], *args: object) -> None:
+        """Do something now, or as soon as the process goes on, and write what comes of it."""
+        if not self.running:
+            return
+        if self.paused:
+            self._late.append((callback, args))
+            return
+        callback(*args)
+        if self.dirty:
+            self.flush()
+
+    def go_on(self) -> None:
+        """End a pause: everything that was due meanwhile happens now."""
+        self.paused = False
+        late, self._late = self._late, []
+        for callback, args in late:
+            if self.running:
+                callback(*args)
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what was queued in this event."""
+        while self.dirty:
+            dirty, self.dirty = self.dirty, []
+            for outbound in dirty:
+                outbound.flush()
+
+    def connect_urls(self) -> tuple[str, ...]:
+        """What clients are told of the cluster's servers, as host:port."""
+        return () if self.cluster is None else self.cluster.connect_urls()
+
+    def end(self) -> None:
+        """Nothing happens any more; what was being closed is closed by the kernel."""
+        self.running = False
+        for outbound in list(self.closing):
+            outbound.cut_off()
+
+    def note(self, kind: str, **fields: str | int | float | bool | None) -> None:
+        """Note something in the trace."""
+        self._trace.add(self.host, kind, **fields)
+
+    def subscribed(self, sub: Subscription) -> None:
+        """A client has a new subscription."""
+        if self.cluster is not None:
+            self.cluster.interest_changed(sub.subject, sub.queue, 1)
+
+    def unsubscribed(self, sub: Subscription) -> None:
+        """A client's subscription has ended."""
+        if self.cluster is not None:
+            self.cluster.interest_changed(sub.subject, sub.queue, -1)

@@ -1,0 +1,192 @@
+"""A world: a clock, a network, servers and the chance they all take their draws from. Everything starts from one seed.
+
+A world lives for one run. What is in it is driven by one task (`_events`); the application's tasks are the only others.
+
+Must not know the client: an application brings its own and gives it `World.dialer`.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+import trio
+
+from ..faults import Draw, Plan
+from ..transport import Dialer, Environment
+from ._chance import Chance
+from ._errors import SimulationError
+from ._events import Events
+from ._injection import Injection
+from ._journal import Journal, Witness
+from ._network import Network
+from ._server import ServerConfig, SimulatedServer
+from ._trace import Trace
+
+# The wall clock at the start of every run: 2025-01-01T00:00:00Z.
+EPOCH: Final = 1_735_689_600.0
+DEFAULT_PORT: Final = 4222
+QUIET_SECONDS: Final = 60.0
+# A plan begins so long after the first connection of a client, so that all of an application is there.
+_PLAN_BEGINS_SECONDS: Final = 1.0
+
+
+class World:
+    """One simulated world. `simulation.run` and the fixture `nats_world` make it.
+
+    Args:
+        seed: of all chance.
+        draw: what kind of fault plan is to be drawn; None = no faults but those of the application.
+        plan: this fault plan and no other.
+        quiet_seconds: how long behind the last fault `quiet` waits.
+        trace_file: where every line of the trace goes; None = only its digest and its tail are kept.
+
+    Attributes:
+        seed: what it was made from.
+        network: hosts, links and their faults.
+        servers: by name.
+        trace: what happened.
+        journal: what the application says, and what can be said against it.
+        events: everything that will happen by itself; `world.events.call_later` adds to it.
+        plan: the fault plan, once it is drawn (one second after the first connection of a client).
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        *,
+        draw: Draw | None = None,
+        plan: Plan | None = None,
+        quiet_seconds: float = QUIET_SECONDS,
+        trace_file: Path | None = None,
+    ) -> None:
+        self.seed = seed
+        self._chance = Chance(seed)
+        self.events = Events()
+        self._ended_at: float | None = None
+        self.trace = Trace(self.now, trace_file)
+        self.network = Network(self.events, self._chance.stream("network"), self.trace)
+        self.journal = Journal(self.now)
+        self.network.tap = self.journal.tap
+        self.network.tap_cut = self.journal.tap_cut
+        self._servers: dict[str, SimulatedServer] = {}
+        self._clients: dict[str, int] = {}
+        self._injection = Injection(self.events, self.network, self._servers, self.trace)
+        self._draw = draw
+        self.plan = plan
+        self._plan_began_at: float | None = None
+        self._planned = trio.Event()
+        self._quiet_seconds = quiet_seconds
+        if draw is not None or plan is not None:
+            self.network.first_connection = self._begin_soon
+
+    # What an application uses
+
+    def now(self) -> float:
+        """Seconds of virtual time since the start; after the run, its length."""
+        return trio.current_time() if self._ended_at is None else self._ended_at
+
+    def wall_clock(self) -> float:
+        """Seconds since 1970-01-01 in this world, where every run starts at the beginning of 2025."""
+        return EPOCH + self.now()
+
+    def random(self, name: str) -> random.Random:
+        """A PRNG of its own for this name, the same in every run of this seed. Asked twice, it starts again."""
+        return self._chance.stream(f"application/{name}")
+
+    @property
+    def servers(self) -> Mapping[str, SimulatedServer]:
+        """The servers by name."""
+        return MappingProxyType(self._servers)
+
+    async def start_server(
+        self,
+        name: str,
+        config: ServerConfig | None = None,
+        *,
+        port: int = DEFAULT_PORT,
+        routes: Sequence[str] = (),
+    ) -> SimulatedServer:
+        """Start a server on a host of its own; it takes connections when this returns.
+
+        Args:
+            name: of the server and its host; its URL is nats://name:port.
+            config: None = the defaults of nats-server.
+            port: where it listens.
+            routes: servers to join, which make a cluster with it.
+
+        Raises:
+            SimulationError: there is a server of this name.
+        """
+        if name in self._servers:
+            raise SimulationError(f"there is a server {name!r} already; use server.start() after server.kill()")
+        self.network.add_host(name)
+        server = SimulatedServer(
+            name,
+            self.network,
+            self.events,
+            self._chance.stream(f"server/{name}"),
+            self.trace,
+            config if config is not None else ServerConfig(),
+            port=port,
+            routes=routes,
+            wall_clock=self.wall_clock,
+        )
+        server.observer = Witness(self.journal)
+        self._servers[name] = server
+        server.start()
+        await trio.lowlevel.checkpoint()
+        return server
+
+    def dialer(self, host: str) -> Dialer:
+        """How a client on this host reaches servers. Each has a PRNG of its own: one dialer for each client."""
+        count = self._clients[host] = self._clients.get(host, 0) + 1
+        self.network.add_host(host)
+        chance = self._chance.stream(f"client/{host}/{count}")
+        return self.network.dialer(host, Environment(random=chance, wall_clock=self.wall_clock))
+
+    async def quiet(self) -> None:
+        """Wait until the fault plan is over and the quiet period behind it too; without a plan, for that period."""
+        if self._draw is not None or self.plan is not None:
+            await self._planned.wait()
+        await trio.sleep_until(self.faults_end_at + self._quiet_seconds)
+
+    @property
+    def faults_end_at(self) -> float:
+        """When the last fault of the plan is over, in virtual seconds; before it has begun, now."""
+        if self.plan is None or self._plan_began_at is None:
+            return self.now() if self._draw is not None or self.plan is not None else 0.0
+        return self._plan_began_at + self.plan.end_seconds
+
+    # What runs it
+
+    def begin(self) -> None:
+        """Start the one task of the world. Called inside the run, once."""
+        # A system task, so that no nursery stands between the application's errors and its caller.
+        trio.lowlevel.spawn_system_task(self.events.guard)
+
+    @property
+    def ended(self) -> bool:
+        """Whether its run is over."""
+        return self._ended_at is not None
+
+    def end(self) -> None:
+        """The run is over: time stands still."""
+        self._ended_at = trio.current_time()
+        self.trace.add("", "end", events=self.events.count)
+
+    def _begin_soon(self) -> None:
+        self.events.call_later(_PLAN_BEGINS_SECONDS, self._begin_plan)
+
+    def _begin_plan(self) -> None:
+        if self.plan is None:
+            assert self._draw is not None
+            self.plan = Plan.draw(
+                self._chance.stream("faults"), self._draw, clients=list(self._clients), servers=list(self._servers)
+            )
+        self._plan_began_at = self.now()
+        self._injection.schedule(self.plan)
+        self._planned.set()

@@ -1,0 +1,58 @@
+"""For the tests of applications: the pytest plugin, and the names that such tests use.
+
+    pytest -> _plugin (options, fixtures) -> _items (which tests) -> _runner (a test in a world) -> _verdict_text
+                                          -> _either_server (one test on both servers)
+
+pytest imports this package whenever it starts, needed or not. So it imports nothing itself: a name comes from its
+package when it is asked for.
+"""
+
+import importlib
+import typing
+
+if typing.TYPE_CHECKING:
+    from ..server_process import Server as Server
+    from ..simulation import Conditions as Conditions
+    from ..simulation import Draw as Draw
+    from ..simulation import Evidence as Evidence
+    from ..simulation import Fault as Fault
+    from ..simulation import FaultKind as FaultKind
+    from ..simulation import Law as Law
+    from ..simulation import LawBrokenError as LawBrokenError
+    from ..simulation import Plan as Plan
+    from ..simulation import Rule as Rule
+    from ..simulation import ServerConfig as ServerConfig
+    from ..simulation import SimulatedServer as SimulatedServer
+    from ..simulation import User as User
+    from ..simulation import World as World
+    from ..simulation import at_least_once as at_least_once
+    from ..simulation import at_most as at_most
+    from ..simulation import books_balance as books_balance
+    from ..simulation import every_call_ends as every_call_ends
+    from ..simulation import honest_unknown as honest_unknown
+    from ..simulation import laws as laws
+    from ..simulation import no_loss as no_loss
+    from ..simulation import nothing_invented as nothing_invented
+    from ..simulation import order_by as order_by
+    from ..simulation import paced_dials as paced_dials
+    from ..simulation import recovers as recovers
+    from ..simulation import run as run
+    from ._either_server import EitherServer as EitherServer
+else:
+    _HOMES = {"EitherServer": "._either_server", "Server": "..server_process"}
+    _SIMULATION = (
+        "Conditions", "Draw", "Evidence", "Fault", "FaultKind", "Law", "LawBrokenError", "Plan", "Rule", "ServerConfig",
+        "SimulatedServer", "User", "World", "at_least_once", "at_most", "books_balance", "every_call_ends",
+        "honest_unknown", "laws", "no_loss", "nothing_invented", "order_by", "paced_dials", "recovers", "run",
+    )  # fmt: skip
+    _HOMES |= dict.fromkeys(_SIMULATION, "..simulation")
+
+    def __getattr__(name):
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(importlib.import_module(_HOMES[name], __name__), name)
+        globals()[name] = value
+        return value
+
+    def __dir__():
+        return sorted({*globals(), *_HOMES})

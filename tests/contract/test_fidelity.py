@@ -1,0 +1,72 @@
+"""The simulated server is byte for byte the real one: the same scripts, the same records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import outcome
+import pytest
+
+from ._cases import CASES
+from ._exceptions import EXCEPTIONS, EXCEPTIONS_MAX
+from ._rig import play_real
+from ._script import Case
+from ._simulated_server import play_simulated
+from ._transcript import Transcript, mask
+
+_EXCEPTIONS = {known.case: known for known in EXCEPTIONS}
+
+
+@pytest.fixture(scope="session")
+def real_records(
+    request: pytest.FixtureRequest, nats_server_executable: Path
+) -> Mapping[str, outcome.Outcome[Transcript]]:
+    """What the real server does with every case of this run, played at once (see `_rig`)."""
+    calls = [getattr(item, "callspec", None) for item in request.session.items]
+    cases = [call.params["case"] for call in calls if call is not None and isinstance(call.params.get("case"), Case)]
+    return play_real({case.name: case.script for case in cases}, nats_server_executable)
+
+
+@pytest.fixture
+def real_record(
+    real_records: Mapping[str, outcome.Outcome[Transcript]],
+) -> Callable[[Case], Transcript]:
+    return lambda case: real_records[case.name].unwrap()
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_both_servers_do_the_same(case: Case, real_record: Callable[[Case], Transcript]) -> None:
+    """A raw client gets the same bytes from both servers, and the real one shows what the case is about."""
+    real = real_record(case)
+    assert real.missed is None, f"the real server:\n{real}"
+    check_shown(case, real)
+    simulated = play_simulated(case.script)
+    same = mask(simulated, case.script.queue_sids) == mask(real, case.script.queue_sids)
+    known = _EXCEPTIONS.get(case.name)
+    if known is not None:
+        assert not same, f"{case.name} does not differ any more; take it from the list of exceptions"
+        pytest.xfail(known.reason)
+    assert same, f"the real server:\n{real}\nthe simulated one:\n{simulated}"
+
+
+def check_shown(case: Case, real: Transcript) -> None:
+    """The record has what the case promises."""
+    positions: dict[str, int] = {}
+    for client, fragment in case.shows:
+        position = real.raw(client).find(fragment, positions.get(client, 0))
+        assert position >= 0, f"no {fragment!r} for {client}:\n{real}"
+        positions[client] = position + len(fragment)
+    for fragment in case.lacks:
+        assert all(fragment not in real.raw(client) for client in real.frames), f"{fragment!r}:\n{real}"
+    for client, ending in case.ends:
+        assert real.endings[client] == ending, f"{client} ended otherwise:\n{real}"
+
+
+def test_the_cases_are_as_many_as_promised() -> None:
+    """At least 130 cases, no name twice, at most 8 exceptions and none for a case that is not there."""
+    names = [case.name for case in CASES]
+    assert len(names) >= 130
+    assert len(set(names)) == len(names)
+    assert len(EXCEPTIONS) <= EXCEPTIONS_MAX
+    assert set(_EXCEPTIONS) <= set(names)

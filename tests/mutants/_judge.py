@@ -1,0 +1,72 @@
+"""Runs the workload under one seed after another, in a process of its own, and tells of each in a line of JSON.
+
+    python -m tests.mutants._judge FIRST LAST [--errors]
+
+Ends at the first seed in which a law is broken; with `--errors` also at the first one in which the scenario raises. The
+package under test is whichever PYTHONPATH leads to.
+
+Must not know mutants.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import resource
+import signal
+import sys
+from collections.abc import Iterable
+from typing import Final, NoReturn
+
+# A seed takes less than a second: whatever takes so long goes round in circles, and may eat memory meanwhile.
+STUCK_SECONDS: Final = 15.0
+MEMORY_BYTES_MAX: Final = 2 << 30
+
+
+def main() -> None:
+    """See the module."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("first", type=int)
+    parser.add_argument("last", type=int)
+    parser.add_argument("--errors", action="store_true")
+    options = parser.parse_args()
+    logging.disable(logging.CRITICAL)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES_MAX, MEMORY_BYTES_MAX))
+    judge(range(options.first, options.last + 1), errors=options.errors)
+
+
+def judge(seeds: Iterable[int], *, errors: bool) -> None:
+    """Run the seeds until one is bad."""
+    from beamline_trio.simulation import run_scenario
+
+    from ._workload import scenario
+
+    for seed in seeds:
+        _alarm(seed)
+        verdict = run_scenario(scenario, seed)
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        laws = list(dict.fromkeys(violation.law for violation in verdict.broken))
+        error = type(verdict.error).__name__ if verdict.error is not None else ""
+        _tell(seed, laws=laws, error=error, reason=verdict.reason)
+        if laws or (error and errors):
+            return
+
+
+def _alarm(seed: int) -> None:
+    def stuck(*_: object) -> NoReturn:
+        _tell(seed, laws=[], error="stuck", reason=f"one seed took more than {STUCK_SECONDS:g} s")
+        os._exit(0)  # whatever goes round in circles may catch exceptions
+
+    signal.signal(signal.SIGALRM, stuck)
+    signal.setitimer(signal.ITIMER_REAL, STUCK_SECONDS)
+
+
+def _tell(seed: int, *, laws: list[str], error: str, reason: str) -> None:
+    sys.stdout.write(json.dumps({"seed": seed, "laws": laws, "error": error, "reason": reason[:300]}) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

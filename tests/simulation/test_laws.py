@@ -1,0 +1,418 @@
+"""The laws see what they are for, and nothing else: each is shown a history in which it holds, and one it must refuse.
+
+The histories are made by hand, from the facts that the journal and the network would have noted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, cast
+
+import attrs
+import pytest
+
+from beamline_trio import Ledger
+from beamline_trio.simulation import (
+    Evidence,
+    Fault,
+    FaultKind,
+    Law,
+    Plan,
+    Publication,
+    Violation,
+    at_least_once,
+    at_most,
+    books_balance,
+    bounded_calls,
+    every_call_ends,
+    honest_unknown,
+    no_loss,
+    nothing_invented,
+    notices_end,
+    notices_silence,
+    one_of,
+    order_by,
+    paced_dials,
+    recovers,
+    sent_once,
+)
+from beamline_trio.simulation._journal import Books, Delivery, Journal, Queued
+from beamline_trio.simulation._laws import judge
+
+APP_LINK, BILLING_LINK = 1, 2
+FAULTS_END, ENDED = 50.0, 200.0
+
+
+@attrs.define
+class Connection:
+    """What laws ask of a connection."""
+
+    source: str
+    number: int = 0
+    target: str = "a"
+    received: int = 10_000
+    opened_at: float = 0.0
+    ended_at: float | None = None
+    told_at: float | None = None
+    left_at: float | None = None
+
+
+@attrs.frozen
+class Dialled:
+    """What laws ask of a dial."""
+
+    at: float
+    ended_at: float | None
+    succeeded: bool
+
+
+class History:
+    """Facts, written down by hand."""
+
+    def __init__(self) -> None:
+        self.time = 0.0
+        self.journal = Journal(lambda: self.time)
+        self.links = {APP_LINK: Connection("app", APP_LINK), BILLING_LINK: Connection("billing", BILLING_LINK)}
+        self.journal.links = {APP_LINK: 0.0, BILLING_LINK: 0.0}
+        self.plan: Plan | None = None
+        self.dials: dict[str, list[Dialled]] = {}
+
+    def publish(self, number: int, fate: str = "confirmed", *, at: float = 1.0, reason: str = "") -> str:
+        """The application published, and was told this; the network and the server saw it."""
+        identity = f"app/{number}"
+        self.journal.publications[identity] = Publication(identity, "app", number, "s", at, fate, at + 0.1, reason)
+        self.journal.written[identity] = [APP_LINK]
+        self.journal.taken[identity] = [(at, APP_LINK)]
+        return identity
+
+    def queue(self, number: int, end: int = 100) -> None:
+        """A server queued it to billing's link."""
+        self.journal.queued.append(Queued("a", BILLING_LINK, b"1", f"app/{number}", end, 1.0))
+
+    def give(self, number: int, who: str = "billing", *, at: float = 1.2, subject: str = "s") -> None:
+        """The application was given it."""
+        self.journal.deliveries.append(Delivery(who, f"app/{number}", subject, at))
+
+    def pass_on(self, *numbers: int, at: float = 1.0) -> None:
+        """All goes well."""
+        for number in numbers:
+            self.publish(number, at=at)
+            self.queue(number)
+            self.give(number, at=at + 0.2)
+
+    def book(self, at: float = 150.0, pending: int = 0, requests: int = 0, **entries: int) -> None:
+        """The client's books as handed over."""
+        zero = dict.fromkeys(attrs.fields_dict(Ledger), 0)
+        statistics = SimpleNamespace(pending_operations=pending, pending_bytes=pending, requests_inflight=requests)
+        self.journal.books.append(Books("app", Ledger(**{**zero, **entries}), statistics, at))
+
+    def judged(self, law: Law) -> list[Violation]:
+        """What a law says of it."""
+        network = cast("Any", SimpleNamespace(connection=self.links.__getitem__, dials=lambda: self.dials))
+        return judge([law], Evidence(self.journal, network, self.plan, FAULTS_END, ENDED))
+
+
+def _was_confirmed_and_never_taken(history: History) -> None:
+    del history.journal.taken[history.publish(1)]
+
+
+def _was_confirmed_too_early(history: History) -> None:
+    history.journal.taken[history.publish(1)] = [(1.5, APP_LINK)]
+
+
+def _was_accepted_and_never_written(history: History) -> None:
+    del history.journal.written[history.publish(1, "queued")]
+
+
+def _was_handed_over_and_not_given(history: History) -> None:
+    history.publish(1)
+    history.queue(1)
+
+
+def _was_handed_over_twice_and_given_once(history: History) -> None:
+    history.pass_on(1)
+    history.queue(1, end=200)
+
+
+def _nobody_published_it(history: History) -> None:
+    history.give(7)
+
+
+def _was_given_twice(history: History) -> None:
+    history.pass_on(1)
+    history.give(1)
+
+
+def _came_under_another_subject(history: History) -> None:
+    history.publish(1)
+    history.queue(1)
+    history.give(1, subject="t")
+
+
+def _was_confirmed_and_given_to_nobody(history: History) -> None:
+    history.publish(1)
+
+
+def _came_out_of_order(history: History) -> None:
+    history.publish(1)
+    history.publish(2)
+    history.give(2)
+    history.give(1)
+
+
+def _went_out_of_order(history: History) -> None:
+    history.publish(1)
+    history.publish(2)
+    history.journal.written["app/1"] = history.journal.written.pop("app/1")
+
+
+def _went_to_two_links(history: History) -> None:
+    history.journal.written[history.publish(1)] = [APP_LINK, BILLING_LINK]
+
+
+def _went_twice_to_one_link(history: History) -> None:
+    history.journal.taken[history.publish(1)] *= 2
+
+
+def _was_given_to_two_members(history: History) -> None:
+    history.pass_on(1)
+    history.give(1, "audit")
+
+
+def _came_once_too_often(history: History) -> None:
+    history.pass_on(1, 2, 3)
+
+
+def _never_ended(history: History) -> None:
+    history.publish(1, "open")
+
+
+def _lasted_too_long(history: History) -> None:
+    history.publish(1, "cancelled")
+    history.journal.publications["app/1"].ended_at = 40.0
+
+
+def _is_waiting_still(history: History) -> None:
+    history.publish(1, "open", at=180.0)
+
+
+def _unknown_was_never_written(history: History) -> None:
+    del history.journal.written[history.publish(1, "unknown")]
+
+
+def _unknown_went_to_a_link_that_lives(history: History) -> None:
+    history.publish(1, "unknown", reason="ConnectionLostError: x")
+
+
+def _failed_and_was_taken(history: History) -> None:
+    history.publish(1, "failed", reason="PendingTimeoutError: never sent")
+
+
+def _was_cancelled_and_went_out_later(history: History) -> None:
+    history.journal.written[history.publish(1, "cancelled")] = [BILLING_LINK]
+    history.journal.links[BILLING_LINK] = 20.0
+
+
+def _the_ledger_does_not_add_up(history: History) -> None:
+    history.book(accepted=2, confirmed=1)
+
+
+def _the_ledger_is_negative(history: History) -> None:
+    history.book(accepted=0, open=1, confirmed=-1)
+
+
+def _more_are_pending_than_open(history: History) -> None:
+    history.book(at=10.0, pending=3, accepted=2, open=2)
+
+
+def _pending_for_ever(history: History) -> None:
+    history.book(pending=1, accepted=1, open=1)
+
+
+def _open_for_ever(history: History) -> None:
+    history.book(accepted=1, open=1)
+
+
+def _unknown_for_no_reason(history: History) -> None:
+    history.publish(1, "unknown")
+    history.book(accepted=1, unknown=1)
+
+
+def _confirmed_more_than_were_taken(history: History) -> None:
+    history.publish(1)
+    del history.journal.taken[history.publish(2, "unknown")]
+    history.book(accepted=2, confirmed=2)
+
+
+def _a_request_waits_for_nobody(history: History) -> None:
+    history.publish(1, "cancelled")
+    history.book(requests=1)
+
+
+def _fails_without_a_fault(history: History) -> None:
+    history.publish(1, "failed", at=100.0)
+
+
+def _nothing_is_begun(history: History) -> None:
+    history.publish(1)
+
+
+def _nobody_hears_any_more(history: History) -> None:
+    history.pass_on(1)
+    for number in range(2, 20):
+        history.publish(number, at=100.0)
+
+
+def _one_hears_no_more(history: History) -> None:
+    history.pass_on(1)
+    history.give(1, "audit")
+    history.pass_on(*range(2, 20), at=100.0)
+
+
+def _oversleeps(history: History) -> None:
+    history.dials["app"] = [Dialled(1.0, 1.1, False), Dialled(30.0, 30.1, True)]
+
+
+def _stampedes(history: History) -> None:
+    history.dials["app"] = [Dialled(1.0 + number / 1000, 1.0 + number / 1000, False) for number in range(100)]
+
+
+def _kept_a_link_that_had_ended(history: History) -> None:
+    history.links[APP_LINK].told_at = 5.0
+    history.links[APP_LINK].left_at = 12.0
+
+
+def _bore_silence(history: History) -> None:
+    history.plan = Plan((Fault(FaultKind.PARTITION, 10.0, 20.0, ("app", "a")),))  # from 30 s to 50 s of the run
+    history.links[APP_LINK].left_at = 45.0
+
+
+Broken = Callable[[History], None]
+
+
+@pytest.mark.parametrize(
+    "law, breaks",
+    [
+        (no_loss, _was_confirmed_and_never_taken),
+        (no_loss, _was_confirmed_too_early),
+        (no_loss, _was_accepted_and_never_written),
+        (no_loss, _was_handed_over_and_not_given),
+        (no_loss, _was_handed_over_twice_and_given_once),
+        (nothing_invented, _nobody_published_it),
+        (nothing_invented, _was_given_twice),
+        (nothing_invented, _came_under_another_subject),
+        (at_least_once, _was_confirmed_and_given_to_nobody),
+        (order_by(), _came_out_of_order),
+        (order_by(), _went_out_of_order),
+        (sent_once, _went_to_two_links),
+        (sent_once, _went_twice_to_one_link),
+        (one_of("audit", "billing"), _was_given_to_two_members),
+        (one_of("audit", "billing"), _was_given_twice),
+        (at_most("billing", 2), _came_once_too_often),
+        (every_call_ends, _never_ended),
+        (bounded_calls(15), _lasted_too_long),
+        (bounded_calls(15), _is_waiting_still),
+        (honest_unknown, _unknown_was_never_written),
+        (honest_unknown, _unknown_went_to_a_link_that_lives),
+        (honest_unknown, _failed_and_was_taken),
+        (honest_unknown, _was_cancelled_and_went_out_later),
+        (books_balance, _the_ledger_does_not_add_up),
+        (books_balance, _the_ledger_is_negative),
+        (books_balance, _more_are_pending_than_open),
+        (books_balance, _pending_for_ever),
+        (books_balance, _open_for_ever),
+        (books_balance, _unknown_for_no_reason),
+        (books_balance, _confirmed_more_than_were_taken),
+        (books_balance, _a_request_waits_for_nobody),
+        (recovers(30), _fails_without_a_fault),
+        (recovers(30), _nothing_is_begun),
+        (recovers(30), _nobody_hears_any_more),
+        (recovers(30), _one_hears_no_more),
+        (paced_dials(), _oversleeps),
+        (paced_dials(), _stampedes),
+        (notices_end(), _kept_a_link_that_had_ended),
+        (notices_silence(8), _bore_silence),
+    ],
+)
+def test_a_broken_law_is_seen(law: Law, breaks: Broken) -> None:
+    """The law says so, with its name, and where it shows."""
+    history = History()
+    breaks(history)
+    found = history.judged(law)
+    assert found
+    assert {violation.law for violation in found} == {getattr(law, "__name__", None)}
+    assert all(violation.text and violation.at >= 0 for violation in found)
+
+
+@pytest.mark.parametrize(
+    "law",
+    [
+        no_loss,
+        nothing_invented,
+        sent_once,
+        at_least_once,
+        order_by(),
+        one_of("billing", "audit"),
+        at_most("billing", 40),
+        every_call_ends,
+        bounded_calls(15),
+        honest_unknown,
+        books_balance,
+        recovers(30),
+        paced_dials(),
+        notices_end(),
+        notices_silence(8),
+    ],
+)
+def test_a_good_history_breaks_no_law(law: Law) -> None:
+    """What core NATS may do is nobody's fault: losses that were told, refusals, unknown behind a link that died."""
+    history = History()
+    history.pass_on(1, 2)
+    history.links[BILLING_LINK].received = 150
+    history.queue(2, end=200)  # was queued, and the link died before it came
+    refused = history.publish(3, "failed", reason="PermissionsError: Permissions Violation")
+    del history.journal.taken[refused]
+    history.publish(4, "unknown")
+    history.links[APP_LINK].ended_at = history.links[APP_LINK].told_at = 2.0
+    history.links[APP_LINK].left_at = 2.05
+    history.links[BILLING_LINK].left_at = 37.5
+    history.plan = Plan((Fault(FaultKind.BLACK_HOLE, 10.0, 20.0, ("a", "billing")),))
+    history.queue(4)
+    history.give(4)
+    history.pass_on(*range(5, 30), at=100.0)
+    history.book(accepted=30, confirmed=27, failed=1, unknown=1, expired=1)
+    history.dials["app"] = [Dialled(1.0, 1.1, False), Dialled(3.0, 3.1, True), Dialled(90.0, 90.1, True)]
+    assert not history.judged(law)
+
+
+def test_losses_that_were_told_are_no_violation() -> None:
+    """A consumer that was told of its losses, and a publisher whose books tell of them, broke no law."""
+    history = History()
+    history.publish(1)
+    history.queue(1)
+    del history.journal.written[history.publish(2, "queued")]
+    assert len(history.judged(no_loss)) == 2
+    history.journal.lost("billing", 1)
+    history.book(accepted=2, confirmed=1, expired=1)
+    assert not history.judged(no_loss)
+
+
+def test_order_by_a_key_of_ones_own() -> None:
+    """Only publications of one key have an order; None has none."""
+    history = History()
+    _came_out_of_order(history)
+    assert history.judged(order_by(lambda note: note.publisher))
+    assert not history.judged(order_by(lambda note: note.number))
+    assert not history.judged(order_by(lambda note: None))
+
+
+def test_the_first_violation_comes_first_and_there_are_not_too_many() -> None:
+    """Violations come in order of time, at most so many of one law."""
+    history = History()
+    for number in range(1, 30):
+        del history.journal.taken[history.publish(number, at=30.0 - number)]
+    found = history.judged(no_loss)
+    assert len(found) == 5
+    assert [violation.at for violation in found] == sorted(violation.at for violation in found)
+    assert "app/29 " in found[0].text
