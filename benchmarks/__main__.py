@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ._report import can_plot, heading, list_rows, table_of, write_json, write_plot
-from ._rows import OURS, PEERS, ROWS, Row
+from ._rows import OURS, PEERS, Row, choose_rows
 from ._runner import Pins, Runner, pin_runner, probe, restrict, select_peers
 from ._server import BenchServer, ServerError, find_server
 from ._summary import RowSummary, summarise
@@ -40,19 +40,6 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--json", type=Path, default=RESULTS / "results.json", metavar="PATH")
     parser.add_argument("--plot", type=Path, metavar="PATH", help=f"default {RESULTS / 'results.png'}")
     return parser
-
-
-def choose_rows(names: Sequence[str] | None) -> list[Row]:
-    """Return the rows of these names, in the table's order; all without names.
-
-    Raises:
-        ValueError: a name is not a row.
-    """
-    known = [row.name for row in ROWS]
-    unknown = [name for name in names or () if name not in known]
-    if unknown:
-        raise ValueError(f"unknown row {', '.join(unknown)}; the rows are {', '.join(known)}")
-    return [row for row in ROWS if names is None or row.name in names]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -22,15 +22,15 @@ class ChildError(RuntimeError):
 
 
 class Child:
-    """`python -m MODULE ARGUMENTS...` with the runner's interpreter; use as a context manager."""
+    """`python -m MODULE ARGUMENTS...` with the runner's interpreter, in a tree; use as a context manager."""
 
-    def __init__(self, module: str, *arguments: str) -> None:
+    def __init__(self, module: str, *arguments: str, directory: Path = PROJECT) -> None:
         self._name = module.rpartition(".")[2]
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         self._buffer = b""
         self._process = subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
-            cwd=PROJECT,
+            cwd=directory,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,

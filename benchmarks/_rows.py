@@ -9,7 +9,7 @@ when they are met. To add a row, append to ROWS; a new workload also needs a fun
 Must not measure, print or start anything.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -316,3 +316,16 @@ ROWS: tuple[Row, ...] = (
     MEMORY_SUBSCRIPTIONS,
     MEMORY_STREAM,
 )
+
+
+def choose_rows(names: Sequence[str] | None) -> list[Row]:
+    """Return the rows of these names, in the table's order; all without names.
+
+    Raises:
+        ValueError: a name is not a row.
+    """
+    known = [row.name for row in ROWS]
+    unknown = [name for name in names or () if name not in known]
+    if unknown:
+        raise ValueError(f"unknown row {', '.join(unknown)}; the rows are {', '.join(known)}")
+    return [row for row in ROWS if names is None or row.name in names]

@@ -11,12 +11,13 @@ Must not judge: counts that do not agree make a measurement an error, everything
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import attrs
 
 from ._outage import run_outages
-from ._process import Child, ChildError
+from ._process import PROJECT, Child, ChildError
 from ._protocol import FeedPlan, Params
 from ._rows import CEILING, MODULES, OURS, PEERS, Entrant, Row
 from ._server import BenchServer, ServerError
@@ -106,8 +107,17 @@ def check_published(contender: str, published: int, taken: int) -> tuple[str | N
 class Runner:
     """Measures rows on one server."""
 
-    def __init__(self, server: BenchServer, pins: Pins, *, quick: bool, progress: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        server: BenchServer,
+        pins: Pins,
+        *,
+        quick: bool,
+        progress: Callable[[str], None],
+        directory: Path = PROJECT,
+    ) -> None:
         self._server = server
+        self._directory = directory
         self._pins = pins
         self._quick = quick
         self._progress = progress
@@ -120,10 +130,11 @@ class Runner:
             first = number % len(entrants) if entrants else 0
             for entrant in entrants[first:] + entrants[:first]:
                 self._progress(f"{row.name}, round {number + 1} of {rounds}: {entrant.label}")
-                measurements.append(self._measure(row, entrant, number))
+                measurements.append(self.measure(row, entrant, number))
         return measurements
 
-    def _measure(self, row: Row, entrant: Entrant, number: int) -> Measurement:
+    def measure(self, row: Row, entrant: Entrant, number: int) -> Measurement:
+        """Measure one entrant once."""
         settings = row.params_for(entrant.contender, self._quick)
         params = Params(url=self._server.url, style=entrant.style, cpu=self._pins.contender, **settings)
         try:
@@ -155,7 +166,8 @@ class Runner:
         return self._contend(row, entrant, params)
 
     def _contend(self, row: Row, entrant: Entrant, params: Params) -> dict[str, Any]:
-        with Child(MODULES[entrant.contender], row.workload, params.to_json()) as contender:
+        program = (MODULES[entrant.contender], row.workload, params.to_json())
+        with Child(*program, directory=self._directory) as contender:
             if row.support != "outages":
                 return contender.expect(params.deadline_seconds + START_SECONDS)
             try:

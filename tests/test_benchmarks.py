@@ -6,8 +6,8 @@ import attrs
 import pytest
 
 from benchmarks import _feeder, _protocol, _report, _rows, _runner, _summary
-from benchmarks.__main__ import choose_rows
-from benchmarks._rows import NATS_CORE, NATS_PY, NATSIO, NATSRPY, OURS, ROWS, Row
+from benchmarks._rows import NATS_CORE, NATS_PY, NATSIO, NATSRPY, OURS, ROWS, Row, choose_rows
+from benchmarks.against import interval
 
 REASON = "No module named 'natsio'"
 
@@ -219,3 +219,13 @@ def test_mixed_traffic_is_the_same_in_every_run() -> None:
     assert len({message.frame.split()[1] for message in messages}) == _feeder.MIXED_SUBJECTS
     sizes = [message.payload_bytes for message in messages]
     assert (min(sizes), max(sizes)) == _feeder.MIXED_PAYLOAD_BYTES
+
+
+def test_the_interval_holds_the_mean_and_is_the_same_each_time() -> None:
+    """Equal ratios give a point; spread ones an interval around their mean, narrower for more of them."""
+    assert interval([1.1] * 9) == pytest.approx((1.1, 1.1))
+    few, many = [0.9, 1.0, 1.1] * 3, [0.9, 1.0, 1.1] * 30
+    low, high = interval(few)
+    assert low < 1.0 < high
+    assert interval(few) == (low, high)
+    assert interval(many)[1] - interval(many)[0] < high - low
