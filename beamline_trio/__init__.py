@@ -2,65 +2,110 @@
 
     protocol -> transport -> connection -> client -> router -> metrics -> operation -> cli
 
-Each package is one stage of this path and imports only stages to its left; `server_process` stands beside it. Here is
-what most programs need.
+Each package is one stage of this path and imports only stages to its left; `faults`, `simulation`, `server_process`
+and `testing` stand beside it. Here is what most programs need. A name comes from its stage when it is first asked for,
+since pytest imports this package at every start, for the plugin in `testing`.
 """
 
+import importlib
+import typing
+
 from ._version import __version__ as __version__
-from .client import Client as Client
-from .client import Message as Message
-from .client import NoReplySubjectError as NoReplySubjectError
-from .client import NoRespondersError as NoRespondersError
-from .client import SlowConsumerError as SlowConsumerError
-from .client import Subscription as Subscription
-from .client import open_client as open_client
-from .client import run_client as run_client
-from .connection import CallbackFailed as CallbackFailed
-from .connection import ClientClosedError as ClientClosedError
-from .connection import ClientOptions as ClientOptions
-from .connection import Closed as Closed
-from .connection import Connected as Connected
-from .connection import ConnectionLostError as ConnectionLostError
-from .connection import ConnectTimeoutError as ConnectTimeoutError
-from .connection import Disconnected as Disconnected
-from .connection import Dropped as Dropped
-from .connection import Event as Event
-from .connection import EventStream as EventStream
-from .connection import Exhausted as Exhausted
-from .connection import HandshakeError as HandshakeError
-from .connection import InternalError as InternalError
-from .connection import LameDuck as LameDuck
-from .connection import Ledger as Ledger
-from .connection import MessageSkipped as MessageSkipped
-from .connection import NoServersError as NoServersError
-from .connection import NotNatsServerError as NotNatsServerError
-from .connection import OperationTimeoutError as OperationTimeoutError
-from .connection import OptionsError as OptionsError
-from .connection import Outcome as Outcome
-from .connection import PendingFullError as PendingFullError
-from .connection import PendingTimeoutError as PendingTimeoutError
-from .connection import Reconnected as Reconnected
-from .connection import ReconnectFailed as ReconnectFailed
-from .connection import ServerErrorReceived as ServerErrorReceived
-from .connection import SlowConsumer as SlowConsumer
-from .connection import State as State
-from .connection import Statistics as Statistics
-from .connection import TooManyRequestsError as TooManyRequestsError
-from .protocol import AuthorizationError as AuthorizationError
-from .protocol import Headers as Headers
-from .protocol import InvalidHeaderError as InvalidHeaderError
-from .protocol import InvalidSubjectError as InvalidSubjectError
-from .protocol import NatsError as NatsError
-from .protocol import PayloadTooLargeError as PayloadTooLargeError
-from .protocol import PermissionsError as PermissionsError
-from .protocol import ProtocolError as ProtocolError
-from .protocol import ServerError as ServerError
-from .protocol import ServerInfo as ServerInfo
-from .router import Router as Router
-from .transport import AddressError as AddressError
-from .transport import ConnectError as ConnectError
-from .transport import Dialer as Dialer
-from .transport import NameResolutionError as NameResolutionError
-from .transport import ServerUnreachableError as ServerUnreachableError
-from .transport import TCPDialer as TCPDialer
-from .transport import TLSError as TLSError
+
+if typing.TYPE_CHECKING:
+    from .client import Client as Client
+    from .client import Message as Message
+    from .client import NoReplySubjectError as NoReplySubjectError
+    from .client import NoRespondersError as NoRespondersError
+    from .client import SlowConsumerError as SlowConsumerError
+    from .client import Subscription as Subscription
+    from .client import open_client as open_client
+    from .client import run_client as run_client
+    from .connection import CallbackFailed as CallbackFailed
+    from .connection import ClientClosedError as ClientClosedError
+    from .connection import ClientOptions as ClientOptions
+    from .connection import Closed as Closed
+    from .connection import Connected as Connected
+    from .connection import ConnectionLostError as ConnectionLostError
+    from .connection import ConnectTimeoutError as ConnectTimeoutError
+    from .connection import Disconnected as Disconnected
+    from .connection import Dropped as Dropped
+    from .connection import Event as Event
+    from .connection import EventStream as EventStream
+    from .connection import Exhausted as Exhausted
+    from .connection import HandshakeError as HandshakeError
+    from .connection import InternalError as InternalError
+    from .connection import LameDuck as LameDuck
+    from .connection import Ledger as Ledger
+    from .connection import MessageSkipped as MessageSkipped
+    from .connection import NoServersError as NoServersError
+    from .connection import NotNatsServerError as NotNatsServerError
+    from .connection import OperationTimeoutError as OperationTimeoutError
+    from .connection import OptionsError as OptionsError
+    from .connection import Outcome as Outcome
+    from .connection import PendingFullError as PendingFullError
+    from .connection import PendingTimeoutError as PendingTimeoutError
+    from .connection import Reconnected as Reconnected
+    from .connection import ReconnectFailed as ReconnectFailed
+    from .connection import ServerErrorReceived as ServerErrorReceived
+    from .connection import SlowConsumer as SlowConsumer
+    from .connection import State as State
+    from .connection import Statistics as Statistics
+    from .connection import TooManyRequestsError as TooManyRequestsError
+    from .protocol import AuthorizationError as AuthorizationError
+    from .protocol import Headers as Headers
+    from .protocol import InvalidHeaderError as InvalidHeaderError
+    from .protocol import InvalidSubjectError as InvalidSubjectError
+    from .protocol import NatsError as NatsError
+    from .protocol import PayloadTooLargeError as PayloadTooLargeError
+    from .protocol import PermissionsError as PermissionsError
+    from .protocol import ProtocolError as ProtocolError
+    from .protocol import ServerError as ServerError
+    from .protocol import ServerInfo as ServerInfo
+    from .router import Router as Router
+    from .transport import AddressError as AddressError
+    from .transport import ConnectError as ConnectError
+    from .transport import Dialer as Dialer
+    from .transport import NameResolutionError as NameResolutionError
+    from .transport import ServerUnreachableError as ServerUnreachableError
+    from .transport import TCPDialer as TCPDialer
+    from .transport import TLSError as TLSError
+else:
+    _STAGES = {
+        "client": (
+            "Client", "Message", "NoReplySubjectError", "NoRespondersError", "SlowConsumerError", "Subscription",
+            "open_client", "run_client",
+        ),
+        "connection": (
+            "CallbackFailed", "ClientClosedError", "ClientOptions", "Closed", "Connected", "ConnectionLostError",
+            "ConnectTimeoutError", "Disconnected", "Dropped", "Event", "EventStream", "Exhausted", "HandshakeError",
+            "InternalError", "LameDuck", "Ledger", "MessageSkipped", "NoServersError", "NotNatsServerError",
+            "OperationTimeoutError", "OptionsError", "Outcome", "PendingFullError", "PendingTimeoutError",
+            "Reconnected", "ReconnectFailed", "ServerErrorReceived", "SlowConsumer", "State", "Statistics",
+            "TooManyRequestsError",
+        ),
+        "protocol": (
+            "AuthorizationError", "Headers", "InvalidHeaderError", "InvalidSubjectError", "NatsError",
+            "PayloadTooLargeError", "PermissionsError", "ProtocolError", "ServerError", "ServerInfo",
+        ),
+        "router": (
+            "Router",
+        ),
+        "transport": (
+            "AddressError", "ConnectError", "Dialer", "NameResolutionError", "ServerUnreachableError", "TCPDialer",
+            "TLSError",
+        ),
+    }  # fmt: skip
+    _HOMES = {name: stage for stage, names in _STAGES.items() for name in names}
+
+    def __getattr__(name):
+        stage = _HOMES.get(name, name)
+        if stage not in _STAGES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        module = importlib.import_module(f".{stage}", __name__)
+        value = module if stage == name else getattr(module, name)
+        globals()[name] = value
+        return value
+
+    def __dir__():
+        return sorted({*globals(), *_HOMES})

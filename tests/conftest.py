@@ -8,6 +8,7 @@ lost its server must not look green.
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import os
 import sysconfig
@@ -18,6 +19,11 @@ from typing import Final
 
 import hypothesis
 import pytest
+
+# The package's own plugin has the fixtures of servers and worlds. Installed, its entry point brings it; in a source
+# tree it is named here. Both at once is what pytest refuses.
+_installed = bool(importlib.metadata.entry_points(group="pytest11", name="beamline"))
+pytest_plugins = [] if _installed else ["beamline_trio.testing._plugin"]
 
 _TESTS: Final = Path(__file__).parent
 _REAL_SERVER_DIRECTORIES: Final = (_TESTS / "contract", _TESTS / "integration")

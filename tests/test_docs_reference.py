@@ -87,8 +87,9 @@ def test_the_options_page_has_the_keys_that_are_no_clients() -> None:
 
 def errors_of(package: str) -> dict[str, type[Exception]]:
     """The errors that a package exports."""
-    found = vars(importlib.import_module(package)).items()
-    return {name: value for name, value in found if isinstance(value, type) and issubclass(value, Exception)}
+    module = importlib.import_module(package)
+    offered = {name: getattr(module, name) for name in dir(module)}
+    return {name: value for name, value in offered.items() if isinstance(value, type) and issubclass(value, Exception)}
 
 
 def base_names(error: type[Exception]) -> list[str]:

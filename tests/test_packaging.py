@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import importlib.metadata
 import importlib.util
@@ -28,7 +29,8 @@ _IMPORT_RATIO_MAX: Final = 1.5
 _TIME_ONE_IMPORT: Final = """
 import sys, time
 start = time.perf_counter()
-__import__(sys.argv[1])
+module = __import__(sys.argv[1])
+[getattr(module, name) for name in dir(module)]
 print(time.perf_counter() - start)
 """
 
@@ -52,9 +54,11 @@ def _public_modules() -> list[str]:
 def _public_names(module_name: str) -> list[str]:
     """What a module offers at run time, less the submodules that importing it has left there."""
     module = importlib.import_module(module_name)
+    # `dir` and not `vars`: some packages give their names only when they are asked for.
+    offered = ((name, getattr(module, name)) for name in dir(module))
     return sorted(
         name
-        for name, value in vars(module).items()
+        for name, value in offered
         if not name.startswith("_") and not isinstance(value, types.ModuleType) and name != "annotations"
     )
 
@@ -88,6 +92,32 @@ def importing_file(tmp_path: Path) -> Path:
     path = tmp_path / "imports_everything.py"
     path.write_text("\n".join(lines) + "\n")
     return path
+
+
+@pytest.mark.parametrize("module_name", ["beamline_trio", "beamline_trio.testing"])
+def test_what_type_checkers_see_is_there(module_name: str) -> None:
+    """Packages that give their names only when asked for offer what they show to type checkers, and nothing else."""
+    module = importlib.import_module(module_name)
+    assert module.__file__ is not None
+    shown = {
+        alias.name
+        for statement in ast.parse(Path(module.__file__).read_text()).body
+        if isinstance(statement, ast.If)
+        for node in statement.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert shown == set(_public_names(module_name))
+    with pytest.raises(AttributeError, match="no_such_name"):
+        module.no_such_name  # noqa: B018  # asking is what raises
+
+
+def test_importing_the_package_imports_next_to_nothing() -> None:
+    """A plain import pays for nothing: not for the client, not for trio, not for the simulation."""
+    printed = _fresh_python("-c", "import beamline_trio, json, sys; print(json.dumps(list(sys.modules)))")
+    loaded = set(json.loads(printed))
+    assert {name for name in loaded if name.startswith("beamline_trio")} == {"beamline_trio", "beamline_trio._version"}
+    assert "trio" not in loaded
 
 
 @pytest.mark.slow
@@ -134,7 +164,10 @@ def test_the_wheel_has_the_version_of_the_package() -> None:
 
 def test_importing_the_package_imports_nothing_heavy() -> None:
     """WebSocket, metrics and the command line's libraries are loaded by what uses them."""
-    printed = _fresh_python("-c", "import beamline_trio, json, sys; print(json.dumps(list(sys.modules)))")
+    program = (
+        "import json, sys, beamline_trio as b; [getattr(b, n) for n in dir(b)]; print(json.dumps(list(sys.modules)))"
+    )
+    printed = _fresh_python("-c", program)
     loaded = {name.partition(".")[0] for name in json.loads(printed)}
     assert "beamline_trio" in loaded
     assert not loaded.intersection(_HEAVY)

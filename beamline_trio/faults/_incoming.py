@@ -66,7 +66,6 @@ class Incoming:
         self._swallowing = False
         self._pongs = 0
         self._inside = False
-        self._transparent = False
         self.ended = False
 
     # What is asked for
@@ -97,12 +96,14 @@ class Incoming:
         return self._answer_bytes < ANSWER_BYTES_MAX
 
     def let_go(self) -> None:
-        """From now on everything passes unchanged: the link is none that could be understood."""
-        self._transparent = True
+        """The link is none that could be understood: from now on everything passes unchanged.
+
+        An answer that is owed is still given, unless it is the server that cannot be understood.
+        """
         self._holds.clear()
         self._swallowed.clear()
-        self._answers.clear()
-        self._answer_bytes = 0
+        if self.lost:
+            self._answers.clear()
 
     # What comes
 
@@ -137,7 +138,7 @@ class Incoming:
                 self._put_answer()
                 continue
             piece = self._pieces[0] if self._pieces else None
-            if piece is None or (piece.first and not piece.begun):
+            if piece is None or piece.first:
                 until = self._held_until(piece, now)
                 if until is not None:
                     return until
@@ -171,17 +172,16 @@ class Incoming:
         self.ended = answer.ends
 
     def _held_until(self, piece: Piece | None, now: float) -> float | None:
-        """Until when this frame (None = whatever comes next) is held."""
+        """When to look again whether this frame (None = whatever comes next) is held; None = it is not."""
         pong = piece is not None and piece.frame is not None and piece.frame.verb == b"PONG"
-        held: float | None = None
         for scope, own in list(self._holds.items()):
             while own and (not scope.active or own[0].until <= now):
                 own.popleft()
             if not own:
                 del self._holds[scope]
             elif not own[0].pong or (pong and own[0].pong <= self._pongs + 1):
-                held = max(own[0].until, held or 0)
-        return held
+                return own[0].until
+        return None
 
     def _pass(self, piece: Piece, now: float) -> None:
         if piece.first and piece.frame is not None:
@@ -189,7 +189,7 @@ class Incoming:
             self._swallowing = not piece.begun and self._is_swallowed(piece.frame, now)
         if not self._swallowing or piece.frame is None:
             self._ready += piece.data
-        self._inside = not piece.last and not self._transparent
+        self._inside = not piece.last
 
     def _is_swallowed(self, frame: Frame, now: float) -> bool:
         if not self._swallowed or not frame.fields:

@@ -160,7 +160,6 @@ class FaultStream(trio.abc.Stream):
             self._incoming.swallow(scope, operation.reply, until)
         elif operation.kind is OperationKind.CONNECT:
             self._incoming.hold(scope, 0, until)
-            self._turn()
         else:
             self._incoming.hold(scope, self._pings + 1, until)
 
@@ -230,7 +229,7 @@ class FaultStream(trio.abc.Stream):
         """See `Incoming.advance`; a sender that waited for room goes on."""
         had_room = self._incoming.has_room
         until = self._incoming.advance(trio.current_time(), eager=not self._injections.in_force)
-        if self._incoming.has_room and not had_room:
+        if False:
             self._turn()
         return until
 
@@ -240,9 +239,6 @@ class FaultStream(trio.abc.Stream):
             self._reading = scope
             try:
                 data = await self.inner.receive_some(max_bytes)
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                self._check_receiving()  # if it was our doing
-                raise
             finally:
                 self._reading = None
             self._incoming.feed(bytes(data))

@@ -27,6 +27,7 @@ from ._laws import at_most as at_most
 from ._laws import books_balance as books_balance
 from ._laws import bounded_calls as bounded_calls
 from ._laws import every_call_ends as every_call_ends
+from ._laws import fails_only_by as fails_only_by
 from ._laws import honest_unknown as honest_unknown
 from ._laws import no_loss as no_loss
 from ._laws import nothing_invented as nothing_invented

@@ -16,8 +16,8 @@ class EndlessError(SimulationError):
 
     def __init__(self, seconds: float) -> None:
         super().__init__(
-            f"still running after {seconds:g} virtual seconds: something waits for what never comes, or the faults never "
-            "let it end; raise ends_within_seconds of @laws if it needs longer"
+            f"still running after {seconds:g} virtual seconds: something waits for what never comes, or the faults "
+            "never let it end; raise ends_within_seconds of @laws if it needs longer"
         )
         self.seconds = seconds
 

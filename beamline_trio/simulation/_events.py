@@ -2,12 +2,12 @@
 
 What is due runs in the order of (time, order of adding), driven in one of two ways:
 
-- A world's clock drives it (`_scheduling`): when no task can run, the clock goes to the next entry or the next deadline of
-  trio, whichever comes first, and runs what is due there and then. The one task, `guard`, only waits for an error to
+- A world's clock drives it (`_scheduling`): when no task can run, the clock goes to the next entry or the next deadline
+  of trio, whichever comes first, and runs what is due there and then. The one task, `guard`, only waits for an error to
   raise. That spares a wake-up of a task for each instant, which is half of what an instant costs.
-- On any other clock the task is `run`, which sleeps until the first entry is due. Whoever adds an entry that comes before
-  it moves its deadline. A wake-up is one cancel scope whose deadline passes; the task is rescheduled instead of being
-  cancelled, which spares an exception.
+- On any other clock the task is `run`, which sleeps until the first entry is due. Whoever adds an entry that comes
+  before it moves its deadline. A wake-up is one cancel scope whose deadline passes; the task is rescheduled instead of
+  being cancelled, which spares an exception.
 
 Must not know what the callbacks do.
 """
@@ -114,7 +114,7 @@ class Events:
         """Run what is due now. An error ends `guard` with it, and nothing is run any more."""
         try:
             self._run_due()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # it is raised again, by `guard`
             self.fail(error)
 
     def fail(self, error: Exception) -> None:

@@ -250,7 +250,7 @@ class Journal:
         except (TypeError, AttributeError, AssertionError):
             self._end(note, "failed")
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # whatever the application is told is its fate
             maybe = getattr(error, "sent", "no") == "maybe" or type(error).__name__ in _UNKNOWN_ERRORS
             self._end(note, "unknown" if maybe else "failed", f"{type(error).__name__}: {error}")
             return None

@@ -4,9 +4,10 @@ trio shuffles the tasks that can run. Its switch for a repeatable order and the 
 the one module that touches them. It looks first whether they are what it knows, and else raises, since a switch that is
 silently without effect would make every seed a lie. Both are put back afterwards.
 
-The clock is trio's MockClock with an autojump threshold of 0. Its jump is replaced, which is private too: it goes to the
-next event of the world or the next deadline of trio, whichever comes first, and has the events run, without a task and
-without statistics that nobody reads. Where neither is left every task waits for ever: the original would turn in circles.
+The clock is trio's MockClock with an autojump threshold of 0. Its jump is replaced, which is private too: it goes to
+the next event of the world or the next deadline of trio, whichever comes first, and has the events run, without a task
+and without statistics that nobody reads. Where neither is left every task waits for ever, and that is told: the
+original would turn in circles.
 
 Under an autojumping clock a thread looks idle and the clock jumps past it; a socket and a DNS look-up likewise. So all
 three raise while a simulation runs.
@@ -19,7 +20,7 @@ from __future__ import annotations
 import math
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any, Final, NoReturn
 
@@ -36,7 +37,7 @@ _PRNG: Final = "_r"
 
 
 @contextmanager
-def repeatable(order: random.Random) -> Iterator[None]:
+def repeatable(order: random.Random) -> Generator[None]:
     """Inside, a `trio.run` takes its order of tasks from this PRNG, and starts no thread.
 
     Raises:
@@ -75,7 +76,8 @@ def driving_clock(events: Events) -> trio.testing.MockClock:
     clock = trio.testing.MockClock(autojump_threshold=0)
 
     def jump() -> None:
-        deadline = trio_run.GLOBAL_RUN_CONTEXT.runner.deadlines.next_deadline()
+        runner: Any = trio_run.GLOBAL_RUN_CONTEXT.runner  # pyright: ignore[reportAttributeAccessIssue]
+        deadline = runner.deadlines.next_deadline()
         event = events.next_at
         if event <= deadline and event != math.inf:
             clock._virtual_base = max(event, clock._virtual_base)
@@ -124,7 +126,7 @@ class _NoSockets(trio.abc.SocketFactory):
 
 
 @contextmanager
-def _no_threads() -> Iterator[None]:
+def _no_threads() -> Generator[None]:
     """This thread starts no thread; others may."""
     ours = threading.get_ident()
 

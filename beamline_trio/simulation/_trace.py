@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from json.encoder import encode_basestring_ascii as _text
 from collections import deque
 from collections.abc import Callable, Iterable
+from json.encoder import encode_basestring_ascii as _text
 from pathlib import Path
 from typing import Final, TextIO, TypeAlias
 

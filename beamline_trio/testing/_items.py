@@ -13,11 +13,12 @@ from typing import Any, Final
 import attrs
 import pytest
 
-WORLD: Final = "nats_world"
-SERVER: Final = "nats_server"
-EITHER: Final = "nats"
-# What the parameter of an `EITHER` test goes to: a seed, or None for the real server.
-SIDE: Final = "nats_side"
+_WORLD: Final = "nats_world"
+# Behind our `nats`; its parameter is a seed, or None for the real server.
+_SIDE: Final = "_nats_side"
+# Behind our `nats_server`. Others may have fixtures of these names, which are none of our business.
+_EXECUTABLE: Final = "nats_server_executable"
+_ASKED_AS: Final = {_WORLD: "nats_world", _SIDE: "nats", _EXECUTABLE: "nats_server"}
 _CLOCKS: Final = ("autojump_clock", "mock_clock")
 _DEFAULT_SEED: Final = 1
 
@@ -42,18 +43,18 @@ class Seeds:
         `--nats-seed` and in one without.
         """
         many = None if self.count is None else range(1, self.count + 1)
-        if EITHER in metafunc.fixturenames:
+        if _SIDE in metafunc.fixturenames:
             seeds = {"simulated": self.one} if many is None else {f"simulated-{_suffix(seed)}": seed for seed in many}
-            metafunc.parametrize(SIDE, [*seeds.values(), None], ids=[*seeds, "real"], indirect=True)
-        elif WORLD in metafunc.fixturenames and many is not None:
-            metafunc.parametrize(WORLD, many, ids=map(_suffix, many), indirect=True)
+            metafunc.parametrize(_SIDE, [*seeds.values(), None], ids=[*seeds, "real"], indirect=True)
+        elif _WORLD in metafunc.fixturenames and many is not None:
+            metafunc.parametrize(_WORLD, many, ids=map(_suffix, many), indirect=True)
 
 
 def _suffix(seed: int) -> str:
     return f"seed-{seed}"
 
 
-def asks_for(item: pytest.Item, names: Iterable[str]) -> list[str]:
+def _asks_for(item: pytest.Item, names: Iterable[str]) -> list[str]:
     """Those of these fixtures that the test uses, directly or through other fixtures."""
     asked: Iterable[str] = getattr(item, "fixturenames", ())
     return [name for name in names if name in asked]
@@ -61,20 +62,20 @@ def asks_for(item: pytest.Item, names: Iterable[str]) -> list[str]:
 
 def is_simulated(item: pytest.Item) -> bool:
     """Whether the test runs in a simulated world."""
-    return bool(asks_for(item, [WORLD])) or (bool(asks_for(item, [EITHER])) and _side(item) is not None)
+    return bool(_asks_for(item, [_WORLD])) or _side(item) is not None
 
 
 def is_ours(item: pytest.Item) -> bool:
     """Whether trio runs the test because it asks for one of our fixtures."""
-    return bool(asks_for(item, [WORLD, EITHER, SERVER])) and inspect.iscoroutinefunction(_function(item))
+    return bool(_asks_for(item, _ASKED_AS)) and inspect.iscoroutinefunction(_function(item))
 
 
 def mistake_of(item: pytest.Item) -> str | None:
     """Why the test cannot run, and what to do; None when it can."""
-    asked = asks_for(item, [WORLD, EITHER])
+    asked = _asks_for(item, [_WORLD, _SIDE])
     if not asked:
         return None
-    fixture, function = asked[0], _function(item)
+    fixture, function = _ASKED_AS[asked[0]], _function(item)
     if getattr(function, "is_hypothesis_test", False):
         return (
             f"{fixture} is one world for one run, and @given runs the test many times; leave the fixture out and call "
@@ -85,12 +86,12 @@ def mistake_of(item: pytest.Item) -> str | None:
             f"{fixture} needs an async test; write `async def {item.name.partition('[')[0]}`, or call "
             "beamline_trio.simulation.run(async_function, seed=...) in a test without it"
         )
-    if clocks := asks_for(item, _CLOCKS):
+    if clocks := _asks_for(item, _CLOCKS):
         return f"{clocks[0]} beside {fixture}, which has a clock of its own that jumps already; leave {clocks[0]} out"
-    if others := asks_for(item, [name for name in (WORLD, SERVER, EITHER) if name != fixture]):
+    if others := _asks_for(item, [name for name in _ASKED_AS if name != asked[0]]):
         return (
-            f"{others[0]} beside {fixture}: one test runs in virtual time or in real time; make it two tests, or ask "
-            f"for `{EITHER}` alone, which runs a test once on each server"
+            f"{_ASKED_AS[others[0]]} beside {fixture}: a test runs in virtual time or in real time; make it "
+            "two tests, or ask for `nats` alone, which runs a test once on each server"
         )
     if not any(getattr(plugin, "__name__", "") == "pytest_trio.plugin" for plugin in _plugins(item)):
         return f"{fixture} needs pytest-trio, which is not there; pip install 'beamline-trio[testing]'"
@@ -116,7 +117,7 @@ def _quoted(name: str) -> str:
 
 def _side(item: pytest.Item) -> object:
     call: Any = getattr(item, "callspec", None)
-    return None if call is None else call.params.get(SIDE)
+    return None if call is None else call.params.get(_SIDE)
 
 
 def _function(item: pytest.Item) -> Callable[..., object] | None:

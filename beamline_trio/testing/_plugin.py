@@ -157,7 +157,7 @@ async def nats_server(request: pytest.FixtureRequest, nats_server_executable: Pa
 
 
 @pytest.fixture
-def nats_side(request: pytest.FixtureRequest) -> Iterator[World | Path]:
+def _nats_side(request: pytest.FixtureRequest) -> Iterator[World | Path]:
     """The side on which a test of `nats` runs: a world, or the real server's executable."""
     if request.param is None:
         yield request.getfixturevalue("nats_server_executable")
@@ -166,7 +166,7 @@ def nats_side(request: pytest.FixtureRequest) -> Iterator[World | Path]:
 
 
 @pytest.fixture
-async def nats(request: pytest.FixtureRequest, nats_side: World | Path) -> AsyncGenerator[EitherServer]:
+async def nats(request: pytest.FixtureRequest, _nats_side: World | Path) -> AsyncGenerator[EitherServer]:
     """A server for a test that runs twice: on a simulated and on a real one.
 
     The mark `nats_config` takes fields of `ServerConfig`, those that a single real server has too.
@@ -174,7 +174,7 @@ async def nats(request: pytest.FixtureRequest, nats_side: World | Path) -> Async
     from ..simulation import ServerConfig
     from ._either_server import open_either_server
 
-    async with open_either_server(nats_side, ServerConfig(**_fields(request, "nats_config"))) as server:
+    async with open_either_server(_nats_side, ServerConfig(**_fields(request, "nats_config"))) as server:
         yield server
 
 

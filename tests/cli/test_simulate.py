@@ -67,6 +67,7 @@ def beamline(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
             del sys.modules[name]
 
 
+@pytest.mark.slow
 def test_the_example_holds(beamline: Run) -> None:
     """An application with the whole client keeps its laws under 20 seeds, each with its own faults."""
     code, out, err = beamline(EXAMPLE, "--seeds", "1:20")

@@ -124,6 +124,17 @@ PUBLISH: tuple[Case, ...] = (
         shows=b"-ERR 'Invalid Publish Subject'",
     ),
     case(
+        "pedantic complains once more when the payload is late",
+        hello(pedantic=True),
+        send(b"SUB wpl.> 1\r\nPUB wpl.* 1\r\n"),
+        quiet(0.03),
+        send(b"x\r\nPUB wpl.> 2\r\ny"),
+        quiet(0.03),
+        send(b"z\r\n"),
+        sync(),
+        shows=(b"-ERR 'Invalid Publish Subject'\r\n-ERR 'Invalid Publish Subject'\r\n", b"MSG wpl.* 1 1\r\nx\r\n"),
+    ),
+    case(
         "pedantic complains of a wildcard with headers",
         hello(pedantic=True),
         send(hpub(b"wph.*", BLOCK)),

@@ -56,6 +56,17 @@ NO_RESPONDERS: tuple[Case, ...] = (
         shows=b"HMSG in.5 ",
     ),
     case(
+        "nobody there and inboxes of every pattern",
+        hello(),
+        send(
+            b"SUB in.5.a.b 1\r\nSUB in.5.*.b 2\r\nSUB in.5.a.* 3\r\nSUB in.5.> 4\r\n"
+            b"SUB in.5.a.> 5\r\nSUB in.5.*.* 6\r\n"
+            + b"".join(pub(b"nobody.%d" % sid, b"?", b"in.5.a.b") + b"UNSUB %d\r\n" % sid for sid in (4, 6, 2, 5, 3, 1))
+        ),
+        sync(),
+        shows=(b"HMSG in.5.a.b 4 ", b"HMSG in.5.a.b ", b"HMSG in.5.a.b 1 "),
+    ),
+    case(
         "nobody there without no_responders",
         hello(no_responders=False),
         send(b"SUB in.6 1\r\n" + pub(b"nobody.6", b"?", b"in.6")),
@@ -158,6 +169,17 @@ NO_RESPONDERS: tuple[Case, ...] = (
 )
 
 QUEUE_GROUPS: tuple[Case, ...] = (
+    case(
+        "somebody there in a queue group",
+        hello(),
+        hello("b"),
+        send(b"SUB svc.3 g 9\r\n", "b"),
+        sync("b"),
+        send(b"SUB in.18 1\r\n" + pub(b"svc.3", b"?", b"in.18")),
+        sync("a", "b"),
+        shows=("b", b"MSG svc.3 9 in.18 1\r\n?\r\n"),
+        lacks=b"HMSG",
+    ),
     case(
         "one member gets all",
         hello(),

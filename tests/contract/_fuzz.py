@@ -8,12 +8,14 @@ and read to their end.
 A script that differs is played once more, alone and slowly: on a busy machine the real server may have been later than
 a quick play waits.
 
-Masked beyond `_transcript.mask`: pings of the server, which come by its clock, and the kind of a link's end, since
-bytes are sent behind what ends it.
+Masked beyond `_transcript.mask`: pings of the server, which come by its clock; the kind of a link's end, since bytes
+are sent behind what ends it; and which of several subscriptions to an inbox gets "no responders": the first, of those
+that the real server has in a random order.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -24,17 +26,20 @@ import trio
 from beamline_trio import simulation
 from beamline_trio.transport import parse_address
 
-from ._fuzz_script import GUARDED, OPEN, FuzzScript
-from ._real_server import open_real_server
+from ._fuzz_script import CONFIGS, FuzzScript, Setting
+from ._real_server import open_real_cluster, open_real_server
 from ._server import ContractServer
-from ._simulated_server import SimulatedContractServer, simulated_config
-from ._transcript import RawClient, Transcript, mask
+from ._simulated_server import SimulatedContractServer, open_simulated_cluster, simulated_config
+from ._transcript import RawClient, Transcript, mask, sid_of
 
 # A script waits so long for an answer that the simulated server gave at once.
 _LIMIT_SECONDS = 4.0
 # And so long where that one gave none. In virtual time it is free.
 _QUIET_SECONDS = 0.025
 _SLOW_QUIET_SECONDS = 0.25
+# Interest crosses from server to server without an answer, so that only time tells: in quiet times.
+_CROSSING = 1.5
+_NO_RESPONDERS = re.compile(rb"\A(HMSG \S+ )\S+( [0-9 ]+\r\nNATS/1\.0 503\r\nNats-Subject: )")
 _AT_ONCE = 24
 _SHRINK_PLAYS_MAX = 80
 _SHRUNK_MAX = 3
@@ -58,7 +63,7 @@ class Play:
     def masked(self) -> str:
         """The record without what may differ."""
         frames = {
-            client: tuple(frame for frame in frames if frame != b"PING\r\n")
+            client: tuple(_NO_RESPONDERS.sub(rb"\1*\2", frame) for frame in frames if frame != b"PING\r\n")
             for client, frames in self.transcript.frames.items()
         }
         return mask(attrs.evolve(self.transcript, frames=frames), QueueSids())
@@ -66,7 +71,7 @@ class Play:
 
 async def play(
     script: FuzzScript,
-    server: ContractServer,
+    servers: Sequence[ContractServer],
     guide: Sequence[Mapping[str, int]] | None = None,
     quiet_seconds: float = _QUIET_SECONDS,
 ) -> Play:
@@ -78,11 +83,14 @@ async def play(
 
         async def look(step: int, speaker: str) -> str | None:
             expected = None if guide is None else guide[step]
+            if len(servers) > 1:
+                await trio.sleep(quiet_seconds * _CROSSING)
             complaint = await _look(clients, speaker, counts[-1] if counts else {}, expected, quiet_seconds)
             counts.append({name: _count(client) for name, client in clients.items()})
             return complaint
 
-        for name, first in script.connects.items():
+        for number, (name, first) in enumerate(script.connects.items()):
+            server = servers[number % len(servers)]
             stream = await stack.enter_async_context(server.dialer.open(parse_address(server.url)))
             clients[name] = RawClient(stream)
             await clients[name].send(first)
@@ -90,7 +98,7 @@ async def play(
         for chunk in script.chunks:
             if missed:
                 break
-            await clients[chunk.client].send(chunk.data, chunk.cuts)
+            await clients[chunk.client].send(chunk.data, chunk.cuts, quiet_seconds / 10)
             if chunk.last:
                 await clients[chunk.client].half_close()
             missed = await look(len(counts), chunk.client)
@@ -101,8 +109,13 @@ async def play(
 
 
 def _count(client: RawClient) -> int:
-    """Frames, but for the server's pings; the end counts as one."""
-    return len(client.received.frames) - client.received.frames.count(b"PING\r\n") + (client.ending != "open")
+    """Frames whose number is no matter of chance; the end counts as one."""
+    return sum(map(_is_certain, client.received.frames)) + (client.ending != "open")
+
+
+def _is_certain(frame: bytes) -> bool:
+    """Neither a ping, which comes by the clock, nor given to a member of a queue group, who may be another client."""
+    return frame != b"PING\r\n" and sid_of(frame) not in QueueSids()
 
 
 async def _look(
@@ -201,14 +214,17 @@ def _differ(real: Play, simulated: Play) -> bool:
 
 
 def play_simulated(scripts: Iterable[FuzzScript]) -> list[Play]:
-    """One after another on one simulated server of each configuration."""
+    """One after another on the simulated servers of each setting."""
 
     async def play_all(world: simulation.World) -> list[Play]:
-        servers = {}
-        for name, config in (("open", OPEN), ("guarded", GUARDED)):
-            server = await world.start_server(name, simulated_config(config))
-            servers[config] = SimulatedContractServer(world, server)
-        return [await play(script, servers[script.config]) for script in scripts]
+        async with AsyncExitStack() as stack:
+            settings: dict[Setting, Sequence[ContractServer]] = {}
+            for setting, config in CONFIGS.items():
+                server = await world.start_server(setting.name.lower(), simulated_config(config))
+                settings[setting] = [SimulatedContractServer(world, server)]
+            cluster = open_simulated_cluster(("a", "b"), world)
+            settings[Setting.CLUSTER] = await stack.enter_async_context(cluster)
+            return [await play(script, settings[script.setting]) for script in scripts]
 
     return simulation.run(play_all, seed=1)
 
@@ -216,17 +232,20 @@ def play_simulated(scripts: Iterable[FuzzScript]) -> list[Play]:
 async def _play_real(
     scripts: Sequence[FuzzScript], guides: Sequence[Play], executable: Path, quiet_seconds: float = _QUIET_SECONDS
 ) -> list[Play]:
-    """Many at once on one real server of each configuration."""
+    """Many at once on the real servers of each setting."""
     limiter = trio.CapacityLimiter(_AT_ONCE)
     plays: dict[int, Play] = {}
     async with AsyncExitStack() as stack:
-        servers = {}
-        for config in {script.config: None for script in scripts}:
-            servers[config] = await stack.enter_async_context(open_real_server(config, executable))
+        settings: dict[Setting, Sequence[ContractServer]] = {}
+        for setting in dict.fromkeys(script.setting for script in scripts):
+            if setting is Setting.CLUSTER:
+                settings[setting] = await stack.enter_async_context(open_real_cluster(("a", "b"), executable))
+            else:
+                settings[setting] = [await stack.enter_async_context(open_real_server(CONFIGS[setting], executable))]
 
         async def play_one(index: int, script: FuzzScript, guide: Play) -> None:
             async with limiter:
-                plays[index] = await play(script, servers[script.config], guide.counts, quiet_seconds)
+                plays[index] = await play(script, settings[script.setting], guide.counts, quiet_seconds)
 
         async with trio.open_nursery() as nursery:
             for index, (script, guide) in enumerate(zip(scripts, guides, strict=True)):

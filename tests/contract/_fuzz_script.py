@@ -12,6 +12,7 @@ Must not know what servers answer.
 
 from __future__ import annotations
 
+import enum
 import random
 from collections.abc import Iterator, Mapping
 
@@ -29,7 +30,10 @@ _NOBODY = User(
     subscribe=Rule(allow=("*.>", "*.b g"), deny=("*.b", "*.a.*", "*.c.c", "*.d.> h")),
 )
 GUARDED = attrs.evolve(OPEN, users=(_NOBODY,), no_auth_user="u")
-_TOKENS = ("a", "b", "c", "d", "a", "b", "*", ">", "", "a*", "é", "x" * 40)
+# Few words, so that many messages meet a subscription; then some that are odd.
+_WORDS = "aaabbbccd"
+_PATTERN_WORDS = "aaabbc***>>"
+_ODD_TOKENS = ("*", ">", "", "a*", "é", "x" * 40)
 _GROUPS = ("g", "h")
 _HEADERS = (
     b"NATS/1.0\r\n\r\n",
@@ -89,6 +93,17 @@ _CONNECT_VALUES = (b"true", b"false", b"null", b"0", b"1", b"2", b"1.0", b'""', 
 _BYTES = b" \t\r\n\x00.*>0123459abqgPSUHz'\"\xff-+"
 
 
+class Setting(enum.StrEnum):
+    """What the clients of a script are connected to."""
+
+    OPEN = "a server"
+    GUARDED = "a server with permissions"
+    CLUSTER = "two servers"
+
+
+CONFIGS = {Setting.OPEN: OPEN, Setting.GUARDED: GUARDED}
+
+
 @attrs.frozen
 class Chunk:
     """What one client sends in one step; `last` = it says no more, and reads to the end."""
@@ -105,23 +120,18 @@ class FuzzScript:
 
     Attributes:
         seed: it was drawn from.
-        guarded: whether the server has permissions.
+        setting: what it is played on. In a cluster every other client is on the other server.
         connects: the first words of each client.
         chunks: the steps.
     """
 
     seed: int
-    guarded: bool
+    setting: Setting
     connects: Mapping[str, bytes]
     chunks: tuple[Chunk, ...]
 
-    @property
-    def config(self) -> ServerConfig:
-        """Of the server it needs."""
-        return GUARDED if self.guarded else OPEN
-
     def __str__(self) -> str:
-        lines = [f"seed {self.seed}, {'permissions' if self.guarded else 'no permissions'}"]
+        lines = [f"seed {self.seed}, {self.setting}"]
         lines += [f"  {client} > {data!r}" for client, data in self.connects.items()]
         lines += [
             f"  {chunk.client} > {chunk.data!r} cut at {list(chunk.cuts)}{' and ends' * chunk.last}"
@@ -174,7 +184,12 @@ class _Author:
         headers = self._random.random() < 0.85
         connects = {name: self._connect(headers) + b"PING\r\n" for name in names}
         chunks = [self._chunk(self._random.choice(names), headers) for _ in range(self._random.randint(2, 9))]
-        return FuzzScript(seed, self._random.random() < 0.4, connects, tuple(chunks))
+        setting = Setting.GUARDED if self._random.random() < 0.4 else Setting.OPEN
+        if len(names) > 1 and self._random.random() < 0.2:
+            # What crosses does so in pieces of its own; with cuts it would be a race between the servers.
+            setting = Setting.CLUSTER
+            chunks = [attrs.evolve(chunk, cuts=()) for chunk in chunks]
+        return FuzzScript(seed, setting, connects, tuple(chunks))
 
     def _connect(self, headers: bool) -> bytes:
         likely, rare = self._likely, self._rare
@@ -210,9 +225,9 @@ class _Author:
 
     def _operation(self, headers: bool) -> bytes:
         draw = self._random.random()
-        if draw < 0.35:
+        if draw < 0.28:
             return self._publish()
-        if draw < 0.5:
+        if draw < 0.45:
             return self._publish_with_headers()
         if draw < 0.72:
             return self._subscribe()
@@ -236,19 +251,23 @@ class _Author:
 
     def _publish(self) -> bytes:
         payload = self._payload()
-        fields = [self._subject(), *([self._subject()] if self._rare() else []), self._size(len(payload))]
+        fields = [self._subject(), *self._reply(), self._size(len(payload))]
         return self._line(b"PUB", *fields) + payload + self._trailer()
 
     def _publish_with_headers(self) -> bytes:
         payload, block = self._payload(), self._random.choice(_HEADERS)
-        fields = [self._subject(), *([self._subject()] if self._rare() else [])]
+        fields = [self._subject(), *self._reply()]
         sizes = (self._size(len(block)), self._size(len(block) + len(payload)))
         return self._line(b"HPUB", *fields, *sizes) + block + payload + self._trailer()
 
+    def _reply(self) -> list[bytes]:
+        return [self._subject()] if self._random.random() < 0.35 else []
+
     def _subscribe(self) -> bytes:
-        if self._rare():
-            return self._line(b"SUB", self._subject(), self._random.choice(_GROUPS).encode(), b"qqq" + self._sid())
-        return self._line(b"SUB", self._subject(), self._sid())
+        subject = self._subject(_PATTERN_WORDS)
+        if self._random.random() < 0.25:
+            return self._line(b"SUB", subject, self._random.choice(_GROUPS).encode(), b"qqq" + self._sid())
+        return self._line(b"SUB", subject, self._sid())
 
     def _line(self, *fields: bytes) -> bytes:
         verb, *rest = fields
@@ -260,10 +279,11 @@ class _Author:
             end = self._random.choice((b"\n", b" \r\n", b"\t\r\n", b"\r\r\n", b" x\r\n"))
         return gap.join((verb, *rest)) + end
 
-    def _subject(self) -> bytes:
-        tokens = [
-            self._random.choice(_TOKENS[: 8 if self._likely() else None]) for _ in range(self._random.randint(1, 3))
-        ]
+    def _subject(self, words: str = _WORDS) -> bytes:
+        depth = self._random.choice((1, 1, 1, 2, 2, 3))
+        tokens = [self._random.choice(words) for _ in range(depth)]
+        if self._rare():
+            tokens[self._random.randrange(depth)] = self._random.choice(_ODD_TOKENS)
         return ".".join((self._prefix, *tokens)).encode()
 
     def _sid(self) -> bytes:

@@ -90,9 +90,9 @@ async def open_simulated_server(config: ServerConfig, world: World) -> AsyncGene
 @asynccontextmanager
 async def open_simulated_cluster(names: Sequence[str], world: World) -> AsyncGenerator[list[SimulatedContractServer]]:
     """Servers joined by routes to the first of them; they have found each other."""
-    servers = []
+    servers: list[SimulatedServer] = []
     for name in names:
-        routes = [server.host for server in world.servers.values()]
+        routes = [server.host for server in servers]
         servers.append(await world.start_server(name, simulation.ServerConfig(name=name, cluster="c"), routes=routes))
     await trio.sleep(_ROUTES_SECONDS)
     yield [SimulatedContractServer(world, server) for server in servers]

@@ -44,7 +44,7 @@ from ._server import ContractServer
 
 # What comes later than this does not come.
 LIMIT_SECONDS = 5.0
-# Between the pieces of a cut: long enough for a server to read them one by one.
+# Between the pieces of a cut: nearly always long enough for a server to read them one by one.
 PIECE_SECONDS = 0.002
 
 _VOLATILE = frozenset(
@@ -135,13 +135,13 @@ class RawClient:
         rest = self.received.rest
         return (*self.received.frames, rest) if rest else tuple(self.received.frames)
 
-    async def send(self, data: bytes, cuts: Iterable[int] = ()) -> None:
+    async def send(self, data: bytes, cuts: Iterable[int] = (), piece_seconds: float = PIECE_SECONDS) -> None:
         """What cannot be sent any more is lost, as on any network; the link's end is seen by reading."""
         borders = [0, *cuts, len(data)]
         with contextlib.suppress(trio.BrokenResourceError):
             for start, end in itertools.pairwise(borders):
                 if start:
-                    await trio.sleep(PIECE_SECONDS)
+                    await trio.sleep(piece_seconds)
                 if self._stream is not None and self.ending == "open":
                     await self._stream.send_all(data[start:end])
 
@@ -305,7 +305,7 @@ def mask(transcript: Transcript, queue_sids: Container[object] = frozenset()) ->
     for client, frames in transcript.frames.items():
         kept: list[bytes] = []
         for frame in frames:
-            if _sid(frame) in queue_sids:
+            if sid_of(frame) in queue_sids:
                 chosen.append(f"  a queue group < {_without_sid(frame)!r}")
             else:
                 kept.append(frame)
@@ -346,14 +346,15 @@ def _value(key: str, value: Any) -> Any:
     return type(value).__name__
 
 
-def _sid(frame: bytes) -> bytes | None:
+def sid_of(frame: bytes) -> bytes | None:
+    """Of a message; None of anything else."""
     if not frame.startswith((b"MSG ", b"HMSG ")):
         return None
     return frame.split(b" ", 3)[2]
 
 
 def _without_sid(frame: bytes) -> bytes:
-    if _sid(frame) is None:
+    if sid_of(frame) is None:
         return frame
     verb, subject, _, rest = frame.split(b" ", 3)
     return b" ".join((verb, subject, b"*", rest))
@@ -364,7 +365,7 @@ def _in_order_of_sids(frames: list[bytes]) -> list[bytes]:
     ordered: list[bytes] = []
     run: list[bytes] = []
     for frame in frames:
-        if run and (_sid(frame) is None or _without_sid(frame) != _without_sid(run[0])):
+        if run and (sid_of(frame) is None or _without_sid(frame) != _without_sid(run[0])):
             ordered += sorted(run)
             run = []
         run.append(frame)

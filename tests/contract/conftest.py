@@ -16,9 +16,6 @@ import pytest
 
 from beamline_trio import Client, open_client
 from beamline_trio.simulation import World, run_in
-from tests import _server_fixture
-from tests._server_fixture import nats_server as nats_server
-from tests._server_fixture import nats_server_executable as nats_server_executable
 
 from ._real_server import open_real_cluster, open_real_server
 from ._server import Connect, ContractServer, RawConnect, RawLink, ServerConfig, open_raw
@@ -29,8 +26,7 @@ _SEED = 1
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the markers, where their fixtures are."""
-    _server_fixture.pytest_configure(config)
+    """Register the marker, where its fixture is."""
     config.addinivalue_line("markers", "core_server(**fields): fields of ServerConfig for the fixture server")
 
 

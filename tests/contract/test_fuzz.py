@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from ._fuzz import compare
-from ._fuzz_script import FuzzScript, draw_script
+from ._fuzz_script import FuzzScript, Setting, draw_script
 
 # More in the session that is about nothing else (noxfile.py); another first seed shows other scripts.
 SCRIPTS = int(os.environ.get("BEAMLINE_FUZZ_SCRIPTS", "100"))
@@ -27,7 +27,7 @@ def test_the_scripts_are_of_all_kinds() -> None:
     scripts = [draw_script(seed) for seed in range(100)]
     assert scripts == [draw_script(seed) for seed in range(100)]
     assert {len(script.connects) for script in scripts} == {1, 2, 3}
-    assert {script.guarded for script in scripts} == {False, True}
+    assert {script.setting for script in scripts} == set(Setting)
     chunks = [chunk for script in scripts for chunk in script.chunks]
     assert sum(bool(chunk.cuts) for chunk in chunks) > 30
     sent = b"".join(chunk.data for chunk in chunks).upper()

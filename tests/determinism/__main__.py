@@ -1,4 +1,4 @@
-"""`python -m tests.determinism [--seeds 1:100] [--scenario MODULE:FUNCTION]`: exit code 0 if all traces are the same."""
+"""`python -m tests.determinism [--seeds 1:100] [--scenario MODULE:FUNCTION]`; exit code 0 if all are identical."""
 
 from __future__ import annotations
 

@@ -103,6 +103,32 @@ async def test_a_refusal_stands_between_frames(begun: bytes, autojump_clock: Moc
             assert await link.answered() == rest + REFUSED_A
 
 
+async def test_a_refusal_wakes_who_is_receiving(autojump_clock: MockClock) -> None:
+    """The server is silent, and somebody waits for it."""
+    got: list[bytes] = []
+    async with opened() as link, trio.open_nursery() as nursery:
+
+        async def read() -> None:
+            got.append(bytes(await link.client.receive_some()))
+
+        nursery.start_soon(read)
+        await trio.testing.wait_all_tasks_blocked()
+        with link.faults.inject("publish", error()):
+            await link.client.send_all(b"PUB a 0\r\n\r\n")
+            await trio.testing.wait_all_tasks_blocked()
+        assert got == [REFUSED_A]
+
+
+async def test_a_publish_that_had_begun_is_left_alone(autojump_clock: MockClock) -> None:
+    """The fault comes while it is on the wire already: all of it reaches the server."""
+    async with opened() as link:
+        await link.client.send_all(b"PUB a ")
+        with link.faults.inject("publish", error()) as injection:
+            await link.client.send_all(b"3\r\nabc\r\n")
+            assert await link.arrived() == b"PUB a 3\r\nabc\r\n"
+            assert injection.hits == 0
+
+
 async def test_a_refused_payload_may_come_in_parts(autojump_clock: MockClock) -> None:
     """All of it is dropped, and what comes behind it is not."""
     async with opened() as link:
@@ -408,15 +434,28 @@ async def test_faults_are_for_some_subjects(
 
 
 async def test_a_client_that_sends_no_frames_is_let_go(autojump_clock: MockClock) -> None:
-    """From there on its bytes pass unchanged, nothing is held or refused; it is counted once."""
+    """From there on its bytes pass unchanged, nothing is held or refused; what was refused before is told. Counted."""
     async with opened() as link:
-        with link.faults.inject("publish", timeout(), subjects="a"), link.faults.inject("publish", error()):
-            await link.client.send_all(b"PUB x 0\r\n\r\nPING\r\n")
+        with link.faults.inject("publish", timeout(), subjects="b"), link.faults.inject("publish", error()):
+            await link.client.send_all(b"PING\r\nPUB a 0\r\n\r\n")
             assert await link.arrived() == b"PING\r\n"
             await link.client.send_all(b"HELLO ")
             await link.client.send_all(b"PUB x 3\r\n")
             assert await link.arrived() == b"HELLO PUB x 3\r\n"
+            await link.server.send_all(b"PONG\r\nPONG\r\n")
+            assert await link.answered() == b"PONG\r\n" + REFUSED_A + b"PONG\r\n"
         assert link.faults.unframed == 1
+
+
+async def test_a_refusal_is_not_put_into_what_is_no_frame(autojump_clock: MockClock) -> None:
+    """It is not known where one could stand: not even at the end."""
+    async with opened() as link:
+        with link.faults.inject("publish", error()):
+            await link.client.send_all(b"PING\r\nPUB a 0\r\n\r\n")
+            await link.server.send_all(b"HTTP/1.1 PONG\r\n")
+            await link.server.send_eof()
+            assert await link.answered() == b"HTTP/1.1 PONG\r\n"
+            assert await link.client.receive_some() == b""
 
 
 @pytest.mark.parametrize("text", [b"HTTP/1.1 ", b"MSG a\r\n", b"MSG a 1 1\r\nx\rPONG\r\n"])

@@ -49,7 +49,14 @@ def judge(seeds: Iterable[int], *, errors: bool) -> None:
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         laws = list(dict.fromkeys(violation.law for violation in verdict.broken))
         error = type(verdict.error).__name__ if verdict.error is not None else ""
-        _tell(seed, laws=laws, error=error, reason=verdict.reason)
+        _tell(
+            seed,
+            laws=laws,
+            error=error,
+            reason=verdict.reason,
+            events=verdict.events,
+            virtual_seconds=verdict.virtual_seconds,
+        )
         if laws or (error and errors):
             return
 
@@ -63,8 +70,11 @@ def _alarm(seed: int) -> None:
     signal.setitimer(signal.ITIMER_REAL, STUCK_SECONDS)
 
 
-def _tell(seed: int, *, laws: list[str], error: str, reason: str) -> None:
-    sys.stdout.write(json.dumps({"seed": seed, "laws": laws, "error": error, "reason": reason[:300]}) + "\n")
+def _tell(
+    seed: int, *, laws: list[str], error: str, reason: str, events: int = 0, virtual_seconds: float = 0.0
+) -> None:
+    line = {"seed": seed, "laws": laws, "error": error, "reason": reason[:300]}
+    sys.stdout.write(json.dumps({**line, "events": events, "virtual_seconds": virtual_seconds}) + "\n")
     sys.stdout.flush()
 
 

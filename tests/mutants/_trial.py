@@ -101,9 +101,7 @@ def copied_package(mutant: Mutant | None = None) -> Iterator[Path]:
         yield copy
 
 
-def run_module(
-    copy: Path, module: str, *arguments: str, time_box_seconds: float | None = None
-) -> tuple[str, str]:
+def run_module(copy: Path, module: str, *arguments: str, time_box_seconds: float | None = None) -> tuple[str, str]:
     """Run a module of the tests on a copy; returns what it printed, and the last line of its complaint if it failed."""
     # Of the tests only their directory: the tree must not offer its own package.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}

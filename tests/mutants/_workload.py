@@ -19,17 +19,31 @@ from functools import partial
 from random import Random
 from typing import Any, Final
 
+import attrs
 import trio
 
-from beamline_trio import Client, Message, NatsError, OperationTimeoutError, Reconnected, Subscription, open_client
+from beamline_trio import (
+    Client,
+    Message,
+    NatsError,
+    OperationTimeoutError,
+    PendingFullError,
+    PermissionsError,
+    Reconnected,
+    Subscription,
+    open_client,
+)
 from beamline_trio.simulation import (
     Conditions,
     Draw,
+    Rule,
     ServerConfig,
+    User,
     World,
     books_balance,
     bounded_calls,
     every_call_ends,
+    fails_only_by,
     honest_unknown,
     laws,
     no_loss,
@@ -62,10 +76,13 @@ OWN_OPTIONS: Final[dict[str, dict[str, Any]]] = {
     "audit": {"pending_policy": "error", "pending_operations_max": 5},
     "till": {"pending_timeout_seconds": None},
 }
-SERVER: Final = ServerConfig(ping_interval_seconds=1.0, ping_max=2)
-FAULTS: Final = Draw(seconds=20.0, count=5, longest_seconds=14.0)
+SECRET: Final = Rule(deny=("secret.>",))
+SERVER: Final = ServerConfig(
+    ping_interval_seconds=1.0, ping_max=2, users=(User("orders", "pw", publish=SECRET, subscribe=SECRET),)
+)
+FAULTS: Final = Draw(seconds=18.0, count=5, longest_seconds=14.0)
 QUIET_SECONDS: Final = 10.0
-HEALTHY_SECONDS: Final = 8.0
+HEALTHY_SECONDS: Final = 7.0
 # Behind that something hangs, and the laws are to say what.
 RUN_SECONDS_MAX: Final = 90.0
 ON_THE_WAY_SECONDS: Final = 1.0
@@ -74,6 +91,7 @@ CALL_SECONDS_MAX: Final = 24.0
 WINDOW_BYTES: Final = 3_000
 FLAPS_MAX: Final = 6
 CAP: Final = 7
+PUBLISHERS: Final = ("till/created", "till/capped", "app/paid", "app/noted0", "app/price", "audit/log")
 ALL_LAWS: Final = (
     no_loss,
     nothing_invented,
@@ -84,8 +102,9 @@ ALL_LAWS: Final = (
     bounded_calls(CALL_SECONDS_MAX),
     honest_unknown,
     books_balance,
-    recovers(QUIET_SECONDS - 0.5),
-    paced_dials(longest_seconds=1.0, attempt_seconds=2.0),
+    fails_only_by("PendingFullError", "PendingTimeoutError", "NoRespondersError"),
+    recovers(QUIET_SECONDS - 0.5, publishers=PUBLISHERS),
+    paced_dials(longest_seconds=1.0, attempt_seconds=2.0, first_seconds=0.5),
     notices_end(),
     notices_silence(8.0),
     told_at_loss(),
@@ -107,15 +126,18 @@ async def scenario(world: World) -> None:
 async def _start_servers(world: World) -> tuple[str, ...]:
     """One server; or one, and the name of one that never was; or a cluster of two."""
     shape = world.random("shape").random()
-    if shape < 0.5:
-        return ((await world.start_server("a", SERVER)).url,)
-    if shape < 1.65:  # TODO cluster
+    if shape < 0.35:
+        await world.start_server("a", SERVER)
+        return ("a",)
+    if shape < 0.65:
         world.network.add_host("ghost")
-        return ("nats://ghost:4222", (await world.start_server("a", SERVER)).url)
-    first = await world.start_server("a", SERVER)
-    second = await world.start_server("b", SERVER, routes=("a",))
+        await world.start_server("a", SERVER)
+        return ("ghost", "a")
+    joined = attrs.evolve(SERVER, cluster="orders")
+    await world.start_server("a", joined)
+    await world.start_server("b", joined, routes=("a",))
     await trio.sleep(2.0)  # until they know each other
-    return (first.url, second.url)
+    return ("a", "b")
 
 
 class Application:
@@ -123,13 +145,13 @@ class Application:
 
     Args:
         world: where it runs.
-        urls: of the servers.
+        servers: their hosts.
     """
 
-    def __init__(self, world: World, urls: tuple[str, ...]) -> None:
+    def __init__(self, world: World, servers: tuple[str, ...]) -> None:
         self.world = world
         self.journal = world.journal
-        self.urls = urls
+        self.urls = [f"nats://orders:pw@{server}:4222" for server in servers]
         self.stopping = trio.Event()
         self.flaps = 0
 
@@ -174,7 +196,7 @@ class Application:
 
     async def _keep_books(self, host: str, nc: Client) -> None:
         while True:
-            await trio.sleep(0.5)
+            await trio.sleep(1.0)
             self.journal.note_books(host, nc)
 
     async def _flap(self, host: str, nc: Client) -> None:
@@ -197,12 +219,12 @@ class Application:
                 nursery.start_soon(self._publish, till, "till/capped", "orders.capped", 0.24, self._plain)
                 nursery.start_soon(self._publish, app, "app/paid", "orders.paid", 0.3, self._impatient)
                 for number in range(3):
-                    nursery.start_soon(
-                        self._publish, app, f"app/noted{number}", "orders.noted", 1.0, self._confirmed
-                    )
+                    nursery.start_soon(self._publish, app, f"app/noted{number}", "orders.noted", 1.0, self._confirmed)
                 nursery.start_soon(self._publish, audit, "audit/log", "log.line", 3.0, self._plain)
                 nursery.start_soon(self._ask, app, "app/price")
                 nursery.start_soon(self._flush, app)
+                nursery.start_soon(self._beat, audit)
+                nursery.start_soon(self._trespass, audit)
                 await self.world.quiet()
                 await trio.sleep(HEALTHY_SECONDS)
                 self.stopping.set()
@@ -245,6 +267,38 @@ class Application:
                 assert reply is None or reply.payload == question, f"{question!r} was answered by {reply.payload!r}"
             await trio.sleep(chance.uniform(0.2, 0.9))
 
+    async def _beat(self, nc: Client) -> None:
+        """Without headers, by the shortest way; the letters before a number say when it was sent."""
+        for number in range(0, 1_000_000, 3):
+            if self.stopping.is_set():
+                return
+            with suppress(PendingFullError):
+                for beat in range(number, number + 3):
+                    await nc.publish("beat", b"%s %06d" % (b"faulty" if self.faulty else b"well", beat))
+            await trio.sleep(1.0)
+
+    async def _trespass(self, nc: Client) -> None:
+        """Publish and subscribe to what is forbidden; the client says so, if it has a link."""
+        while not self.stopping.is_set():
+            for attempt in (self._publish_secret, self._subscribe_secret):
+                well = not self.faulty and self.world.now() > self.world.faults_end_at + QUIET_SECONDS
+                try:
+                    await attempt(nc)
+                except PermissionsError:
+                    continue
+                except NatsError as error:
+                    assert not well, f"it was not forbidden, but failed: {error}"
+                else:
+                    raise AssertionError("what is forbidden succeeded")
+            await trio.sleep(2.5)
+
+    async def _publish_secret(self, nc: Client) -> None:
+        await nc.publish("secret.plans", b"", confirm=True)
+
+    async def _subscribe_secret(self, nc: Client) -> None:
+        async with nc.subscribe("secret.*") as sub:
+            await sub.confirmed()
+
     async def _flush(self, nc: Client) -> None:
         chance = self.world.random("flush")
         while not self.stopping.is_set():
@@ -258,6 +312,7 @@ class Application:
         for who in ("billing/one", "billing/two"):
             await nursery.start(self._receive, nc, who, "orders.paid", "billing")
         nursery.start_soon(self._receive_capped, nc)
+        nursery.start_soon(self._hear_beats, nc)
         await nursery.start(partial(nc.serve, "price.get", self._price, queue_group="prices", concurrency=3))
 
     async def _start_audit(self, nc: Client, nursery: trio.Nursery) -> None:
@@ -335,10 +390,18 @@ class Application:
                 async for message in sub:
                     self.journal.delivered(who, message)
                     count += 1
-            self.journal.end_of(who)
-            if self.stopping.is_set():
+            if self.stopping.is_set():  # it may have ended by the drain
                 return
+            self.journal.end_of(who)
             assert count == CAP, f"{who} ended after {count} messages"
+
+    async def _hear_beats(self, nc: Client) -> None:
+        heard: dict[bytes, None] = {}
+        async with nc.subscribe("beat") as sub:
+            async for message in sub:
+                assert message.payload not in heard, f"{message.payload!r} came twice"
+                heard[message.payload] = None
+        assert any(beat.startswith(b"well") for beat in heard), "no beat was heard in a system without faults"
 
     async def _receive_briefly(self, nc: Client) -> None:
         """Subscriptions that come, are drained, and go."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final
 
 import attrs
+import pytest
 import trio
 
 from beamline_trio.simulation._events import Events
@@ -15,6 +16,12 @@ from beamline_trio.simulation._network import Conditions, LinkHandler, MachineLi
 
 LATENCY: Final = 0.0005
 PORT: Final = 4222
+WINDOW: Final = 262_144
+
+
+def near(seconds: float) -> Any:
+    """This time, but for the rounding of sums."""
+    return pytest.approx(seconds, abs=1e-6)
 
 
 class Lines:

@@ -14,10 +14,10 @@ from beamline_trio.simulation import World
 from tests.determinism._compare import compare
 
 
-
 async def hashes(world: World) -> None:
     """What must not be done: behaviour from the order of a set, which depends on the hash seed."""
-    for word in {"alpha", "beta", "gamma", "delta", "epsilon"}:
+    words = {"alpha", "beta", "gamma", "delta", "epsilon"}
+    for word in words:
         world.trace.add("app", "word", word=word)
         await trio.sleep(1)
 

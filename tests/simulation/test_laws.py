@@ -36,6 +36,8 @@ from beamline_trio.simulation import (
     paced_dials,
     recovers,
     sent_once,
+    settles,
+    told_at_loss,
 )
 from beamline_trio.simulation._journal import Books, Delivery, Journal, Queued
 from beamline_trio.simulation._laws import judge
@@ -54,6 +56,7 @@ class Connection:
     received: int = 10_000
     opened_at: float = 0.0
     ended_at: float | None = None
+    how: str = ""
     told_at: float | None = None
     left_at: float | None = None
 
@@ -260,14 +263,14 @@ def _nothing_is_begun(history: History) -> None:
 
 def _nobody_hears_any_more(history: History) -> None:
     history.pass_on(1)
-    for number in range(2, 20):
+    for number in range(2, 40):
         history.publish(number, at=100.0)
 
 
 def _one_hears_no_more(history: History) -> None:
     history.pass_on(1)
     history.give(1, "audit")
-    history.pass_on(*range(2, 20), at=100.0)
+    history.pass_on(*range(2, 40), at=100.0)
 
 
 def _oversleeps(history: History) -> None:
@@ -286,6 +289,17 @@ def _kept_a_link_that_had_ended(history: History) -> None:
 def _bore_silence(history: History) -> None:
     history.plan = Plan((Fault(FaultKind.PARTITION, 10.0, 20.0, ("app", "a")),))  # from 30 s to 50 s of the run
     history.links[APP_LINK].left_at = 45.0
+
+
+def _waited_for_a_link_that_was_given_up(history: History) -> None:
+    history.publish(1, "unknown")
+    history.journal.publications["app/1"].ended_at = 9.0
+    history.links[APP_LINK].left_at = 5.0
+
+
+def _hung_up_without_a_fault(history: History) -> None:
+    history.links[APP_LINK].ended_at = 100.0
+    history.links[APP_LINK].told_at = 100.1
 
 
 Broken = Callable[[History], None]
@@ -333,6 +347,8 @@ Broken = Callable[[History], None]
         (paced_dials(), _stampedes),
         (notices_end(), _kept_a_link_that_had_ended),
         (notices_silence(8), _bore_silence),
+        (told_at_loss(), _waited_for_a_link_that_was_given_up),
+        (settles(30), _hung_up_without_a_fault),
     ],
 )
 def test_a_broken_law_is_seen(law: Law, breaks: Broken) -> None:
@@ -363,6 +379,8 @@ def test_a_broken_law_is_seen(law: Law, breaks: Broken) -> None:
         paced_dials(),
         notices_end(),
         notices_silence(8),
+        told_at_loss(),
+        settles(30),
     ],
 )
 def test_a_good_history_breaks_no_law(law: Law) -> None:

@@ -57,6 +57,16 @@ def test_matches_are_those_of_the_definition(
                 }
 
 
+def test_the_order_of_matches() -> None:
+    """`>` of a level first, then what `*` leads to, then the token; at the last level the token before `*`."""
+    interest = Interest()
+    for pattern in (b"a.b.c", b"a.*.c", b"a.b.*", b"a.>", b"a.b.>", b"a.*.*", b">", b"*.b.c"):
+        interest.insert(Subscription(pattern))
+    assert b" ".join(sub.subject for sub in interest.match(b"a.b.c").plain) == (
+        b"> *.b.c a.> a.*.c a.*.* a.b.> a.b.c a.b.*"
+    )
+
+
 @given(
     one=SUBJECTS,
     other=SUBJECTS,

@@ -121,6 +121,21 @@ def test_a_write_that_takes_too_long() -> None:
     assert (slow.ending, slow.take()) == ("close", (b"MSG a 1 0\r\n\r\n" * 2)[:25])
 
 
+def test_a_trickle_does_not_help() -> None:
+    """A reader that takes a byte now and then is cut off as late as one that takes none."""
+    rig = Rig(write_deadline_seconds=10)
+    slow, fast = subscriber(rig), rig.connect()
+    slow.room = 0
+    fast.send(b"PUB a 0\r\n\r\n")
+    for _ in range(9):
+        rig.events.advance(1)
+        slow.make_room(1)
+    rig.events.advance(0.9)
+    assert slow.is_open()
+    rig.events.advance(0.2)
+    assert (slow.ending, slow.take()) == ("close", b"MSG a 1 0")
+
+
 def test_who_sends_to_a_slow_reader_waits() -> None:
     """Above three quarters of what may wait, a publisher is read more slowly: two milliseconds later for a message."""
     rig = Rig(max_pending_bytes=10_000, max_payload=1000)

@@ -147,6 +147,17 @@ def test_unread_bytes_make_the_end_a_reset() -> None:
     assert ends == ["close", "reset"]
 
 
+def test_the_pieces_grow_with_what_comes() -> None:
+    """After 512 and 1,024 bytes, 2,048 and 4,096 are read at once: an overlong line of 5,000 is read to its end."""
+    ends = []
+    for size in (5000, 9000):
+        link = Rig().dial()
+        link.take()
+        assert link.talk(b"SUB " + b"x" * size) == b"-ERR 'maximum control line exceeded'\r\n"
+        ends.append(link.ending)
+    assert ends == ["close", "reset"]
+
+
 def test_a_pedantic_client_is_told_twice_of_a_split_message() -> None:
     """The server goes through the line again when the payload comes later."""
     link = Rig().connect(pedantic=True)

@@ -17,9 +17,7 @@ from trio.testing import (
 
 from beamline_trio.simulation._network import Conditions, SimulatedStream
 
-from ._network_rig import Rig, running
-
-WINDOW = 262_144
+from ._network_rig import WINDOW, Rig, running
 
 
 async def _clogged(rig: Rig) -> tuple[SimulatedStream, SimulatedStream]:
@@ -207,9 +205,9 @@ async def test_bytes_for_a_closed_stream_are_answered_with_a_reset(autojump_cloc
         await trio.sleep(1)
         assert await one.receive_some() == b""
         await one.send_all(b"anybody?")
-        await trio.sleep(0.0005)
+        await trio.sleep(0.0009)
         await one.send_all(b"still fine")
-        await trio.sleep(0.0005)
+        await trio.sleep(0.0002)
         with pytest.raises(trio.BrokenResourceError):
             await one.send_all(b"told by now")
         assert rig.network.links() == []
@@ -276,7 +274,7 @@ async def test_two_tasks_conflict(autojump_clock: MockClock) -> None:
         assert got == [b"x"]
 
 
-@pytest.mark.parametrize(("size", "error"), [(0, ValueError), (-1, ValueError), (1.5, TypeError)])
+@pytest.mark.parametrize("size, error", [(0, ValueError), (-1, ValueError), (1.5, TypeError)])
 async def test_max_bytes_is_a_positive_integer(autojump_clock: MockClock, size: int, error: type[Exception]) -> None:
     """Anything else is an error at once."""
     async with running() as rig:

@@ -57,5 +57,5 @@ def test_the_first_difference(one: list[str], other: list[str]) -> None:
     number, left, right = found
     assert one[: number - 1] == other[: number - 1]
     assert left != right
-    assert (one[number - 1 : number] or [None]) == [left]
-    assert (other[number - 1 : number] or [None]) == [right]
+    assert (one[number - 1] if number <= len(one) else None) == left
+    assert (other[number - 1] if number <= len(other) else None) == right

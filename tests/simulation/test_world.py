@@ -82,11 +82,9 @@ def test_a_plan_happens_when_it_says() -> None:
             assert world.now() == pytest.approx(connected_at + 1 + 9.5 + 60, abs=0.01)
             assert world.faults_end_at == pytest.approx(connected_at + 1 + 9.5, abs=0.01)
             await nc.publish("a", confirm=True)
-        begun = [(at, what) for at, _, what in lines(world, "fault_begin")]
-        assert begun == [
-            (pytest.approx(connected_at + 3.0, abs=0.01), "kill"),
-            (pytest.approx(connected_at + 10.5, abs=0.01), "reset"),
-        ]
+        begun = lines(world, "fault_begin")
+        assert [what for _, _, what in begun] == ["kill", "reset"]
+        assert [at for at, _, _ in begun] == pytest.approx([connected_at + 3.0, connected_at + 10.5], abs=0.01)
         assert len(lines(world, "fault_end")) == 2
 
     run(scenario, seed=1, plan=plan)

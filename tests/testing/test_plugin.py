@@ -13,6 +13,9 @@ from ._inner_pytest import Result, run_pytest
 
 Inner = Callable[..., Result]
 
+# Each of these tests is a pytest of its own, or several.
+pytestmark = pytest.mark.slow
+
 VIRTUAL = """
 import pytest
 import trio
@@ -155,6 +158,28 @@ async def test_hidden(nats_world):
     pass
 """
 
+OTHERS = """
+import pytest
+
+
+@pytest.fixture
+def nats():
+    return "theirs"
+
+
+@pytest.fixture
+def nats_server():
+    return "theirs"
+
+
+def test_of_others(nats, nats_server, autojump_clock):
+    assert (nats, nats_server) == ("theirs", "theirs")
+
+
+async def test_for_another_runner(nats_server):
+    pass
+"""
+
 PLAN = """
 from beamline_trio import open_client
 from beamline_trio.testing import Draw, laws
@@ -194,6 +219,7 @@ async def test_either(nats):
 """
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("trio_mode", [True, False])
 def test_a_world_is_virtual(inner: Inner, trio_mode: bool) -> None:
     """An hour takes no time, in a test and in fixtures built on the world, with trio_mode and without."""
@@ -260,6 +286,13 @@ def test_a_fixture_that_hides_the_world_is_told(inner: Inner) -> None:
     assert "another fixture hides `nats_world`" in inner(HIDDEN).out
 
 
+def test_fixtures_of_the_same_names_stay_whose_they_are(inner: Inner) -> None:
+    """A project may have a `nats` and a `nats_server` of its own, and another runner for its tests."""
+    result = inner(OTHERS, "--nats-seeds", "3", "-W", "ignore", trio_mode=False)
+    assert result.outcomes()["test_of_others"] == "PASSED", result.out
+    assert "async def functions are not natively supported" in result.out
+
+
 def test_without_pytest_trio_only_tests_of_a_world_fail(inner: Inner) -> None:
     """The plugin is harmless where pytest-trio is missing, and a world says that it needs it."""
     (code, _, _) = SEEDS.partition("@pytest.mark.parametrize")
@@ -297,12 +330,14 @@ def test_options_that_cannot_work(inner: Inner, arguments: tuple[str, ...], told
     assert told in result.out
 
 
-def test_one_test_on_both_servers(inner: Inner) -> None:
-    """A test of `nats` runs once on the simulated and once on the real server, configured alike."""
+def test_one_test_on_both_servers(inner: Inner, tmp_path: Path) -> None:
+    """A test of `nats` runs once on each server, configured alike; only the simulated one has seeds."""
     result = inner(EITHER, trio_mode=False)
     assert result.code == 0, result.out
     assert "simulated=True" in result.out
     assert "simulated=False" in result.out or "1 skipped" in result.out
+    collected = run_pytest(tmp_path, "--nats-seeds", "2", "--collect-only", "-q").out
+    assert re.findall(r"test_either\[(\S+)\]", collected) == ["simulated-seed-1", "simulated-seed-2", "real"]
 
 
 def test_without_a_real_server_its_tests_are_skipped(inner: Inner) -> None:

@@ -1,6 +1,7 @@
 """The checkers: what must hold in every run, judged from facts outside of the system under test."""
 
 from ._books import books_balance as books_balance
+from ._books import fails_only_by as fails_only_by
 from ._books import honest_unknown as honest_unknown
 from ._delivery import at_least_once as at_least_once
 from ._delivery import at_most as at_most

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
-from ._evidence import Evidence, Finding
+from .._journal import Books
+from ._evidence import Evidence, Finding, Law, named
 
-# Names, since the simulation does not know the client: a server had the message, and refused it or had nobody for it.
+# Names, since the simulation does not know the client. What may become less; accepted by what a cancellation withdraws.
+_GAUGES: Final = ("accepted", "open", "requests_inflight", "pending_operations", "pending_bytes", "subscriptions")
+# Errors by which a server tells that it had the message, and refused it or had nobody for it.
 _ANSWERS: Final = ("PermissionsError", "NoRespondersError", "ServerError")
 
 
@@ -36,8 +39,25 @@ def honest_unknown(evidence: Evidence) -> Iterator[Finding]:
             yield note.ended_at, f"{note.identity} is called not sent, and a server took it ({note.reason})"
 
 
+def fails_only_by(*errors: str) -> Law:
+    """A call that fails does so by one of these errors.
+
+    Args:
+        errors: names of classes, such as "PendingFullError". Unknown fates are not judged here.
+    """
+
+    def fails_only_by_(evidence: Evidence) -> Iterator[Finding]:
+        for note in evidence.journal.publications.values():
+            if note.fate == "failed" and note.reason.split(":", 1)[0] not in errors:
+                yield note.ended_at, f"{note.identity} failed by {note.reason or 'an error'}"
+
+    return named(fails_only_by_, "fails_only_by")
+
+
 def books_balance(evidence: Evidence) -> Iterator[Finding]:
     """The ledger adds up and has no negative entry whenever it is looked at, and nothing waits for ever.
+
+    What only grows never shrinks.
 
     In a quiet system (the last books, behind the last fault) no operation is open or pending, and no request that
     nobody waits for. Of a host that journals all its publishes, the unknown are at most the frames that went to links
@@ -50,8 +70,27 @@ def books_balance(evidence: Evidence) -> Iterator[Finding]:
         if books.statistics.pending_operations < 0 or books.statistics.pending_operations > max(ledger.open, 0):
             pending = books.statistics.pending_operations
             yield books.at, f"{books.who} says {pending} operations are pending, and {ledger.open} are open"
+    yield from _shrunk(evidence)
     yield from _quiet(evidence)
     yield from _unknown(evidence)
+
+
+def _shrunk(evidence: Evidence) -> Iterator[Finding]:
+    last: dict[str, Books] = {}
+    for books in evidence.journal.books:
+        before = last.get(books.who)
+        last[books.who] = books
+        if before is None:
+            continue
+        for kind in ("ledger", "statistics"):
+            new, old = _fields(getattr(books, kind)), _fields(getattr(before, kind))
+            for name, value in new.items():
+                if isinstance(value, int) and name not in _GAUGES and value < old[name]:
+                    yield books.at, f"{books.who} says {name} is {value}; it was {old[name]} before, and only grows"
+
+
+def _fields(record: Any) -> dict[str, Any]:
+    return attrs.asdict(record, recurse=False) if attrs.has(type(record)) else vars(record)
 
 
 def _quiet(evidence: Evidence) -> Iterator[Finding]:

@@ -81,7 +81,7 @@ def judge(laws: Iterable[Law], evidence: Evidence, most: int = 5) -> list[Violat
 
 def named(law: Law, name: str) -> Law:
     """Give a law made by a function its name."""
-    law.__name__ = name  # type: ignore[attr-defined]
+    law.__name__ = name
     return law
 
 

@@ -176,15 +176,21 @@ class End:
             self.owner.broken(reason)
         self.connection.settle()
 
+    def answer_reset(self) -> None:
+        """Answer what came in for a dead end."""
+        self.outward.put_reset()
+
     def _refuse(self, reason: str) -> None:
         if not self.dead:
             self._die(reason)
         self.outward.put_reset()
+        self.inward.refused()
         self.connection.settle()
 
     def _die(self, reason: str) -> None:
         self.dead = reason
         self.wants_room = False
+        self.inward.discarded(len(self.unread))
         self.unread.clear()
         self._know(leaves=True)
         self.outward.sender_died()

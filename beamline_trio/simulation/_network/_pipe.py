@@ -6,7 +6,8 @@
 
 One timer for the head of the queue, none when it is empty. What is due at one instant is one delivery. A way back that
 loses loses acknowledgements: what arrived counts as under way until a retransmission is acknowledged, and behind the
-first timeout nothing new goes out.
+first timeout nothing new goes out. A receiver that is dead acknowledges nothing either: it answers with a reset, again
+at each retransmission until one gets through.
 
 Must not know who owns the ends.
 """
@@ -19,10 +20,10 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from ._end import RESET_BY_PEER, TIMED_OUT, End
-from ._retransmission import GIVE_UP_SECONDS, TIMEOUT_FIRST_SECONDS, next_try
+from ._retransmission import TIMEOUT_FIRST_SECONDS, Retransmission
 
 if TYPE_CHECKING:
-    from .._events import Events, Timer
+    from .._events import Events
     from ._path import Path
 
 # A pipe with a bandwidth delivers in pieces of so much time, but not in less than a segment.
@@ -68,15 +69,13 @@ class Pipe:
         "_back",
         "_busy_until",
         "_events",
-        "_first_try",
-        "_give_up",
         "_last_arrival",
+        "_loss",
         "_owed",
         "_path",
         "_queue",
         "_random",
         "_receiver",
-        "_retry",
         "_sender",
         "_state",
         "sent",
@@ -98,10 +97,8 @@ class Pipe:
         self._state = _IDLE
         self._last_arrival = 0.0
         self._busy_until = 0.0
-        # Of the oldest bytes that are not acknowledged and will not be by themselves.
-        self._first_try: float | None = None
-        self._retry: Timer | None = None
-        self._give_up: Timer | None = None
+        # While something is not acknowledged and will not be by itself; what is read meanwhile is owed to the window.
+        self._loss: Retransmission | None = None
         self._owed = 0
         self.sent = 0
         self.taken = 0
@@ -151,12 +148,24 @@ class Pipe:
     def took(self, size: int) -> None:
         """The receiver's owner has read so many bytes."""
         self.taken += size
-        if self._first_try is not None:
+        if self._loss is not None:
             self._owed += size
         else:
             self.used -= size
             if self._sender.wants_room:
                 self._offer_room()
+
+    def refused(self) -> None:
+        """What has just arrived was answered with a reset. Until that gets through it is sent again."""
+        if self._state is not _CLOSED:
+            self._miss(self._events.now())
+            if self._loss is not None:
+                self._loss.plan()
+
+    def discarded(self, size: int) -> None:
+        """So many bytes that arrived were thrown away by a receiver that died. A sender's probe finds out."""
+        if size:
+            self._events.call_later(TIMEOUT_FIRST_SECONDS, self._forget, size)
 
     # The network's side
 
@@ -177,11 +186,8 @@ class Pipe:
 
     def healed(self) -> None:
         """See `Traveller`."""
-        if self._first_try is None or self._retry is not None or self._path.lost:
-            return
-        moment = next_try(self._first_try, self._events.now())
-        if moment is not None:
-            self._retry = self._events.call_at(moment, self._send_again)
+        if self._loss is not None and not self._path.lost:
+            self._loss.plan()
 
     def _enqueue(self, what: bytes | memoryview | Mark, departure: float, delay: float = 0.0) -> None:
         path = self._path
@@ -216,16 +222,15 @@ class Pipe:
         queue, now = self._queue, self._events.now()
         if self._state is not _TIMED or not queue or queue[0][0] > now:
             return  # the timer of something that was dropped
-        path, first_try, departure = self._path, self._first_try, queue[0][1]
+        path, loss, departure = self._path, self._loss, queue[0][1]
         if path.held:
             self._state = _HELD
-        elif path.lost or (first_try is not None and departure > first_try + TIMEOUT_FIRST_SECONDS):
-            # Behind the first timeout TCP sends again what is not acknowledged, and nothing new.
+        elif path.lost or (loss is not None and loss.holds_back(departure)):
             self._stall(departure)
         else:
             if self._back.lost:
                 self._miss(departure)
-            elif first_try is not None:
+            elif loss is not None and not self._receiver.dead:
                 self._acknowledge()
             self._hand_over(now)
 
@@ -300,17 +305,21 @@ class Pipe:
 
     def _miss(self, departure: float) -> None:
         """What left then is not acknowledged."""
-        if self._first_try is None and not self._sender.dead:
-            self._first_try = departure
-            self._give_up = self._events.call_at(departure + GIVE_UP_SECONDS, self._sender.break_off, TIMED_OUT)
+        if self._loss is None and not self._sender.dead:
+            self._loss = Retransmission(self._events, departure, self._send_again, self._give_up)
+
+    def _give_up(self) -> None:
+        self._sender.break_off(TIMED_OUT)
 
     def _send_again(self) -> None:
-        self._retry = None
-        first_try, path = self._first_try, self._path
-        if first_try is None or path.lost:
+        loss, path = self._loss, self._path
+        if loss is None or path.lost:
             return
         if self._state is not _STALLED:
-            if not self._back.lost:
+            if self._receiver.dead:
+                self._events.call_later(path.delay(), self._receiver.answer_reset)
+                loss.plan()
+            elif not self._back.lost:
                 self._acknowledge()
             return
         waiting, at = list(self._queue), self._events.now()
@@ -319,15 +328,13 @@ class Pipe:
         for _, _, what in waiting:
             if path.bandwidth is not None and not isinstance(what, Mark):
                 at += len(what) / path.bandwidth
-            self._enqueue(what, first_try, at - first_try)
+            self._enqueue(what, loss.first_try, at - loss.first_try)
         self._busy_until = at
 
     def _acknowledge(self) -> None:
-        self._first_try = None
-        for timer in (self._retry, self._give_up):
-            if timer is not None:
-                timer.cancel()
-        self._retry = self._give_up = None
+        if self._loss is not None:
+            self._loss.cancel()
+            self._loss = None
         self.used -= self._owed
         self._owed = 0
         self._offer_room()
@@ -337,6 +344,10 @@ class Pipe:
         if sender.wants_room and self.room():
             sender.wants_room = False
             sender.owner.has_room()
+
+    def _forget(self, size: int) -> None:
+        self.used -= size
+        self._offer_room()
 
     def _drop(self) -> None:
         self._queue.clear()

@@ -110,7 +110,7 @@ class Cluster:
 
     def connect_urls(self) -> tuple[str, ...]:
         """What clients are told: this server first. Nothing before the first other one has come."""
-        if not self._urls_known and not self._lame_duck:
+        if self._process.config.no_advertise or not (self._urls_known or self._lame_duck):
             return ()
         own = () if self._lame_duck else (self._own_url(),)
         return (*own, *self._urls.values())

@@ -174,14 +174,15 @@ class ClientConnection:
 
     def _received(self, data: bytes) -> None:
         at, end = 0, len(data)
-        while at < end and not self.closed:
+        while at < end:
             piece = data[at : at + self._read_bytes]
             at += len(piece)
-            self._unread = at < end
             try:
                 self._reader.read(piece)
             except ProtocolViolation as violation:
+                self._unread = at < end
                 self._violated(violation)
+                break
             self._adapt(len(piece))
             self._stalled_by_piece = 0.0
         if self.active:
@@ -230,6 +231,13 @@ class ClientConnection:
             self._auth_timer = None
 
     def info(self, *, first: bool = False, lame_duck: bool = False, connect_info: bool = False) -> bytes:
+        """What INFO says to this client.
+
+        Args:
+            first: before anything else, when a client that may do without credentials is not asked for them.
+            lame_duck: the server will end.
+            connect_info: behind the first PONG.
+        """
         process = self._process
         config = process.config
         return encode_info(
@@ -254,6 +262,7 @@ class ClientConnection:
         self._remove(sub)
 
     def add_subscription(self, sub: Subscription) -> bool:
+        """Add one; False when its subject is none."""
         if not self._process.interest.insert(sub):
             return False
         self.subscriptions[sub.sid] = sub

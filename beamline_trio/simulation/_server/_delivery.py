@@ -95,8 +95,9 @@ def _deliver(process: Process, source: ClientConnection | None, sub: Subscriptio
     elif client.headers:
         queued = b"HMSG %b %b %b%b %b\r\n%b" % (subject, sub.sid, reply, header_text, size_text, data)
     else:
-        rest = data[header_size:]
-        queued = b"MSG %b %b %b%d\r\n%b" % (subject, sub.sid, reply, len(rest) - 2, rest)
+        payload = data[header_size:]
+        queued = b"MSG %b %b %b%d\r\n%b" % (subject, sub.sid, reply, len(payload) - 2, payload)
+        client.out_bytes -= header_size
     client.out_messages += 1
     client.out_bytes += len(data) - 2
     outbound = client.outbound

@@ -162,13 +162,13 @@ def _collect(
     if at == len(tokens):
         _take(node, matches, groups)
         return
+    # The order shows in which of several subscriptions is told that there are no responders.
     if node.rest is not None:
         _take(node.rest, matches, groups)
-    child = node.tokens.get(tokens[at])
-    if child is not None:
-        _collect(child, tokens, at + 1, matches, groups)
-    if node.any is not None:
-        _collect(node.any, tokens, at + 1, matches, groups)
+    token = node.tokens.get(tokens[at])
+    for child in (token, node.any) if at == len(tokens) - 1 else (node.any, token):
+        if child is not None:
+            _collect(child, tokens, at + 1, matches, groups)
 
 
 def _take(node: _Node, matches: Matches, groups: dict[bytes, list[Subscription]]) -> None:

@@ -55,6 +55,8 @@ class ClientOperations:
     def connect(self, argument: bytes) -> None:
         """CONNECT, which may come again and then starts over."""
         client = self._client
+        if client.closed:
+            return
         options = client.options
         client.liveness.connected()
         first = not client.connected
@@ -80,7 +82,7 @@ class ClientOperations:
             raise ProtocolViolation
 
     def error(self) -> None:
-        """-ERR from a client ends the connection; the rest of the piece that was read is still carried out."""
+        """-ERR from a client ends the connection; what has come with it is still carried out."""
         self._client.close(texts.PARSE_ERROR)
 
     def ping(self) -> None:

@@ -53,7 +53,7 @@ class SimulatedServer:
         config: how it is configured.
         port: where clients connect.
         routes: the servers of its cluster that it dials, as host, host:port or nats-route://host:port.
-        wall_clock: seconds since the epoch.
+        wall_clock: seconds since the epoch; the core protocol has no use for it.
 
     Raises:
         ValueError: nats-server would not start with this configuration.
@@ -81,7 +81,7 @@ class SimulatedServer:
         self._random = random
         self._trace = trace
         self._routes = tuple(routes)
-        self._wall_clock = wall_clock
+        self.wall_clock = wall_clock
         self._observer: Observer | None = None
         self._process: Process | None = None
         # Taken by the kernel while the process was paused.
