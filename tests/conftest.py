@@ -1,7 +1,7 @@
 """The suite's own rules: which tests need the real nats-server, that they ran, shards, property profiles.
 
-The tests of tests/contract and tests/integration get the marker `real_server` by their path, but for those of a pair
-that run on the simulated server. The run ends
+The tests of tests/contract and tests/integration get the marker `real_server` by their path; in tests/contract only
+those that do meet the real server, since the others there run on the simulated one or on none. The run ends
 with a line that counts them, and where CI is set a run that skipped all of them fails: a suite that silently
 lost its server must not look green.
 """
@@ -134,17 +134,22 @@ def _parse_shard(text: str) -> tuple[int, int]:
     return index, count
 
 
-def _simulated(item: pytest.Item) -> bool:
-    """Whether it is the one of two that runs on the simulated server (tests/contract/conftest.py)."""
+def _meets_server(item: pytest.Item) -> bool:
+    """False for what tests/contract runs on the simulated server, or on none (see its conftest.py)."""
+    if not item.path.is_relative_to(_TESTS / "contract"):
+        return True
+    asked: Sequence[str] = getattr(item, "fixturenames", ())
     call = getattr(item, "callspec", None)
-    return call is not None and call.params.get("server_side") == "simulated"
+    if "server_side" in asked:
+        return call is not None and call.params["server_side"] == "real"
+    return "nats_server_executable" in asked
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark by path, before `-m` selects; then keep this shard's part."""
     for item in items:
-        if any(item.path.is_relative_to(directory) for directory in _REAL_SERVER_DIRECTORIES) and not _simulated(item):
+        if any(item.path.is_relative_to(directory) for directory in _REAL_SERVER_DIRECTORIES) and _meets_server(item):
             item.add_marker(pytest.mark.real_server)
     index, count = _parse_shard(str(config.getoption("--shard")))
     others = [item for item in items if zlib.crc32(item.nodeid.encode()) % count != index - 1]

@@ -229,7 +229,7 @@ class FaultStream(trio.abc.Stream):
         """See `Incoming.advance`; a sender that waited for room goes on."""
         had_room = self._incoming.has_room
         until = self._incoming.advance(trio.current_time(), eager=not self._injections.in_force)
-        if False:
+        if self._incoming.has_room and not had_room:
             self._turn()
         return until
 
@@ -237,10 +237,7 @@ class FaultStream(trio.abc.Stream):
         """Read on, until something came or there is a turn."""
         with trio.CancelScope() as scope:
             self._reading = scope
-            try:
-                data = await self.inner.receive_some(max_bytes)
-            finally:
-                self._reading = None
+            data = await self.inner.receive_some(max_bytes)
             self._incoming.feed(bytes(data))
             if self._incoming.lost:
                 self._let_go()

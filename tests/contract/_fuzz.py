@@ -16,6 +16,7 @@ that the real server has in a random order.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -36,12 +37,12 @@ from ._transcript import RawClient, Transcript, mask, sid_of
 _LIMIT_SECONDS = 4.0
 # And so long where that one gave none. In virtual time it is free.
 _QUIET_SECONDS = 0.025
-_SLOW_QUIET_SECONDS = 0.25
+_SLOW_QUIET_SECONDS = 0.15
 # Interest crosses from server to server without an answer, so that only time tells: in quiet times.
 _CROSSING = 1.5
 _NO_RESPONDERS = re.compile(rb"\A(HMSG \S+ )\S+( [0-9 ]+\r\nNATS/1\.0 503\r\nNats-Subject: )")
 _AT_ONCE = 24
-_SHRINK_PLAYS_MAX = 80
+_SHRINK_SECONDS_MAX = 15.0
 _SHRUNK_MAX = 3
 _LOOKED_AT_MAX = 10
 
@@ -194,12 +195,11 @@ def differ_slowly(script: FuzzScript, executable: Path) -> Difference | None:
 
 
 def shrink(difference: Difference, executable: Path) -> Difference:
-    """Fewer steps and lines that still differ; a local minimum, or as far as the tries went."""
-    tries = _SHRINK_PLAYS_MAX
+    """Fewer steps and lines that still differ; a local minimum, or as far as the time went."""
+    until = time.monotonic() + _SHRINK_SECONDS_MAX
     while True:
         for smaller in difference.script.smaller():
-            tries -= 1
-            if tries < 0:
+            if time.monotonic() > until:
                 return difference
             found = differ_slowly(smaller, executable)
             if found is not None:

@@ -17,17 +17,33 @@ import pytest
 from beamline_trio import Client, open_client
 from beamline_trio.simulation import World, run_in
 
+from ._figures import Figures
 from ._real_server import open_real_cluster, open_real_server
 from ._server import Connect, ContractServer, RawConnect, RawLink, ServerConfig, open_raw
 from ._simulated_server import open_simulated_cluster, open_simulated_server
 
 _WORLD: pytest.StashKey[World] = pytest.StashKey()
+_FIGURES: pytest.StashKey[Figures] = pytest.StashKey()
 _SEED = 1
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker, where its fixture is."""
+    """Register the marker, where its fixture is; begin to count."""
+    config.stash[_FIGURES] = Figures()
     config.addinivalue_line("markers", "core_server(**fields): fields of ServerConfig for the fixture server")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say what was compared."""
+    for line in config.stash[_FIGURES].lines():
+        terminalreporter.write_line(line)
+
+
+@pytest.fixture
+def figures(request: pytest.FixtureRequest) -> Figures:
+    """Where a test counts what it has compared."""
+    return request.config.stash[_FIGURES]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from ._cases import CASES
 from ._exceptions import EXCEPTIONS, EXCEPTIONS_MAX
+from ._figures import Figures
 from ._rig import play_real
 from ._script import Case
 from ._simulated_server import play_simulated
@@ -36,7 +37,7 @@ def real_record(
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_both_servers_do_the_same(case: Case, real_record: Callable[[Case], Transcript]) -> None:
+def test_both_servers_do_the_same(case: Case, real_record: Callable[[Case], Transcript], figures: Figures) -> None:
     """A raw client gets the same bytes from both servers, and the real one shows what the case is about."""
     real = real_record(case)
     assert real.missed is None, f"the real server:\n{real}"
@@ -46,8 +47,10 @@ def test_both_servers_do_the_same(case: Case, real_record: Callable[[Case], Tran
     known = _EXCEPTIONS.get(case.name)
     if known is not None:
         assert not same, f"{case.name} does not differ any more; take it from the list of exceptions"
+        figures.excepted += 1
         pytest.xfail(known.reason)
     assert same, f"the real server:\n{real}\nthe simulated one:\n{simulated}"
+    figures.same += 1
 
 
 def check_shown(case: Case, real: Transcript) -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from beamline_trio.faults import FaultDialer
 from beamline_trio.simulation import World, run
-from tests.faults._cells import CELLS, Stage
+from tests.faults._cells import CELLS
+from tests.faults._proof import Stage
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])

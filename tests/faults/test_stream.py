@@ -357,6 +357,18 @@ async def test_faults_add_up_in_the_order_in_which_they_began(autojump_clock: Mo
         assert [one.hits for one in (slow, held, first, second, other)] == [1, 1, 1, 0, 0]
 
 
+async def test_an_operation_meets_no_fault_that_ended_while_it_waited(autojump_clock: MockClock) -> None:
+    """It was delayed; when it goes on, the other fault is undone."""
+    async with opened() as link, trio.open_nursery() as nursery:
+        with link.faults.inject("publish", delay(5)):
+            with link.faults.inject("publish", error()) as injection:
+                nursery.start_soon(link.client.send_all, b"PUB a 0\r\n\r\n")
+                await trio.sleep(1)
+            await trio.sleep(5)
+            assert await link.arrived() == b"PUB a 0\r\n\r\n"
+            assert injection.hits == 0
+
+
 async def test_each_injection_is_undone_alone(autojump_clock: MockClock) -> None:
     """The end of one leaves the others in force, in whatever order they end."""
     async with opened() as link:
@@ -476,15 +488,17 @@ async def test_a_server_that_sends_no_frames_is_let_go(text: bytes, autojump_clo
 
 
 async def test_what_is_held_is_let_go_with_the_link(autojump_clock: MockClock) -> None:
-    """A client that breaks the framing while its PONG is held gets it."""
+    """A client that breaks the framing while its PONG is held gets it, and the replies to its requests too."""
+    reply = b"MSG _INBOX.1 7 2\r\nok\r\n"
     async with opened() as link:
         with link.faults.inject("publish", timeout()) as injection:
-            await link.client.send_all(b"PUB a 0\r\n\r\nPING\r\n")
-            await link.server.send_all(b"PONG\r\n")
+            await link.client.send_all(b"PUB a _INBOX.1 0\r\n\r\nPUB a 0\r\n\r\nPING\r\n")
+            await link.server.send_all(reply + b"PONG\r\n")
             assert await link.answered() == b""
             await link.client.send_all(b"HELLO ")
-            assert await link.answered() == b"PONG\r\n"
-            assert injection.hits == 1
+            await link.server.send_all(reply)
+            assert await link.answered() == b"PONG\r\n" + reply
+            assert injection.hits == 2
 
 
 async def test_a_line_without_end_is_not_kept(autojump_clock: MockClock) -> None:
@@ -688,8 +702,11 @@ async def test_faults_act_inside_tls(autojump_clock: MockClock) -> None:
     network = PairDialer()
     network._ssl_context = ours
     faults = FaultDialer(network)
-    with faults.inject("publish", error()) as injection, faults.inject("publish", timeout(), subjects="b"):
-        async with opened(faults, network) as link:
+    with (
+        faults.inject("publish", timeout(), subjects="b"),
+        faults.inject("publish", error(), subjects="a") as injection,
+    ):
+        async with trio.open_nursery() as outer, opened(faults, network) as link:
             await link.server.send_all(b"INFO {}\r\n")
             assert await link.answered() == b"INFO {}\r\n"
             secured_server = trio.SSLStream(link.server, theirs, server_side=True)
@@ -703,17 +720,10 @@ async def test_faults_act_inside_tls(autojump_clock: MockClock) -> None:
             await secured_server.send_all(b"PONG\r\n")
             assert await tls.answered() == b"PONG\r\n"
             assert injection.hits == 1
-            nursery_ended = trio.Event()
-
-            async def read() -> None:
-                with pytest.raises(trio.ClosedResourceError):
-                    await secured.receive_some()
-                nursery_ended.set()
-
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(read)
-                await trio.testing.wait_all_tasks_blocked()
-                await secured.aclose()
+            await secured.send_all(b"PUB b 0\r\n\r\nPING\r\n")
+            await secured_server.send_all(b"PONG\r\n")
+            outer.start_soon(expect_closed, secured.receive_some)
+            await trio.testing.wait_all_tasks_blocked()
     assert faults.unframed == 0
     assert not faults._links.streams
 

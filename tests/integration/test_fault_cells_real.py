@@ -11,7 +11,8 @@ from beamline_trio import Client, PermissionsError, open_client
 from beamline_trio.faults import FaultDialer, error
 from beamline_trio.server_process import Server
 from beamline_trio.transport import TCPDialer
-from tests.faults._cells import CELLS, Stage
+from tests.faults._cells import CELLS
+from tests.faults._proof import Stage
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.__name__)

@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown := sorted(set(options.mutants) - {mutant.name for mutant in mutants}):
         sys.exit(f"there is no mutant {', '.join(unknown)}; the mutants are the *.diff of tests/mutants")
     with ThreadPoolExecutor(max_workers=min(2, os.cpu_count() or 1)) as pool:
-        good = True
+        unchanged = None
         if not options.mutants:
             unchanged = pool.submit(partial(try_mutant, None, seeds=options.seeds, errors=True))
         caught = 0
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(f"    {mutant.breaks}\n    {result.reason}\n    {', '.join(result.laws)}")
         print(f"{caught} of {len(mutants)} mutants caught by a law")
         good = caught == len(mutants)
-        if not options.mutants:
+        if unchanged is not None:
             good &= _report_unchanged(unchanged.result())
         if options.draw:
             _try_drawn(pool, options.draw, options.draw_seed, options.seeds)

@@ -3,8 +3,8 @@
     executed lines (by a trace of some seeds) -> candidates (by the syntax tree) -> a draw -> diffs
 
 What can be changed: a statement is dropped (an await, a call, an assignment, a counter), a condition negated, a bound
-of a comparison moved, a whole number raised by one, an `elif` or `else` branch dropped. Left alone are logs, docstrings,
-and what is in no function: a changed default is a decision and no bug.
+of a comparison moved, a whole number raised by one, an `elif` or `else` branch dropped. Left alone are logs,
+docstrings, and what is in no function: a changed default is a decision and no bug.
 
 Must not run mutants.
 """

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -91,7 +91,7 @@ def try_mutant(
 
 
 @contextmanager
-def copied_package(mutant: Mutant | None = None) -> Iterator[Path]:
+def copied_package(mutant: Mutant | None = None) -> Generator[Path]:
     """A directory with a copy of the package, changed or not. It is gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="beamline-mutant-") as name:
         copy = Path(name)
@@ -121,7 +121,7 @@ def run_module(copy: Path, module: str, *arguments: str, time_box_seconds: float
 
 
 def _result(lines: list[dict[str, Any]], complaint: str, seconds: float) -> Result:
-    last = lines[-1] if lines else {"seed": 0, "laws": [], "error": "", "reason": ""}
+    last: dict[str, Any] = lines[-1] if lines else {"seed": 0, "laws": [], "error": "", "reason": ""}
     laws, error, reason = tuple(last["laws"]), last["error"], last["reason"]
     if complaint:
         error, reason = ("import" if not lines else "crash"), complaint

@@ -1,4 +1,4 @@
-"""The mutants are kept in step with the client, and the laws see the plainest of them; `python -m tests.mutants` tries all."""
+"""The mutants keep in step with the client, and the laws see the plainest; `python -m tests.mutants` tries all."""
 
 from __future__ import annotations
 

@@ -59,6 +59,30 @@ async def test_a_closed_link_tells_its_machine_nothing_more(autojump_clock: Mock
                 await stream.receive_some()
 
 
+async def test_a_link_that_its_machine_resets_when_it_breaks_tells_it_nothing(autojump_clock: MockClock) -> None:
+    """Of one instant the machine's own word counts."""
+    async with running() as rig:
+        _, handler = await rig.linked()
+        rig.network.reset("app", "a")
+        handler.link.reset()
+        await trio.sleep(1)
+        assert handler.told == []
+
+
+async def test_bytes_of_the_instant_of_resuming_come_behind_the_others(autojump_clock: MockClock) -> None:
+    """What waited is handed over first, though the rest arrives before that is done."""
+    async with running() as rig:
+        stream, handler = await rig.linked()
+        handler.link.pause_reading()
+        await stream.send_all(b"first ")
+        await trio.sleep(1)
+        # Due at the instant of the arrival, and before it.
+        rig.events.call_later(LATENCY, handler.link.resume_reading)
+        await stream.send_all(b"second")
+        await trio.sleep(1)
+        assert bytes(handler.data) == b"first second"
+
+
 async def test_a_handler_may_close_its_link_while_it_is_called(autojump_clock: MockClock) -> None:
     """What is due behind the bytes is not told to a handler that has hung up on them."""
 

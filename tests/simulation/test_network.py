@@ -163,6 +163,10 @@ async def test_conditions_hold_for_what_is_sent_from_now_on(autojump_clock: Mock
         await trio.sleep(10)
         assert handler.chunks == [(began + 3, b"slowfast"), (began + 11, b"late")]
         assert rig.network.conditions.latency_seconds == 1
+        at = trio.current_time()
+        handler.link.write(b"back")
+        await stream.receive_some()
+        assert trio.current_time() == near(at + 7)
 
 
 async def test_bandwidth_bounds_each_connection(autojump_clock: MockClock) -> None:
@@ -227,6 +231,19 @@ async def test_connections_stay_on_record(autojump_clock: MockClock) -> None:
         assert taps == [(1, b"12345")]
         with pytest.raises(LookupError, match="no connection 2"):
             rig.network.connection(2)
+
+
+async def test_a_connection_exists_until_both_ends_are_told(autojump_clock: MockClock) -> None:
+    """Closed by both, it is over when the last FIN has arrived."""
+    async with running() as rig:
+        stream, handler = await rig.linked()
+        with rig.network.slow_close("app", "a", 5):
+            stream.close()
+        handler.link.close()
+        await trio.sleep(4)
+        assert [link.state for link in rig.network.links()] == ["closing"]
+        await trio.sleep(2)
+        assert rig.network.links() == []
 
 
 async def test_the_trace_says_what_happened_where(autojump_clock: MockClock) -> None:

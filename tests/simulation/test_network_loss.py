@@ -204,3 +204,45 @@ async def test_a_full_window_to_an_end_that_is_gone_is_probed(autojump_clock: Mo
         await trio.sleep(10)
         assert [what for _, what in handler.told] == ["writable", "connection reset by peer"]
         assert rig.network.links() == []
+
+
+async def test_a_reset_that_is_lost_on_its_way_is_answered_again(autojump_clock: MockClock) -> None:
+    """The bytes had arrived at the end that is gone, and are not acknowledged by that."""
+    async with running() as rig:
+        stream, handler = await rig.linked()
+        handler.link.close()
+        await trio.sleep(1)
+        assert await stream.receive_some() == b""
+        await stream.send_all(b"anybody?")
+        await trio.sleep(1.5 * LATENCY)
+        with rig.network.black_hole("a", "app"):
+            await trio.sleep(3)
+        await trio.sleep(10)
+        assert rig.network.links() == []
+
+
+async def test_a_half_closed_stream_to_an_end_that_is_gone_is_reset(autojump_clock: MockClock) -> None:
+    """A FIN is answered too; who waits for the other half does not wait for ever."""
+    async with running() as rig:
+        stream, _ = await rig.linked()
+        with rig.network.power_off("a"):
+            await trio.sleep(1)
+        await stream.send_eof()
+        with pytest.raises(trio.BrokenResourceError):
+            await stream.receive_some()
+
+
+async def test_what_is_sent_again_takes_its_time(autojump_clock: MockClock) -> None:
+    """A way that is slow is slow for retransmissions too."""
+    async with running() as rig:
+        stream, handler = await rig.linked()
+        with rig.network.slow("app", "a", bandwidth_bytes_per_second=1000):
+            began = trio.current_time()
+            with rig.network.black_hole("app", "a"):
+                await stream.send_all(bytes(10_000))
+                await trio.sleep(50)
+            await trio.sleep(100)
+        first, *_, last = [at for at, _ in handler.chunks]
+        assert last - first == near(8.54)
+        # The first piece had left after 1.46 s.
+        assert first == near(began + 1.46 + 51.0 + 1.46 + LATENCY)

@@ -76,6 +76,30 @@ async def test_a_cancelled_receive_loses_no_byte(autojump_clock: MockClock) -> N
         assert other.received == 500
 
 
+async def test_a_receive_cancelled_when_it_has_taken_gives_what_it_took(autojump_clock: MockClock) -> None:
+    """A cancellation between the taking and the return of receive_some loses no byte either."""
+    async with running() as rig:
+        one, other = await rig.pair()
+        text, got = bytes(range(200)), bytearray()
+        await one.send_all(text)
+        await trio.sleep(1)
+
+        async def receive(scope: trio.CancelScope) -> None:
+            with scope:
+                got.extend(await other.receive_some(1))
+
+        async def cancel(scope: trio.CancelScope) -> None:
+            scope.cancel()
+
+        while len(got) < len(text):
+            async with trio.open_nursery() as nursery:
+                scope = trio.CancelScope()
+                nursery.start_soon(receive, scope)
+                nursery.start_soon(cancel, scope)
+            assert len(got) == other.received
+        assert got == text
+
+
 async def test_a_cancelled_send_has_sent_a_beginning(autojump_clock: MockClock) -> None:
     """Cancelled while it waits for room, send_all has sent what the window took, once and in order."""
     async with running() as rig:

@@ -129,7 +129,6 @@ class End:
             return
         self.closed = True
         self._know(leaves=True)
-        self.wants_room = False
         if self.unread:
             self._die("closed with unread bytes")
             self.outward.put_reset()
@@ -189,7 +188,6 @@ class End:
 
     def _die(self, reason: str) -> None:
         self.dead = reason
-        self.wants_room = False
         self.inward.discarded(len(self.unread))
         self.unread.clear()
         self._know(leaves=True)

@@ -69,7 +69,6 @@ class Pipe:
         "_back",
         "_busy_until",
         "_events",
-        "_last_arrival",
         "_loss",
         "_owed",
         "_path",
@@ -92,10 +91,9 @@ class Pipe:
         self._receiver = receiver
         self._path = path
         self._back = back
-        # (arrival, departure, what)
+        # (arrival, departure, what); what would arrive before its predecessor is delivered with it.
         self._queue: deque[tuple[float, float, bytes | memoryview | Mark]] = deque()
         self._state = _IDLE
-        self._last_arrival = 0.0
         self._busy_until = 0.0
         # While something is not acknowledged and will not be by itself; what is read meanwhile is owed to the window.
         self._loss: Retransmission | None = None
@@ -134,8 +132,7 @@ class Pipe:
 
     def put_reset(self) -> None:
         """Send a reset; nobody sends that again when it is lost."""
-        if not (self._queue and self._queue[-1][2] is Mark.RESET):
-            self._put_mark(Mark.RESET)
+        self._put_mark(Mark.RESET)
 
     def sender_died(self) -> None:
         """Nothing is sent again. What is under way already is, but for what waits for a retransmission."""
@@ -194,10 +191,6 @@ class Pipe:
         arrival = departure + path.latency + delay
         if path.jitter:
             arrival += path.jitter * self._random.random()
-        if arrival < self._last_arrival:
-            arrival = self._last_arrival
-        else:
-            self._last_arrival = arrival
         self._queue.append((arrival, departure, what))
         if self._state is _IDLE:
             self._state = _TIMED
@@ -220,8 +213,8 @@ class Pipe:
 
     def _deliver(self) -> None:
         queue, now = self._queue, self._events.now()
-        if self._state is not _TIMED or not queue or queue[0][0] > now:
-            return  # the timer of something that was dropped
+        if not queue:
+            return  # closed meanwhile
         path, loss, departure = self._path, self._loss, queue[0][1]
         if path.held:
             self._state = _HELD

@@ -173,7 +173,6 @@ class SimulatedStream(trio.abc.HalfCloseableStream):
 
     def _abort_send(self, _: object) -> Abort:
         self._sender = None
-        self._end.wants_room = False
         return Abort.SUCCEEDED
 
     # Receiving

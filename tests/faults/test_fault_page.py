@@ -1,0 +1,30 @@
+"""The page on fault injection shows code that runs."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from beamline_trio.simulation import World, run
+from tests._documents import DOCS, code_blocks
+
+APPLICATION, PLANS = code_blocks(DOCS / "fault-injection.md", "python")
+
+
+@pytest.mark.parametrize("name", ["test_a_refused_order_is_told", "test_a_silent_server_is_survived"])
+def test_its_tests_pass(name: str) -> None:
+    """As they stand on the page, in a simulated world."""
+    names: dict[str, Any] = {}
+    exec(APPLICATION, names)
+    test: Callable[[World], Awaitable[None]] = names[name]
+    run(test, seed=1)
+
+
+def test_its_plan_is_drawn_and_shrunk(capsys: pytest.CaptureFixture[str]) -> None:
+    """The example has something to shrink."""
+    names: dict[str, Any] = {}
+    exec(PLANS, names)
+    assert len(capsys.readouterr().out.splitlines()) == 3
+    assert len(names["smallest"].faults) == 1
