@@ -13,7 +13,8 @@ It must not check what a law can: what it asserts is what no law sees (a reply's
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from random import Random
@@ -36,6 +37,7 @@ from beamline_trio import (
 from beamline_trio.simulation import (
     Conditions,
     Draw,
+    Evidence,
     Rule,
     ServerConfig,
     User,
@@ -92,7 +94,16 @@ WINDOW_BYTES: Final = 3_000
 FLAPS_MAX: Final = 6
 CAP: Final = 7
 PUBLISHERS: Final = ("till/created", "till/capped", "app/paid", "app/noted0", "app/price", "audit/log")
+
+
+def comes_to_its_end(evidence: Evidence) -> Iterator[tuple[float, str]]:
+    """Nothing in the application hangs, nor in the client that it leaves."""
+    if evidence.ended_at >= RUN_SECONDS_MAX:
+        yield evidence.ended_at, f"the application was still running after {RUN_SECONDS_MAX:g} s"
+
+
 ALL_LAWS: Final = (
+    comes_to_its_end,
     no_loss,
     nothing_invented,
     sent_once,
@@ -154,6 +165,7 @@ class Application:
         self.urls = [f"nats://orders:pw@{server}:4222" for server in servers]
         self.stopping = trio.Event()
         self.flaps = 0
+        self.events: dict[str, Counter[str]] = {}
 
     async def run(self) -> None:
         """Until the healthy phase is over, and everything has come to its end."""
@@ -171,6 +183,7 @@ class Application:
                     with suppress(NatsError):
                         await nc.flush()
                     self.journal.note_books(who, nc)
+                    self._compare_events(who, nc)
             await billing.drain()
             await audit.drain()
 
@@ -199,11 +212,20 @@ class Application:
             await trio.sleep(1.0)
             self.journal.note_books(host, nc)
 
+    def _compare_events(self, host: str, nc: Client) -> None:
+        """Every transition that the statistics count was told by an event."""
+        told, counted = self.events[host], nc.stats()
+        assert told["Disconnected"] == counted.lost, f"{host}: {told}, {counted.lost} links were lost"
+        assert told["Reconnected"] == counted.restored, f"{host}: {told}, {counted.restored} links were restored"
+        assert told["ServerErrorReceived"] == counted.server_errors, f"{host}: {told}, {counted.server_errors} errors"
+
     async def _flap(self, host: str, nc: Client) -> None:
         """Break links again that were only just restored."""
         chance = self.world.random(f"flap/{host}")
+        told = self.events[host] = Counter()
         async with nc.events() as events:
             async for event in events:
+                told[type(event).__name__] += 1
                 if isinstance(event, Reconnected) and self.faulty and self.flaps < FLAPS_MAX and chance.random() < 0.5:
                     self.flaps += 1
                     await trio.sleep(chance.uniform(0.0, 0.25))
@@ -298,7 +320,11 @@ class Application:
 
     async def _subscribe_secret(self, nc: Client) -> None:
         async with nc.subscribe("secret.*") as sub:
-            await sub.confirmed()
+            try:
+                await sub.confirmed()
+            except PermissionsError:
+                with trio.fail_after(1.0):  # who receives is told too
+                    await sub.receive()
 
     async def _flush(self, nc: Client) -> None:
         chance = self.world.random("flush")
@@ -377,10 +403,13 @@ class Application:
     async def _receive_slowly(self, nc: Client, task_status: trio.TaskStatus[None]) -> None:
         async with nc.subscribe("orders.>", pending_messages_max=4) as sub:
             task_status.started()
+            count = 0
             async for message in sub:
                 self.journal.delivered("audit/slow", message)
+                count += 1
                 await trio.sleep(0.2)
         self.journal.lost("audit/slow", sub.dropped)
+        assert count + sub.dropped == sub.delivered, f"{count} given, {sub.dropped} dropped, {sub.delivered} came"
 
     async def _receive_capped(self, nc: Client) -> None:
         """Subscriptions with a maximum, one after another."""

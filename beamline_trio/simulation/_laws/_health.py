@@ -88,7 +88,8 @@ def paced_dials(longest_seconds: float = 5.0, attempt_seconds: float = 5.0, firs
                     yield last.at, f"{host} dialled {_STAMPEDE + 1} times within a second"
                     break
         if first_seconds is not None:
-            yield from _first_dials(evidence, 2 * longest_seconds, first_seconds)
+            # Longer than an attempt may take: it was established, and has lived for long enough to be a fresh start.
+            yield from _first_dials(evidence, attempt_seconds + longest_seconds, first_seconds)
 
     return named(paced_dials_, "paced_dials")
 

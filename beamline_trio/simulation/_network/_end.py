@@ -188,8 +188,10 @@ class End:
 
     def _die(self, reason: str) -> None:
         self.dead = reason
-        self.inward.discarded(len(self.unread))
-        self.unread.clear()
+        # What had arrived before a reset can still be read, as on Linux: the -ERR before it is not lost.
+        if self.closed or reason == POWER_OFF:
+            self.inward.discarded(len(self.unread))
+            self.unread.clear()
         self._know(leaves=True)
         self.outward.sender_died()
         self._note("reset", reason=reason)

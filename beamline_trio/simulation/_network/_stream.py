@@ -38,7 +38,8 @@ class SimulatedStream(trio.abc.HalfCloseableStream):
     """A byte stream over the simulated network; `Network.connect` and `Network.listen_streams` give it.
 
     Errors are those of `trio.SocketStream`: BrokenResourceError, whose cause is the OSError, ClosedResourceError,
-    BusyResourceError. After a FIN what came before it can still be read, after a reset it cannot.
+    BusyResourceError. What has arrived can still be read after a FIN and after a reset; what was under way when the
+    reset happened cannot.
 
     Attributes:
         number: of the connection, unique in the network, from 1.
@@ -206,7 +207,7 @@ class SimulatedStream(trio.abc.HalfCloseableStream):
         end = self._end
         if end.closed:
             raise trio.ClosedResourceError("this stream was closed")
-        if end.dead:
+        if end.dead and not end.unread:
             raise self._broken()
         return end.take(limit)
 
