@@ -382,7 +382,7 @@ FEATURES: tuple[Case, ...] = (
         send(b"SUB own.n 1\r\n" + pub(b"$SYS.REQ.ACCOUNT.PING.STATZ", b"", b"own.n")),
         sync(),
         quiet(0.1),
-        shows=PONG,
+        shows=b"MSG own.n 1 ",
         private=True,
     ),
     case(
@@ -391,7 +391,7 @@ FEATURES: tuple[Case, ...] = (
         send(b"SUB own.me 1\r\n" + pub(b"$SYS.REQ.USER.INFO", b"", b"own.me")),
         sync(),
         quiet(0.1),
-        shows=PONG,
+        shows=b"MSG own.me 1 ",
     ),
     case(
         "a traced message",
@@ -399,7 +399,7 @@ FEATURES: tuple[Case, ...] = (
         send(b"SUB tr.a 1\r\nSUB tr.dest 2\r\n" + hpub(b"tr.a", b"NATS/1.0\r\nNats-Trace-Dest: tr.dest\r\n\r\n", b"x")),
         sync(),
         quiet(0.1),
-        shows=PONG,
+        shows=b"MSG tr.dest 2 ",
     ),
     case(
         "a message that is traced only",
@@ -410,7 +410,8 @@ FEATURES: tuple[Case, ...] = (
         ),
         sync(),
         quiet(0.1),
-        shows=PONG,
+        shows=b"MSG tr.dest2 2 ",
+        lacks=b"HMSG",
     ),
     case(
         "a message with a sampled traceparent",

@@ -177,9 +177,9 @@ class Network(Faults):
         port: int,
         opened: Callable[[MachineLink], LinkHandler | None],
         failed: Callable[[str], object],
-    ) -> None:
-        """A machine on the host `source` connects: one of the callbacks is called, later, by the events' task."""
-        self.dial(source, host, port, MachineLink(opened), lambda error: failed(error.strerror or str(error)))
+    ) -> Callable[[], None]:
+        """A machine on the host `source` connects: one of the callbacks is called, later. Returns what cancels it."""
+        return self.dial(source, host, port, MachineLink(opened), lambda error: failed(error.strerror or str(error)))
 
     def dial(
         self, source: str, host: str, port: int, owner: Owner, failed: Callable[[OSError], object]
