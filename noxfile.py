@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import argparse
 import functools
+import itertools
 import os
 import re
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -59,6 +60,7 @@ TREE: Final = (
 # A property test of the nightly profile may take this long; an ordinary test has pyproject's timeout.
 PROPERTY_TIMEOUT_SECONDS: Final = 1800
 PYTEST_NO_TESTS: Final = 5
+_IMPORTS_HYPOTHESIS: Final = re.compile(r"^(import|from) hypothesis\b", re.MULTILINE)
 
 
 # ----------------------------------------------------------------------------------------- checks of the text
@@ -144,6 +146,19 @@ def mutants(session: nox.Session) -> None:
     _module(session, "tests.mutants", "--draw", "20")
 
 
+def _property_tests(tree: Path) -> list[str]:
+    """The files that hold property tests."""
+    files = (
+        path for path in sorted((tree / "tests").rglob("test_*.py")) if _IMPORTS_HYPOTHESIS.search(path.read_text())
+    )
+    return [str(path.relative_to(tree)) for path in files]
+
+
+def _in_turns(files: Sequence[str], start: int) -> Iterator[str]:
+    """One file after another, for ever, from another one each night."""
+    return (files[number % len(files)] for number in itertools.count(start))
+
+
 def _share(count: int, shard: str) -> tuple[int, int]:
     """The I-th of N equal parts of the numbers from 1 to count: its first and last."""
     index, parts = (int(part) for part in shard.split("/"))
@@ -189,11 +204,12 @@ def nightly(session: nox.Session) -> None:
     record.run(f"simulation under the seeds {first} to {last}, Python {_RUNNING}", sweep)
 
     seed = int(time.time())
-    while True:
-        search = ("-m", "hypothesis", "--hypothesis-profile", "nightly", "--hypothesis-seed", str(seed))
-        limits = ("--timeout", str(PROPERTY_TIMEOUT_SECONDS), "--shard", options.shard)
+    limits = ("--timeout", str(PROPERTY_TIMEOUT_SECONDS), "--shard", options.shard)
+    # A file at a time, so that the time is not exceeded by more than one of them takes.
+    for file in _in_turns(_property_tests(tree), seed):
+        search = (file, "-m", "hypothesis", "--hypothesis-profile", "nightly", "--hypothesis-seed", str(seed))
         properties = functools.partial(_pytest, session, pythons[_RUNNING], tree, *search, *limits, may_be_none=True)
-        record.run(f"property tests, shard {options.shard}, seed {seed}, Python {_RUNNING}", properties)
+        record.run(f"property tests of {file}, shard {options.shard}, seed {seed}, Python {_RUNNING}", properties)
         seed += 1
         if time.monotonic() >= deadline:
             break

@@ -217,3 +217,15 @@ def test_codes_and_metrics_named_on_any_page_exist() -> None:
                 assert entry in ledger, f"{page.name}: ledger.{entry}"
             for number in re.findall(r"stats\(\)\.(\w+)", text):
                 assert number in statistics, f"{page.name}: {number}"
+
+
+# --------------------------------------------------------------------------------------------------------- laws
+
+
+def test_the_simulation_page_has_every_law() -> None:
+    """Each law that can be asked for has its place in the table, and the table names nothing else."""
+    table = text_of(DOCS / "simulation.md").split("| law | what must hold |", 1)[1].split("\n\n", 1)[0]
+    listed = set(re.findall(r"`(\w+)", " ".join(line.split("|")[1] for line in table.splitlines()[2:])))
+    laws = importlib.import_module("beamline_trio.simulation._laws")
+    offered = {name for name in vars(laws) if name[0].islower() and callable(getattr(laws, name))} - {"judge"}
+    assert listed == offered
