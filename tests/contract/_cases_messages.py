@@ -135,6 +135,13 @@ PUBLISH: tuple[Case, ...] = (
         shows=(b"-ERR 'Invalid Publish Subject'\r\n-ERR 'Invalid Publish Subject'\r\n", b"MSG wpl.* 1 1\r\nx\r\n"),
     ),
     case(
+        "pedantic complains once more when a read ends in the payload",
+        hello(pedantic=True),
+        send(b"SUB wpr.> 1\r\n" + pub(b"wpr.*", b"x" * 600)),
+        sync(),
+        shows=b"-ERR 'Invalid Publish Subject'\r\n-ERR 'Invalid Publish Subject'\r\nMSG wpr.* 1 600\r\n",
+    ),
+    case(
         "pedantic complains of a wildcard with headers",
         hello(pedantic=True),
         send(hpub(b"wph.*", BLOCK)),
