@@ -17,6 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final
 
+import attrs
+
 from ._apply import Mutant, fixed_mutants
 from ._draw import draw_mutants
 from ._trial import SEEDS, Result, try_mutant
@@ -38,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         caught = 0
         for mutant, result in _try_all(pool, partial(_try_fixed, seeds=options.seeds), mutants):
             caught += bool(result.law)
-            print(f"{mutant.name:<36} {_fixed(result)}", flush=True)
+            print(f"{mutant.name:<36} {_fixed(mutant, result)}", flush=True)
             if options.verbose:
                 print(f"    {mutant.breaks}\n    {result.reason}\n    {', '.join(result.laws)}")
         print(f"{caught} of {len(mutants)} mutants caught by a law")
@@ -70,7 +72,11 @@ def _try_fixed(mutant: Mutant, *, seeds: int) -> Result:
     return try_mutant(mutant, seeds=seeds)
 
 
-def _fixed(result: Result) -> str:
+def _fixed(mutant: Mutant, result: Result) -> str:
+    """Of all laws that were broken the one that the mutant names is the one to tell."""
+    named = mutant.breaks.split(":", 1)[0]
+    if named in result.laws:
+        result = attrs.evolve(result, law=named)
     return str(result) if result.law or not result.error else f"NOT CAUGHT by a law: {result}"
 
 

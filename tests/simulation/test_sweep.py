@@ -26,7 +26,7 @@ def test_every_law_holds_under_every_seed() -> None:
     runs = [json.loads(line) for line in output.splitlines()]
     assert not complaint, complaint
     seed = runs[-1]["seed"]
-    replay = f"`beamline simulate tests/mutants/_workload.py --seeds {seed}:{seed}`"
+    replay = f"`python -m beamline_trio.cli simulate tests/mutants/_workload.py --seeds {seed}:{seed}`"
     assert not runs[-1]["reason"], f"seed {seed}: {runs[-1]['reason']}; replay it by {replay}"
     assert len(runs) == last - first + 1
     events, hours = sum(run["events"] for run in runs), sum(run["virtual_seconds"] for run in runs) / 3600
