@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import os
+import signal
 import sysconfig
 import zlib
 from collections.abc import Generator, Sequence
@@ -106,6 +107,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Start the count, and make sure that the package under test is the one that was meant."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # So a shell starts what it puts into the background; the tests about Ctrl-C need Python's own handler.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.pluginmanager.register(RealServerCount(), "real-server-count")
     if os.environ.get("BEAMLINE_TEST_INSTALLED"):
         _require_installed_package()
