@@ -26,6 +26,7 @@ from beamline_trio.simulation import (
     books_balance,
     bounded_calls,
     every_call_ends,
+    fails_only_by,
     honest_unknown,
     no_loss,
     nothing_invented,
@@ -253,6 +254,26 @@ def _a_request_waits_for_nobody(history: History) -> None:
     history.book(requests=1)
 
 
+def _a_counter_shrinks(history: History) -> None:
+    history.publish(1)
+    history.publish(2)
+    history.book(at=10.0, accepted=2, confirmed=2)
+    history.book(at=11.0, accepted=1, confirmed=1)
+
+
+def _fails_by_an_error_of_another_kind(history: History) -> None:
+    history.publish(1, "failed", reason="ConnectionLostError: nothing was sent")
+
+
+def _one_publisher_begins_nothing(history: History) -> None:
+    history.pass_on(*range(1, 30), at=100.0)
+
+
+def _the_first_attempt_comes_late(history: History) -> None:
+    history.links[APP_LINK].left_at = 40.0
+    history.dials["app"] = [Dialled(0.0, 0.1, True), Dialled(43.0, 43.1, True)]
+
+
 def _fails_without_a_fault(history: History) -> None:
     history.publish(1, "failed", at=100.0)
 
@@ -339,6 +360,10 @@ Broken = Callable[[History], None]
         (books_balance, _unknown_for_no_reason),
         (books_balance, _confirmed_more_than_were_taken),
         (books_balance, _a_request_waits_for_nobody),
+        (books_balance, _a_counter_shrinks),
+        (fails_only_by("PendingTimeoutError"), _fails_by_an_error_of_another_kind),
+        (recovers(30, publishers=("app", "till")), _one_publisher_begins_nothing),
+        (paced_dials(first_seconds=0.5), _the_first_attempt_comes_late),
         (recovers(30), _fails_without_a_fault),
         (recovers(30), _nothing_is_begun),
         (recovers(30), _nobody_hears_any_more),
