@@ -81,6 +81,8 @@ class _Simulate:
         if self._trace_file is not None and count > 1:
             raise CommandError(f"--trace is for one seed, as in --seeds {self._first}; --seeds is {self._seeds_text}")
         plan = None if self._plan_file is None else _read_plan(self._plan_file)
+        if self._trace_file is not None:
+            _check_writable(self._trace_file)
         # The client logs every outage, and here there is little else. A scenario that wants the log sets a handler.
         logging.getLogger("beamline_trio").addHandler(logging.NullHandler())
         scenario = load_scenario(self._target)
@@ -91,7 +93,9 @@ class _Simulate:
             )
             try:
                 sweep.run(range(self._first, self._last + 1), figures)
-            except KeyboardInterrupt:
+            except BaseException as error:
+                if not _is_interrupt(error):
+                    raise
                 interrupted = True
         self._tell_figures(figures, interrupted)
         return INTERRUPTED if interrupted else FAILED if figures.failures else 0
@@ -110,7 +114,7 @@ class _Simulate:
         if failure.plan_file is None:
             print(tell_verdict(verdict, replay))
             if self._shrink:
-                print("shrinking found no smaller plan")
+                print("shrinking was interrupted" if smallest is None else "shrinking found no smaller plan")
         else:
             assert smallest is not None
             print(tell_verdict(smallest, self._replay(verdict.seed, failure.plan_file)))
@@ -138,7 +142,8 @@ class _Simulate:
             print(json.dumps(self._record(figures, interrupted)))
             return
         seeds = f"{figures.seeds:,} of {self._last - self._first + 1:,} seeds run"
-        found = f"{len(figures.failures)} failed" if figures.failures else "all laws hold"
+        held = "all laws hold" if figures.seeds else "so nothing is known"
+        found = f"{len(figures.failures)} failed" if figures.failures else held
         print(f"{seeds}, {found}{' (interrupted)' if interrupted else ''}")
         print(
             f"{figures.events:,} events, {figures.events_per_second:,.0f} a second; "
@@ -192,6 +197,19 @@ def _read_plan(file: Path) -> Plan:
         return Plan.from_json(file.read_bytes())
     except (OSError, FaultPlanError) as error:
         raise CommandError(f"--plan {file}: {error}") from error
+
+
+def _check_writable(file: Path) -> None:
+    try:
+        file.open("w").close()
+    except OSError as error:
+        raise CommandError(f"--trace {file}: {error}") from error
+
+
+def _is_interrupt(error: BaseException) -> bool:
+    """Ctrl-C, also in the group of a scenario's nursery."""
+    group = isinstance(error, BaseExceptionGroup) and error.subgroup(KeyboardInterrupt) is not None
+    return group or isinstance(error, KeyboardInterrupt)
 
 
 def _faults(verdict: Verdict) -> str:

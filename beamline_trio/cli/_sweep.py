@@ -97,9 +97,11 @@ class Sweep:
                 continue
             failure = Failure(verdict)
             figures.failures.append(failure)
-            if self.shrink:
-                self._shrink(failure, figures)
-            self.tell_failure(failure)
+            try:
+                if self.shrink:
+                    self._shrink(failure, figures)
+            finally:
+                self.tell_failure(failure)  # also when Ctrl-C ends the shrinking: the seed is known
             if len(figures.failures) >= self.stop_after:
                 return
 

@@ -17,7 +17,7 @@ class EndlessError(SimulationError):
     def __init__(self, seconds: float) -> None:
         super().__init__(
             f"still running after {seconds:g} virtual seconds: something waits for what never comes, or the faults "
-            "never let it end; raise ends_within_seconds of @laws if it needs longer"
+            "never let it end; raise ends_within_seconds (of @laws, or of run) if it needs longer"
         )
         self.seconds = seconds
 

@@ -53,9 +53,14 @@ class Timer:
 
 
 class Events:
-    """The heap and its task. Entries may be added before `run` is started; they wait for it."""
+    """The heap and its task. Entries may be added before `run` is started; they wait for it.
 
-    def __init__(self) -> None:
+    Args:
+        starts_at: what the time is until the task runs, for entries that are added outside of `trio.run`; None = they
+            are added inside of it.
+    """
+
+    def __init__(self, *, starts_at: float | None = None) -> None:
         self._heap: list[tuple[float, int, Timer]] = []
         self._added = 0
         self._cancelled = 0
@@ -65,7 +70,7 @@ class Events:
         self._sleeps_until = -math.inf
         self._scope: trio.CancelScope | None = None
         # The instant whose callbacks are being run.
-        self._now: float | None = None
+        self._now = starts_at
 
     @property
     def count(self) -> int:
@@ -114,22 +119,24 @@ class Events:
         """Run what is due now. An error ends `guard` with it, and nothing is run any more."""
         try:
             self._run_due()
-        except Exception as error:  # noqa: BLE001  # it is raised again, by `guard`
+        except BaseException as error:  # noqa: BLE001  # it is raised again, by `guard`
             self.fail(error)
 
-    def fail(self, error: Exception) -> None:
-        """End `guard` with this error; nothing is run any more."""
+    def fail(self, error: BaseException) -> bool:
+        """End `guard` with this error, and forget what was to be run. Returns whether there was a guard to end."""
         self._heap.clear()
-        if self._task is not None:
-            trio.lowlevel.reschedule(self._task, outcome.Error(error))
-            self._task = None
+        if self._task is None:
+            return False
+        trio.lowlevel.reschedule(self._task, outcome.Error(error))
+        self._task = None
+        return True
 
     async def guard(self) -> None:
         """Wait, while a clock drives the events, for an error of a callback, and raise it.
 
         Raises:
             RuntimeError: it runs already, or one instant had more than a million callbacks.
-            Exception: the error of a callback, as it is.
+            BaseException: the error of a callback, as it is.
         """
         self._begin()
 
@@ -143,6 +150,7 @@ class Events:
         if self._task is not None:
             raise RuntimeError("these events run already; start them once")
         self._task = trio.lowlevel.current_task()
+        self._now = None
 
     async def run(self) -> None:
         """Sleep until something is due, run what is due, for ever. To end it, cancel it.

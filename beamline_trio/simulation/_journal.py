@@ -20,6 +20,7 @@ from ._errors import SimulationError
 
 IDENTITY_HEADER: Final = "Sim-Id"
 _IDENTITY: Final = re.compile(rb"\r\nSim-Id: ([^\r\n]{1,80})\r\n")
+_PUBLISHER: Final = re.compile(r"[!-9;-~]([ -9;-~]{0,46}[!-9;-~])?")
 # Longer than a header line with an identity: what may be cut by two writes.
 _OVERLAP_BYTES: Final = 96
 # A name, since the simulation does not know the client: written, and then no answer in time.
@@ -150,7 +151,7 @@ class Journal:
             nc: the client.
             subject: without wildcards.
             payload: the message.
-            publisher: whose order is to be kept; the part before a "/" is the host.
+            publisher: whose order is to be kept, in at most 48 characters; the part before a "/" is the host.
             confirm: as in `Client.publish`.
             headers: more of them.
         """
@@ -234,8 +235,12 @@ class Journal:
             self.queued.append(Queued(server, link, sid, identity, end, self._now()))
 
     def _begin(self, publisher: str, subject: str) -> Publication:
-        if not publisher or len(publisher) > 48 or any(char in "\r\n:" for char in publisher):
-            raise SimulationError(f"publisher {publisher!r} must be 1 to 48 characters without colon and line breaks")
+        if not _PUBLISHER.fullmatch(publisher):
+            # Else the identity that is read off the wire is not the one that was sent, and laws blame the innocent.
+            raise SimulationError(
+                f"publisher {publisher!r} must be 1 to 48 visible ASCII characters without a colon, and without blanks "
+                "at its ends, since it travels in a header"
+            )
         number = self._counts[publisher] = self._counts.get(publisher, 0) + 1
         note = Publication(f"{publisher}/{number}", publisher, number, subject, self._now())
         self.publications[note.identity] = note

@@ -30,6 +30,7 @@ def run(
     plan: Plan | None = None,
     trace_file: Path | None = None,
     instruments: Sequence[trio.abc.Instrument] = (),
+    ends_within_seconds: float = math.inf,
 ) -> T:
     """Run an async function in a world of its own, in virtual time; the same seed gives the same run.
 
@@ -42,17 +43,23 @@ def run(
         plan: this fault plan and no other.
         trace_file: where every line of the trace goes.
         instruments: of trio.
+        ends_within_seconds: of virtual time. Give it where the function may wait in vain: the pings of clients and
+            servers let time go on for ever.
 
     Returns:
         What the function returns.
 
     Raises:
+        EndlessError: it did not end within that time, and was cancelled.
         ForbiddenError: the function used a thread, a socket or DNS.
-        SimulationError: the simulation itself failed, or trio is one it does not know.
+        SimulationError: the simulation itself failed, an argument cannot work, this thread or another one runs a
+            simulation already, or trio is one it does not know.
         Exception: what the function raises, as it is.
     """
+    if not callable(async_fn):
+        raise SimulationError(f"run() was given {async_fn!r}; pass the async function itself, as in run(main, seed=1)")
     world = World(seed, draw=draw, plan=plan, trace_file=trace_file)
-    return run_in(world, partial(async_fn, world), instruments=instruments)
+    return run_in(world, partial(async_fn, world), instruments=instruments, ends_within_seconds=ends_within_seconds)
 
 
 def run_in(
@@ -77,33 +84,36 @@ def run_in(
         SimulationError: there is a clock; or see `run`.
     """
     if clock is not None:
+        world.trace.close()
         raise SimulationError(
             "a simulated world has its own clock; do not ask for autojump_clock or mock_clock beside it"
         )
-
     if world.ended:
         raise SimulationError("a world lives for one run; make another one")
 
     async def inside() -> T:
         forbid_sockets()
         world.begin()
+        trio.lowlevel.current_task().name = _name_of(async_fn)
         try:
             with trio.CancelScope(deadline=trio.current_time() + ends_within_seconds):
                 return await async_fn(*args)
             raise EndlessError(ends_within_seconds)
         finally:
-            world.end()
+            world.end(trio.current_time())
 
     order = Chance(world.seed).stream("scheduling")
+    virtual = driving_clock(world.events)
     try:
         with repeatable(order):
-            return trio.run(inside, clock=driving_clock(world.events), instruments=tuple(instruments))
+            return trio.run(inside, clock=virtual, instruments=tuple(instruments))
     except trio.TrioInternalError as error:
         cause = _innermost(error.__cause__ if error.__cause__ is not None else error)
-        if isinstance(cause, SimulationError):
-            raise cause from None
+        if isinstance(cause, SimulationError) or not isinstance(cause, Exception):
+            raise cause from None  # a test that gives up in a callback (pytest.fail, pytest.skip) is no bug
         raise SimulationError(f"the simulation failed: {cause!r}; this is a bug in it, or in a callback") from cause
     finally:
+        world.end(virtual.current_time())  # where trio itself broke off
         world.trace.close()
 
 
@@ -112,3 +122,10 @@ def _innermost(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
+
+
+def _name_of(async_fn: Callable[..., object]) -> str:
+    """How the application's first task is called, where tasks are told."""
+    while isinstance(async_fn, partial):
+        async_fn = async_fn.func
+    return str(getattr(async_fn, "__qualname__", async_fn))

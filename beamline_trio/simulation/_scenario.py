@@ -5,7 +5,7 @@ Must not print: whoever sweeps seeds tells about them.
 
 from __future__ import annotations
 
-import math
+import inspect
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,8 @@ from typing import Any, Final, TypeVar
 import attrs
 
 from ..faults import Draw, Plan, shrink
+from . import _laws
+from ._errors import SimulationError
 from ._laws import Evidence, Law, Violation, judge
 from ._run import run_in
 from ._trace import Trace
@@ -21,6 +23,12 @@ from ._world import QUIET_SECONDS, World
 
 _MARK: Final = "__beamline_laws__"
 _DEFAULT: Final = Draw()
+ENDS_WITHIN_SECONDS: Final = 86_400.0
+# What makes a law when it is called: as a law of its own it would return one, and look like one that holds or breaks.
+_FACTORIES: Final = (
+    _laws.at_most, _laws.bounded_calls, _laws.fails_only_by, _laws.notices_end, _laws.notices_silence, _laws.one_of,
+    _laws.order_by, _laws.paced_dials, _laws.recovers, _laws.settles, _laws.told_at_loss,
+)  # fmt: skip
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -33,13 +41,14 @@ class Laws:
         laws: what must hold.
         faults: what kind of plan is drawn for each seed; None = none.
         quiet_seconds: how long behind the last fault `World.quiet` waits.
-        ends_within_seconds: of virtual time.
+        ends_within_seconds: of virtual time; a day, also where nothing was decorated: who waits in vain would wait for
+            ever, since the pings of clients and servers let time go on.
     """
 
     laws: tuple[Law, ...] = ()
     faults: Draw | None = None
     quiet_seconds: float = QUIET_SECONDS
-    ends_within_seconds: float = math.inf
+    ends_within_seconds: float = ENDS_WITHIN_SECONDS
 
 
 @attrs.frozen
@@ -96,7 +105,7 @@ def laws(
     *laws: Law,
     faults: Draw | None = _DEFAULT,
     quiet_seconds: float = QUIET_SECONDS,
-    ends_within_seconds: float = 86_400.0,
+    ends_within_seconds: float = ENDS_WITHIN_SECONDS,
 ) -> Callable[[F], F]:
     """Ask for laws to be checked after a test or scenario, and for faults while it runs.
 
@@ -105,13 +114,35 @@ def laws(
         faults: what kind of plan is drawn for each seed; None = none.
         quiet_seconds: how long behind the last fault `World.quiet` waits.
         ends_within_seconds: of virtual time; beyond it the run is given up, so that a sweep does not hang with it.
+
+    Raises:
+        SimulationError: an argument cannot work, or the function has laws already.
     """
+    for law in laws:
+        _check_law(law)
+    if faults is not None and not isinstance(faults, Draw):
+        raise SimulationError(f"faults is {faults!r}; write faults=Draw(seconds=60, count=4), or None for no faults")
+    for name, value in (("quiet_seconds", quiet_seconds), ("ends_within_seconds", ends_within_seconds)):
+        if not value >= 0:  # NaN is not either
+            raise SimulationError(f"{name} is {value!r}; it must be at least 0 s")
 
     def decorate(function: F) -> F:
+        if hasattr(function, _MARK):
+            raise SimulationError(f"{function.__qualname__} has @laws already; write all laws into one of them")
         setattr(function, _MARK, Laws(laws, faults, quiet_seconds, ends_within_seconds))
         return function
 
     return decorate
+
+
+def _check_law(law: object) -> None:
+    name = getattr(law, "__name__", repr(law))
+    if inspect.iscoroutinefunction(law):
+        raise SimulationError(f"@laws needs parentheses: write @laws(no_loss) above `async def {name}`")
+    if any(law is factory for factory in _FACTORIES):
+        raise SimulationError(f"{name} makes a law when it is called; write {name}(...) in @laws")
+    if not callable(law):
+        raise SimulationError(f"{law!r} is no law; a law is a function that takes Evidence and yields (seconds, text)")
 
 
 def laws_of(function: object) -> Laws:
@@ -131,8 +162,10 @@ def run_scenario(
 ) -> Verdict:
     """Run a scenario under one seed and judge it. What the scenario raises is part of the verdict.
 
+    So is a SimulationError, unless it is about the arguments. What a law raises is a bug of it, and raised.
+
     Raises:
-        SimulationError: the simulation itself failed.
+        SimulationError: seed or plan cannot work.
         KeyboardInterrupt: as ever.
     """
     wanted = laws_of(scenario)
@@ -146,12 +179,33 @@ def run_scenario(
 
 
 def verdict_of(world: World, wanted: Laws, error: BaseException | None = None) -> Verdict:
-    """Judge a world whose run has ended."""
+    """Judge a world whose run has ended.
+
+    Faults that were asked for and had no time to happen are the first broken law: else a test that ends too early would
+    hold under all seeds.
+    """
     ended_at = world.now()
     evidence = Evidence(world.journal, world.network, world.plan, min(world.faults_end_at, ended_at), ended_at)
     # A scenario that broke off has not kept its side of the laws: only its error counts.
-    broken = judge(wanted.laws, evidence) if error is None else []
+    broken: list[Violation] = []
+    if error is None:
+        try:
+            broken = [*_without_faults(world, wanted), *judge(wanted.laws, evidence)]
+        except Exception as bug:
+            bug.add_note(f"a law raised this when it judged the run of seed {world.seed}")
+            raise
     return Verdict(world.seed, error, tuple(broken), world.plan, world.trace, ended_at, world.events.count)
+
+
+def _without_faults(world: World, wanted: Laws) -> list[Violation]:
+    asked = wanted.faults is not None and wanted.faults.count > 0 and (world.plan is None or bool(world.plan.faults))
+    if not asked or world.plan_began:
+        return []
+    text = (
+        f"the run was over at {world.now():.6f} s, and the faults would have begun one second after the first "
+        "connection of a client; await world.quiet(), or ask for none by faults=None"
+    )
+    return [Violation("faults_happen", text, world.now())]
 
 
 def shrink_plan(

@@ -4,6 +4,10 @@ trio shuffles the tasks that can run. Its switch for a repeatable order and the 
 the one module that touches them. It looks first whether they are what it knows, and else raises, since a switch that is
 silently without effect would make every seed a lie. Both are put back afterwards.
 
+What the switch does not reach is the order in which trio cancels: tasks of one scope by a set of them, and scopes of
+one deadline by their ids, so by addresses. It shows where the abort function of one task does something for another. So
+inside the run both have the order in which they came.
+
 The clock is trio's MockClock with an autojump threshold of 0. Its jump is replaced, which is private too: it goes to
 the next event of the world or the next deadline of trio, whichever comes first, and has the events run, without a task
 and without statistics that nobody reads. Where neither is left every task waits for ever, and that is told: the
@@ -17,11 +21,13 @@ Must not know what is simulated.
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from heapq import heappush
 from typing import Any, Final, NoReturn
 
 import trio
@@ -34,6 +40,8 @@ from ._events import Events
 
 _SWITCH: Final = "_ALLOW_DETERMINISTIC_SCHEDULING"
 _PRNG: Final = "_r"
+# What is changed here is the process's: two runs at once would share the order, and put back each other's changes.
+_ONE_AT_A_TIME: Final = threading.Lock()
 
 
 @contextmanager
@@ -42,18 +50,27 @@ def repeatable(order: random.Random) -> Generator[None]:
 
     Raises:
         UnknownTrioError: this trio is not the one this module knows.
+        SimulationError: a simulation runs already, in this thread or another one.
     """
     check_layout()
-    prng: random.Random = getattr(trio_run, _PRNG)
-    switch, state = getattr(trio_run, _SWITCH), prng.getstate()
-    prng.setstate(order.getstate())
-    setattr(trio_run, _SWITCH, True)
+    if not _ONE_AT_A_TIME.acquire(blocking=False):
+        raise SimulationError(
+            "a simulation runs in this process already, and trio has one order of tasks for all; run one behind the "
+            "other, or in processes of their own"
+        )
     try:
-        with _no_threads():
-            yield
+        prng: random.Random = getattr(trio_run, _PRNG)
+        switch, state = getattr(trio_run, _SWITCH), prng.getstate()
+        prng.setstate(order.getstate())
+        setattr(trio_run, _SWITCH, True)
+        try:
+            with _no_threads(), _ordered_cancellation():
+                yield
+        finally:
+            setattr(trio_run, _SWITCH, switch)
+            prng.setstate(state)
     finally:
-        setattr(trio_run, _SWITCH, switch)
-        prng.setstate(state)
+        _ONE_AT_A_TIME.release()
 
 
 def check_layout() -> None:
@@ -64,11 +81,53 @@ def check_layout() -> None:
     known = isinstance(switch, bool) and isinstance(prng, random.Random) and _SWITCH in names and _PRNG in names
     clock = vars(trio.testing.MockClock(autojump_threshold=0))
     known = known and "_autojump" in names and {"_virtual_base", "_real_clock"} <= clock.keys()
+    status, deadlines = getattr(trio_run, "CancelStatus", None), getattr(trio_run, "Deadlines", None)
+    known = known and {"_children", "_tasks", "__attrs_post_init__"} <= set(dir(status))
+    known = known and {"_heap", "_active", "add"} <= set(dir(deadlines))
     if not known or not callable(getattr(ThreadCache, "start_thread_soon", None)):
         raise UnknownTrioError(
             f"the simulation does not know the scheduler of trio {trio.__version__}, so one seed would not give one "
             "trace; use a trio that this version of beamline_trio was tested with"
         )
+
+
+class _InOrder(dict[Any, None]):
+    """What trio needs of a set, in the order of adding."""
+
+    __slots__ = ()
+
+    def add(self, element: object) -> None:
+        self[element] = None
+
+    def remove(self, element: object) -> None:
+        del self[element]
+
+    def discard(self, element: object) -> None:
+        self.pop(element, None)
+
+
+@contextmanager
+def _ordered_cancellation() -> Generator[None]:
+    """What is cancelled at once is cancelled in the order in which it came."""
+    status: Any = trio_run.CancelStatus
+    deadlines: Any = trio_run.Deadlines
+    post_init, add = status.__attrs_post_init__, deadlines.add
+    count = itertools.count()
+
+    def with_order(self: Any) -> None:
+        self._children = _InOrder()
+        self._tasks = _InOrder()
+        post_init(self)
+
+    def add_in_order(self: Any, deadline: float, scope: trio.CancelScope) -> None:
+        heappush(self._heap, (deadline, next(count), scope))
+        self._active += 1
+
+    status.__attrs_post_init__, deadlines.add = with_order, add_in_order
+    try:
+        yield
+    finally:
+        status.__attrs_post_init__, deadlines.add = post_init, add
 
 
 def driving_clock(events: Events) -> trio.testing.MockClock:
@@ -85,7 +144,10 @@ def driving_clock(events: Events) -> trio.testing.MockClock:
         elif deadline != math.inf:
             clock._virtual_base = max(deadline, clock._virtual_base)
         else:
-            events.fail(_stuck())
+            error = _stuck()
+            # With the guard gone, what waits is a shielded cleanup, and nobody is left to be told.
+            if not events.fail(error):
+                raise error
 
     clock._real_clock = float  # the rate is 0: nothing needs to be measured
     clock._autojump = jump  # type: ignore[method-assign]
@@ -93,12 +155,12 @@ def driving_clock(events: Events) -> trio.testing.MockClock:
 
 
 def _stuck() -> SimulationError:
-    root = trio.lowlevel.current_root_task()
+    main = trio_run.GLOBAL_RUN_CONTEXT.runner.main_task  # pyright: ignore[reportAttributeAccessIssue]
     names: list[str] = []
-    waiting = [root] if root is not None else []
+    waiting: list[trio.lowlevel.Task] = [main] if main is not None else []
     while waiting:
         task = waiting.pop()
-        names += [] if task.parent_nursery is None else [task.name]
+        names.append(task.name)
         waiting += [child for nursery in task.child_nurseries for child in nursery.child_tasks]
     return SimulationError(
         "every task waits and nothing is left that could happen, so time stands still for ever; the tasks are: "

@@ -8,6 +8,7 @@ Must not know the client: an application brings its own and gives it `World.dial
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -15,7 +16,7 @@ from typing import Final
 
 import trio
 
-from ..faults import Draw, Plan
+from ..faults import Draw, FaultPlanError, Plan
 from ..transport import Dialer, Environment
 from ._chance import Chance
 from ._errors import SimulationError
@@ -32,6 +33,9 @@ DEFAULT_PORT: Final = 4222
 QUIET_SECONDS: Final = 60.0
 # A plan begins so long after the first connection of a client, so that all of an application is there.
 _PLAN_BEGINS_SECONDS: Final = 1.0
+# What a URL keeps as it is: a client would dial the host of nats://A:4222 as "a".
+_SERVER_NAME: Final = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
+_PORT_MAX: Final = 65_535
 
 
 class World:
@@ -52,6 +56,9 @@ class World:
         journal: what the application says, and what can be said against it.
         events: everything that will happen by itself; `world.events.call_later` adds to it.
         plan: the fault plan, once it is drawn (one second after the first connection of a client).
+
+    Raises:
+        SimulationError: the seed is no int, or draw and plan are not what they must be.
     """
 
     def __init__(
@@ -63,11 +70,14 @@ class World:
         quiet_seconds: float = QUIET_SECONDS,
         trace_file: Path | None = None,
     ) -> None:
+        _check_plan(seed, draw, plan)
         self.seed = seed
         self._chance = Chance(seed)
-        self.events = Events()
-        self._ended_at: float | None = None
-        self.trace = Trace(self.now, trace_file)
+        self.events = Events(starts_at=0.0)
+        # Where time stands still: before the run and behind it; None while it lasts.
+        self._stands_at: float | None = 0.0
+        self._ended = False
+        self.trace = Trace(self.now, None if trace_file is None else Path(trace_file))
         self.network = Network(self.events, self._chance.stream("network"), self.trace)
         self.journal = Journal(self.now)
         self.network.tap = self.journal.tap
@@ -86,8 +96,8 @@ class World:
     # What an application uses
 
     def now(self) -> float:
-        """Seconds of virtual time since the start; after the run, its length."""
-        return trio.current_time() if self._ended_at is None else self._ended_at
+        """Seconds of virtual time since the start; before the run 0, after it its length."""
+        return trio.current_time() if self._stands_at is None else self._stands_at
 
     def wall_clock(self) -> float:
         """Seconds since 1970-01-01 in this world, where every run starts at the beginning of 2025."""
@@ -119,8 +129,18 @@ class World:
             routes: servers to join, which make a cluster with it.
 
         Raises:
-            SimulationError: there is a server of this name.
+            SimulationError: there is a server of this name, or a client could not dial this name or port.
+            ValueError: nats-server would not start with this configuration.
         """
+        if not _SERVER_NAME.fullmatch(name):
+            raise SimulationError(
+                f"the server name {name!r} is also its host in nats://name:port; "
+                "use up to 63 lower-case letters, digits, dots, dashes and underscores"
+            )
+        if not 1 <= port <= _PORT_MAX:
+            raise SimulationError(f"port is {port}; it must be 1 to {_PORT_MAX}")
+        if isinstance(routes, str):
+            raise SimulationError(f"routes is {routes!r}; write a list of servers, as in routes=[{routes!r}]")
         if name in self._servers:
             raise SimulationError(f"there is a server {name!r} already; use server.start() after server.kill()")
         self.network.add_host(name)
@@ -155,6 +175,11 @@ class World:
         await trio.sleep_until(self.faults_end_at + self._quiet_seconds)
 
     @property
+    def plan_began(self) -> bool:
+        """Whether the fault plan has begun, if there is to be one."""
+        return self._plan_began_at is not None
+
+    @property
     def faults_end_at(self) -> float:
         """When the last fault of the plan is over, in virtual seconds; before it has begun, now."""
         if self.plan is None or self._plan_began_at is None:
@@ -165,18 +190,20 @@ class World:
 
     def begin(self) -> None:
         """Start the one task of the world. Called inside the run, once."""
+        self._stands_at = None
         # A system task, so that no nursery stands between the application's errors and its caller.
         trio.lowlevel.spawn_system_task(self.events.guard)
 
     @property
     def ended(self) -> bool:
         """Whether its run is over."""
-        return self._ended_at is not None
+        return self._ended
 
-    def end(self) -> None:
-        """The run is over: time stands still."""
-        self._ended_at = trio.current_time()
-        self.trace.add("", "end", events=self.events.count)
+    def end(self, at: float) -> None:
+        """The run is over, and time stands still at this moment; nothing happens unless the run is under way."""
+        if self._stands_at is None:
+            self._stands_at, self._ended = at, True
+            self.trace.add("", "end", events=self.events.count)
 
     def _begin_soon(self) -> None:
         self.events.call_later(_PLAN_BEGINS_SECONDS, self._begin_plan)
@@ -184,9 +211,26 @@ class World:
     def _begin_plan(self) -> None:
         if self.plan is None:
             assert self._draw is not None
-            self.plan = Plan.draw(
-                self._chance.stream("faults"), self._draw, clients=list(self._clients), servers=list(self._servers)
-            )
+            self.plan = self._drawn(self._draw)
         self._plan_began_at = self.now()
         self._injection.schedule(self.plan)
         self._planned.set()
+
+    def _drawn(self, draw: Draw) -> Plan:
+        # A client may share the host of a server, and has no way of its own then that could be cut.
+        clients = [host for host in self._clients if host not in self._servers]
+        try:
+            return Plan.draw(self._chance.stream("faults"), draw, clients=clients, servers=list(self._servers))
+        except FaultPlanError as error:
+            raise SimulationError(
+                f"no faults can be drawn for the clients' hosts {clients} and the servers {list(self._servers)}: start "
+                "a server, and give a client a host of its own, before the first connection is a second old"
+            ) from error
+
+
+def _check_plan(seed: int, draw: Draw | None, plan: Plan | None) -> None:
+    for name, value, kind in (("seed", seed, int), ("draw", draw, Draw), ("plan", plan, Plan)):
+        if not isinstance(value, kind) and (name == "seed" or value is not None):
+            raise SimulationError(f"{name} is {value!r}; it must be of type {kind.__name__}")
+    if draw is not None and plan is not None:
+        raise SimulationError("a plan was given, and a draw too; leave one out: a plan takes the place of a drawn one")

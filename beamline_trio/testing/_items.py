@@ -21,6 +21,8 @@ _EXECUTABLE: Final = "nats_server_executable"
 _ASKED_AS: Final = {_WORLD: "nats_world", _SIDE: "nats", _EXECUTABLE: "nats_server"}
 _CLOCKS: Final = ("autojump_clock", "mock_clock")
 _DEFAULT_SEED: Final = 1
+# What `simulation.laws` leaves on a function; written here again, since this module must not import the simulation.
+LAWS_MARK: Final = "__beamline_laws__"
 
 
 @attrs.frozen
@@ -74,7 +76,7 @@ def mistake_of(item: pytest.Item) -> str | None:
     """Why the test cannot run, and what to do; None when it can."""
     asked = _asks_for(item, [_WORLD, _SIDE])
     if not asked:
-        return None
+        return _unjudged(item)
     fixture, function = _ASKED_AS[asked[0]], _function(item)
     if getattr(function, "is_hypothesis_test", False):
         return (
@@ -96,6 +98,13 @@ def mistake_of(item: pytest.Item) -> str | None:
     if not any(getattr(plugin, "__name__", "") == "pytest_trio.plugin" for plugin in _plugins(item)):
         return f"{fixture} needs pytest-trio, which is not there; pip install 'beamline-trio[testing]'"
     return None
+
+
+def _unjudged(item: pytest.Item) -> str | None:
+    """Laws are judged behind the run of a world: without one they would hold whatever happens."""
+    if not hasattr(_function(item), LAWS_MARK):
+        return None
+    return f"@laws on {item.name.partition('[')[0]}, which has no world to be judged; take nats_world as an argument"
 
 
 def without_seed(name: str, seed: int) -> str:

@@ -23,6 +23,7 @@ PLANTED = ROOT / "tests" / "simulation" / "scenarios" / "planted.py"
 
 SCENARIOS = """
 import trio
+from beamline_trio import open_client
 from beamline_trio.testing import laws
 
 def odd_seeds_only(evidence):
@@ -40,6 +41,26 @@ async def interrupted(world):
     await trio.sleep(3600)
     if world.seed == 3:
         raise KeyboardInterrupt
+
+async def interrupted_in_a_nursery(world):
+    async with trio.open_nursery():
+        await interrupted(world)
+
+def planted(evidence):
+    if evidence.plan.faults:
+        yield 1.0, "there are faults"
+
+runs = 0
+
+@laws(planted)
+async def interrupted_while_shrinking(world):
+    global runs
+    runs += 1
+    if runs == 2:
+        raise KeyboardInterrupt
+    server = await world.start_server("a")
+    async with open_client(server.url, dialer=world.dialer("app")):
+        await world.quiet()
 
 def synchronous(world): ...
 
@@ -160,6 +181,24 @@ def test_ctrl_c_leaves_the_figures(beamline: Run) -> None:
     assert out.startswith("2 of 1,000 seeds run, all laws hold (interrupted)\n")
 
 
+def test_ctrl_c_in_a_nursery_leaves_the_figures(beamline: Run) -> None:
+    """It comes in a group then."""
+    code, out, _ = beamline("scenarios.py:interrupted_in_a_nursery", "--seeds", "1:10")
+    assert code == 130
+    assert out.splitlines()[0] == "2 of 10 seeds run, all laws hold (interrupted)"
+    code, out, _ = beamline("scenarios.py:interrupted_in_a_nursery", "--seeds", "3:10")
+    assert out.splitlines()[0] == "0 of 8 seeds run, so nothing is known (interrupted)"
+
+
+def test_ctrl_c_while_shrinking_leaves_the_failure(beamline: Run) -> None:
+    """The seed and the law are told, although no smaller plan was found."""
+    code, out, _ = beamline("scenarios.py:interrupted_while_shrinking", "--seeds", "4:10", "--shrink")
+    assert code == 130
+    assert "seed 4: the law planted is broken at 1.000000 s: there are faults" in out
+    assert "shrinking was interrupted" in out
+    assert "1 of 7 seeds run, 1 failed (interrupted)" in out
+
+
 def test_on_a_terminal_there_is_a_bar(beamline: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """It goes to stderr, and what was found to stdout."""
     monkeypatch.setenv("FORCE_COLOR", "1")
@@ -184,6 +223,7 @@ def test_on_a_terminal_there_is_a_bar(beamline: Run, monkeypatch: pytest.MonkeyP
         (("scenarios.py", "--seeds", "9:1"), "--seeds is '9:1'; write FIRST:LAST, as in 1:1000, or one seed, as in 17"),
         (("scenarios.py", "--seeds", "a"), "--seeds is 'a'"),
         (("scenarios.py", "--seeds", "1:2", "--trace", "x"), "--trace is for one seed, as in --seeds 1"),
+        (("scenarios.py", "--seeds", "1", "--trace", "nowhere/x"), "--trace nowhere/x: [Errno 2]"),
         (("scenarios.py", "--plan", "nowhere.json"), "--plan nowhere.json: [Errno 2]"),
         (("scenarios.py", "--plan", "scenarios.py"), "--plan scenarios.py: fault plan: the text is not JSON"),
     ],

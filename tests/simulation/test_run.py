@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import threading
 import time
@@ -45,6 +46,64 @@ def test_the_same_seed_is_the_same_run() -> None:
     assert sorted(results[0][0]) == sorted(results[2][0])
     assert results[0][0] != results[2][0]
     assert worlds[0].trace.digest() != worlds[2].trace.digest()
+
+
+def test_what_is_cancelled_at_once_is_cancelled_in_order() -> None:
+    """Tasks of one scope, and scopes of one deadline, are aborted in the order in which they came, not of addresses.
+
+    An abort function may do something for another task, as a lock does that is given on.
+    """
+
+    async def wait(aborted: list[int], number: int) -> None:
+        def abort(_: object) -> trio.lowlevel.Abort:
+            aborted.append(number)
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
+
+    async def wait_until(aborted: list[int], began: list[int], number: int) -> None:
+        began.append(number)
+        with trio.move_on_at(5):
+            await wait(aborted, number)
+
+    async def cancel(world: World) -> None:
+        began: list[int] = []
+        aborted: list[int] = []
+        with trio.move_on_after(1):
+            async with trio.open_nursery() as nursery:
+                for number in range(50):
+                    nursery.start_soon(wait, aborted, number)
+        assert aborted == list(range(50))
+        aborted.clear()
+        async with trio.open_nursery() as nursery:
+            for number in range(50):
+                nursery.start_soon(wait_until, aborted, began, number)
+        assert aborted == began
+
+    run(cancel, seed=1)
+
+
+def test_dials_that_are_given_up_together_have_an_order() -> None:
+    """Which of them is noted first depends on the seed alone."""
+
+    async def dial(world: World) -> None:
+        hosts = [f"h{number}" for number in range(50)]
+        await world.start_server("a")
+        for host in hosts:
+            world.network.add_host(host)
+        world.network.partition(hosts, "a").start()
+        with trio.move_on_after(1):
+            async with trio.open_nursery() as nursery:
+                for host in hosts:
+                    nursery.start_soon(world.network.connect, host, "a", 4222)
+        noted = [json.loads(line)["host"] for line in world.trace.tail(50)]
+        assert sorted(noted) == sorted(hosts)
+        assert all(record.reason == "cancelled" for (record,) in world.network.dials().values())
+
+    worlds = [World(seed) for seed in (1, 1, 2)]
+    for world in worlds:
+        run_in(world, dial, world)
+    assert worlds[0].trace.digest() == worlds[1].trace.digest() != worlds[2].trace.digest()
 
 
 def test_hours_take_no_time() -> None:
@@ -175,19 +234,23 @@ class _Later(threading.Thread):
 
 
 def test_trio_is_left_as_it_was() -> None:
-    """The switch and the PRNG of trio's scheduler are put back, also behind an error."""
-    prng = trio_run._r
-    before = trio_run._ALLOW_DETERMINISTIC_SCHEDULING, prng.getstate()
+    """The switch, the PRNG of trio's scheduler and its order of cancelling are put back, also behind an error."""
+    before = _state_of_trio()
 
     async def fail(world: World) -> None:
         raise LookupError
 
     with pytest.raises(LookupError):
         run(fail, seed=1)
-    assert (trio_run._ALLOW_DETERMINISTIC_SCHEDULING, prng.getstate()) == before
+    assert _state_of_trio() == before
 
 
-@pytest.mark.parametrize("part", ["switch", "prng", "loop", "threads"])
+def _state_of_trio() -> tuple[object, ...]:
+    cancellation = trio_run.CancelStatus.__attrs_post_init__, trio_run.Deadlines.add
+    return trio_run._ALLOW_DETERMINISTIC_SCHEDULING, trio_run._r.getstate(), threading.Thread.start, *cancellation
+
+
+@pytest.mark.parametrize("part", ["switch", "prng", "loop", "threads", "cancelling", "deadlines"])
 def test_a_trio_that_is_not_known_is_refused(monkeypatch: pytest.MonkeyPatch, part: str) -> None:
     """A trio whose scheduler does not read what is set here makes every seed a lie: UnknownTrioError, and no run."""
     if part == "switch":
@@ -196,6 +259,10 @@ def test_a_trio_that_is_not_known_is_refused(monkeypatch: pytest.MonkeyPatch, pa
         monkeypatch.setattr(trio_run, "_r", object())
     elif part == "loop":
         monkeypatch.setattr(trio_run, "unrolled_run", lambda: None)
+    elif part == "cancelling":
+        monkeypatch.setattr(trio_run, "CancelStatus", object)
+    elif part == "deadlines":
+        monkeypatch.setattr(trio_run, "Deadlines", object)
     else:
         monkeypatch.setattr(scheduling, "ThreadCache", object())
     ran = []
