@@ -139,7 +139,9 @@ def _parse_shard(text: str) -> tuple[int, int]:
 
 
 def _meets_server(item: pytest.Item) -> bool:
-    """False for what tests/contract runs on the simulated server, or on none (see its conftest.py)."""
+    """False for what runs on the simulated server: by the fixture `nats`, or in tests/contract (its conftest.py)."""
+    if "nats" in getattr(item, "fixturenames", ()) and "[simulated" in item.name:
+        return False
     if not item.path.is_relative_to(_TESTS / "contract"):
         return True
     asked: Sequence[str] = getattr(item, "fixturenames", ())
