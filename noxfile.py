@@ -45,6 +45,7 @@ FUZZED_SCRIPTS: Final = "2000"
 DETERMINISM_SEEDS: Final = "1:100"
 # The whole suite sweeps 200 seeds.
 NIGHTLY_SWEEP_SEEDS: Final = 10_000
+NIGHTLY_DETERMINISM_SEEDS: Final = 1_000
 SWEEP: Final = "tests/simulation/test_sweep.py"
 # What tests may read besides the package; a copy of these is their root.
 TREE: Final = (
@@ -146,6 +147,12 @@ def mutants(session: nox.Session) -> None:
     _module(session, "tests.mutants", "--draw", "20")
 
 
+def _run_module(session: nox.Session, python: Path, tree: Path, name: str, *args: str) -> None:
+    """Run a module of the copied tree in an environment."""
+    with session.chdir(tree):
+        session.run(str(python), "-m", name, *args, env=_activated(python), external=True)
+
+
 def _property_tests(tree: Path) -> list[str]:
     """The files that hold property tests."""
     files = (
@@ -204,6 +211,14 @@ def nightly(session: nox.Session) -> None:
     record.run(f"simulation under the seeds {first} to {last}, Python {_RUNNING}", sweep)
 
     seed = int(time.time())
+    first, last = _share(NIGHTLY_DETERMINISM_SEEDS, options.shard)
+    seeds = ("--seeds", f"{first}:{last}")
+    identical = functools.partial(_run_module, session, pythons[_RUNNING], tree, "tests.determinism", *seeds)
+    record.run(f"traces of the seeds {first} to {last} in two processes, Python {_RUNNING}", identical)
+    drawn = ("--draw", "20", "--draw-seed", str(seed))
+    found = functools.partial(_run_module, session, pythons[_RUNNING], tree, "tests.mutants", *drawn)
+    record.run(f"mutants, and 20 drawn by seed {seed}, Python {_RUNNING}", found)
+
     limits = ("--timeout", str(PROPERTY_TIMEOUT_SECONDS), "--shard", options.shard)
     # A file at a time, so that the time is not exceeded by more than one of them takes.
     for file in _in_turns(_property_tests(tree), seed):
