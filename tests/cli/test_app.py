@@ -157,8 +157,11 @@ def test_the_demo_is_a_command_where_it_is_installed(beamline: Run, monkeypatch:
 def test_a_closed_terminal_does_not_stop_what_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """A line that nobody reads is lost, and no error."""
 
+    tried: list[str] = []
+
     class Closed:
         def write(self, text: str) -> int:
+            tried.append(text)
             raise BrokenPipeError
 
         def flush(self) -> None:
@@ -166,3 +169,4 @@ def test_a_closed_terminal_does_not_stop_what_runs(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(sys, "stdout", Closed())
     _app._say("hello")
+    assert "".join(tried).startswith("hello")

@@ -190,12 +190,16 @@ def test_the_log_is_told_in_turns_and_counts(capsys: pytest.CaptureFixture[str])
 def test_a_closed_stdout_never_hurts_whoever_logs(monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that logs a lost link goes on, though nobody reads the line."""
 
+    tried: list[str] = []
+
     class ClosedView(LineView):
         def note(self, text: str) -> None:
+            tried.append(text)
             raise BrokenPipeError
 
     with logging_to(ClosedView()):
         logging.getLogger("beamline_trio").error("x", extra={"event": "NATS_CONNECTION_LOST"})
+    assert len(tried) == 1
 
 
 def test_a_tally_forgets_what_it_has_told() -> None:

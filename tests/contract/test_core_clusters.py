@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
 import trio
 
 from beamline_trio import Client, Disconnected, NoRespondersError, Reconnected, open_client
@@ -77,14 +78,18 @@ async def test_nobody_there_is_told_over_both(cluster: Sequence[ContractServer])
 
             await nursery.start(far.serve, "s", answer)
             await _until_someone_listens(near, "s")
+            assert (await near.request("s")).payload == b"yes"
             nursery.cancel_scope.cancel()
+        told = False
         with trio.fail_after(LIMIT_SECONDS):
-            while True:
+            while not told:
                 try:
                     await near.request("s")
                 except NoRespondersError:
-                    break
+                    told = True
                 await trio.sleep(POLL_SECONDS)
+        with pytest.raises(NoRespondersError):
+            await near.request("s")
 
 
 async def test_a_client_changes_over_to_the_other(cluster: Sequence[ContractServer]) -> None:

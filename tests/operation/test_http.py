@@ -145,13 +145,22 @@ async def test_a_bug_of_the_application_is_a_500_without_internals(caplog: pytes
 
 
 async def test_a_peer_that_leaves_is_left() -> None:
-    """Closed before a request, within one, or before the answer: nothing is raised, nothing is left waiting."""
-    for chunk in (b"", b"GET / HT", GET):
+    """Closed before a request, within one, or before the answer: nothing is raised, nothing is left waiting, and the
+    application is asked only for a whole request.
+    """
+    for chunk, calls in ((b"", 0), (b"GET / HT", 0), (GET, 1)):
+        asked: list[str] = []
+
+        def noting(method: str, path: str, asked: list[str] = asked) -> Response:
+            asked.append(path)
+            return application(method, path)
+
         ours, theirs = trio.testing.memory_stream_pair()
         if chunk:
             await theirs.send_all(chunk)
         await theirs.aclose()
-        await converse(ours, application, HTTPLimits())
+        await converse(ours, noting, HTTPLimits())
+        assert len(asked) == calls
 
 
 async def test_a_peer_that_does_not_hang_up_is_lingered_for_briefly(autojump_clock: trio.testing.MockClock) -> None:

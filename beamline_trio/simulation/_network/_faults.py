@@ -7,6 +7,7 @@ Must not draw anything, and must not know when a fault is to begin.
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -72,26 +73,26 @@ class NetworkFault:
         return f"<NetworkFault {self._what}{' (on)' if self._on else ''}>"
 
 
-class Faults:
+class Faults(abc.ABC):
     """The part of `Network` that tests use against it. `a` and `b` are a host's name or a sequence of them."""
 
     trace: TraceSink
 
+    @abc.abstractmethod
     def host(self, name: str) -> Host:
         """A host by its name."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def path(self, source: Host, target: Host) -> Path:
         """The way from one host to another."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def paths_of(self, host: Host) -> list[Path]:
         """The ways from and to a host that have been used so far."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def connections_between(self, a: Host, b: Host | None = None) -> list[Connection]:
         """The open connections between two hosts, or all of one."""
-        raise NotImplementedError
 
     # Of ways
 
