@@ -156,7 +156,6 @@ def test_the_demo_is_a_command_where_it_is_installed(beamline: Run, monkeypatch:
 
 def test_a_closed_terminal_does_not_stop_what_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """A line that nobody reads is lost, and no error."""
-
     tried: list[str] = []
 
     class Closed:

@@ -189,7 +189,6 @@ def test_the_log_is_told_in_turns_and_counts(capsys: pytest.CaptureFixture[str])
 
 def test_a_closed_stdout_never_hurts_whoever_logs(monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that logs a lost link goes on, though nobody reads the line."""
-
     tried: list[str] = []
 
     class ClosedView(LineView):
