@@ -6,13 +6,12 @@ Must not read the environment or files; `operation` does that.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypeAlias, cast
+from collections.abc import Sequence
+from typing import Any, Literal, TypeAlias
 
 import attrs
 
-from ..protocol import InvalidSubjectError, check_inbox_prefix
-from ._errors import OptionsError
+from . import _validators as check
 
 DEFAULT_SERVER = "nats://127.0.0.1:4222"
 
@@ -24,66 +23,6 @@ OverflowPolicy: TypeAlias = Literal["drop_new", "drop_oldest", "error"]
 _UPPER_HALF: Any = "upper_half"
 _BLOCK: Any = "block"
 _DROP_NEW: Any = "drop_new"
-
-
-def _number(*, least: float, optional: bool = False, whole: bool = False) -> Callable[[Any, Any, Any], None]:
-    kind = "a whole number" if whole else "a number"
-    bound = f"{kind} of at least {least:g}" + (", or None" if optional else "")
-
-    def check(_: Any, field: Any, value: Any) -> None:
-        if value is None and optional:
-            return
-        kinds = (int,) if whole else (int, float)
-        if isinstance(value, bool) or not isinstance(value, kinds) or not value >= least:
-            raise OptionsError(f"{field.name} is {value!r}; it must be {bound}")
-
-    return check
-
-
-def _one_of(*choices: str) -> Callable[[Any, Any, Any], None]:
-    def check(_: Any, field: Any, value: Any) -> None:
-        if value not in choices:
-            raise OptionsError(f"{field.name} is {value!r}; it must be one of {', '.join(choices)}")
-
-    return check
-
-
-def _flag(_: Any, field: Any, value: Any) -> None:
-    if not isinstance(value, bool):
-        raise OptionsError(f"{field.name} is {value!r}; it must be True or False")
-
-
-def _inbox(_: Any, field: Any, value: Any) -> None:
-    try:
-        check_inbox_prefix(value)
-    except (InvalidSubjectError, TypeError) as exc:
-        raise OptionsError(f"{field.name} is {value!r}; it must be a subject without wildcards") from exc
-
-
-def _text(_: Any, field: Any, value: Any) -> None:
-    if not isinstance(value, str):
-        raise OptionsError(f"{field.name} must be a str, not {type(value).__name__}")
-
-
-def _optional_text(_: Any, field: Any, value: Any) -> None:
-    if value is not None:
-        _text(_, field, value)
-
-
-def _tls(_: Any, field: Any, value: Any) -> None:
-    if not (value is None or isinstance(value, (bool, ssl.SSLContext))):
-        raise OptionsError(f"{field.name} must be an ssl.SSLContext, True, False or None, not {type(value).__name__}")
-
-
-def _servers(value: str | Sequence[str]) -> tuple[str, ...]:
-    return tuple(value) if isinstance(value, (list, tuple)) else cast("tuple[str, ...]", (value,))
-
-
-def _servers_given(_: Any, field: Any, value: tuple[str, ...]) -> None:
-    for server in value:
-        _text(_, field, server)
-    if not value:
-        raise OptionsError(f"{field.name} is empty; give at least one, such as {DEFAULT_SERVER}")
 
 
 @attrs.frozen(kw_only=True)
@@ -130,41 +69,47 @@ class ClientOptions:
     """
 
     servers: tuple[str, ...] = attrs.field(
-        default=(DEFAULT_SERVER,), converter=_servers, validator=_servers_given, repr=False
+        default=(DEFAULT_SERVER,), converter=check.servers_of, validator=check.servers_given, repr=False
     )
-    name: str = attrs.field(default="default", validator=_text)
-    reconnect_attempts: int | None = attrs.field(default=None, validator=_number(least=1, optional=True, whole=True))
-    probe_after_exhaustion: bool = attrs.field(default=True, validator=_flag)
-    reconnect_delay_seconds: float = attrs.field(default=0.1, validator=_number(least=0.001))
-    reconnect_delay_max_seconds: float = attrs.field(default=5.0, validator=_number(least=0.001))
-    reconnect_jitter: Jitter = attrs.field(default=_UPPER_HALF, validator=_one_of("upper_half", "full", "none"))
-    connect_timeout_seconds: float = attrs.field(default=5.0, validator=_number(least=0.001))
-    operation_timeout_seconds: float | None = attrs.field(default=5.0, validator=_number(least=0.001, optional=True))
-    ping_interval_seconds: float = attrs.field(default=20.0, validator=_number(least=0.001))
-    pong_timeout_seconds: float = attrs.field(default=5.0, validator=_number(least=0.001))
-    outbox_bytes_max: int = attrs.field(default=131_072, validator=_number(least=1, whole=True))
-    pending_operations_max: int = attrs.field(default=1_000, validator=_number(least=0, whole=True))
-    pending_bytes_max: int = attrs.field(default=8_388_608, validator=_number(least=0, whole=True))
-    pending_timeout_seconds: float | None = attrs.field(default=60.0, validator=_number(least=0.001, optional=True))
-    pending_policy: PendingPolicy = attrs.field(default=_BLOCK, validator=_one_of("block", "error"))
-    fail_open: bool = attrs.field(default=False, validator=_flag)
-    subscription_pending_messages_max: int = attrs.field(default=65_536, validator=_number(least=1, whole=True))
-    subscription_pending_bytes_max: int = attrs.field(default=67_108_864, validator=_number(least=1, whole=True))
+    name: str = attrs.field(default="default", validator=check.text)
+    reconnect_attempts: int | None = attrs.field(
+        default=None, validator=check.number(least=1, optional=True, whole=True)
+    )
+    probe_after_exhaustion: bool = attrs.field(default=True, validator=check.flag)
+    reconnect_delay_seconds: float = attrs.field(default=0.1, validator=check.number(least=0.001))
+    reconnect_delay_max_seconds: float = attrs.field(default=5.0, validator=check.number(least=0.001))
+    reconnect_jitter: Jitter = attrs.field(default=_UPPER_HALF, validator=check.one_of("upper_half", "full", "none"))
+    connect_timeout_seconds: float = attrs.field(default=5.0, validator=check.number(least=0.001))
+    operation_timeout_seconds: float | None = attrs.field(
+        default=5.0, validator=check.number(least=0.001, optional=True)
+    )
+    ping_interval_seconds: float = attrs.field(default=20.0, validator=check.number(least=0.001))
+    pong_timeout_seconds: float = attrs.field(default=5.0, validator=check.number(least=0.001))
+    outbox_bytes_max: int = attrs.field(default=131_072, validator=check.number(least=1, whole=True))
+    pending_operations_max: int = attrs.field(default=1_000, validator=check.number(least=0, whole=True))
+    pending_bytes_max: int = attrs.field(default=8_388_608, validator=check.number(least=0, whole=True))
+    pending_timeout_seconds: float | None = attrs.field(
+        default=60.0, validator=check.number(least=0.001, optional=True)
+    )
+    pending_policy: PendingPolicy = attrs.field(default=_BLOCK, validator=check.one_of("block", "error"))
+    fail_open: bool = attrs.field(default=False, validator=check.flag)
+    subscription_pending_messages_max: int = attrs.field(default=65_536, validator=check.number(least=1, whole=True))
+    subscription_pending_bytes_max: int = attrs.field(default=67_108_864, validator=check.number(least=1, whole=True))
     subscription_pending_policy: OverflowPolicy = attrs.field(
-        default=_DROP_NEW, validator=_one_of("drop_new", "drop_oldest", "error")
+        default=_DROP_NEW, validator=check.one_of("drop_new", "drop_oldest", "error")
     )
-    drain_deadline_seconds: float = attrs.field(default=30.0, validator=_number(least=0.001))
-    control_line_bytes_max: int = attrs.field(default=4_096, validator=_number(least=64, whole=True))
-    inbox_prefix: str = attrs.field(default="_INBOX", validator=_inbox)
-    events_pending_max: int = attrs.field(default=1_000, validator=_number(least=1, whole=True))
-    requests_inflight_max: int = attrs.field(default=65_536, validator=_number(least=1, whole=True))
-    user: str | None = attrs.field(default=None, validator=_optional_text)
-    password: str | None = attrs.field(default=None, validator=_optional_text, repr=False)
-    token: str | None = attrs.field(default=None, validator=_optional_text, repr=False)
-    tls: ssl.SSLContext | bool | None = attrs.field(default=None, validator=_tls)
-    echo: bool = attrs.field(default=True, validator=_flag)
-    verbose: bool = attrs.field(default=False, validator=_flag)
-    pedantic: bool = attrs.field(default=False, validator=_flag)
+    drain_deadline_seconds: float = attrs.field(default=30.0, validator=check.number(least=0.001))
+    control_line_bytes_max: int = attrs.field(default=4_096, validator=check.number(least=64, whole=True))
+    inbox_prefix: str = attrs.field(default="_INBOX", validator=check.inbox)
+    events_pending_max: int = attrs.field(default=1_000, validator=check.number(least=1, whole=True))
+    requests_inflight_max: int = attrs.field(default=65_536, validator=check.number(least=1, whole=True))
+    user: str | None = attrs.field(default=None, validator=check.optional_text)
+    password: str | None = attrs.field(default=None, validator=check.optional_text, repr=False)
+    token: str | None = attrs.field(default=None, validator=check.optional_text, repr=False)
+    tls: ssl.SSLContext | bool | None = attrs.field(default=None, validator=check.tls_choice)
+    echo: bool = attrs.field(default=True, validator=check.flag)
+    verbose: bool = attrs.field(default=False, validator=check.flag)
+    pedantic: bool = attrs.field(default=False, validator=check.flag)
 
 
 OPTION_NAMES: frozenset[str] = frozenset(field.name for field in attrs.fields(ClientOptions))
