@@ -1,13 +1,10 @@
-"""The reference pages list what the code has: options, errors, events, log codes; and nothing else."""
+"""The reference pages list what the code has: options, errors, metrics, events, log codes; and nothing else."""
 
 from __future__ import annotations
 
-import ast
 import importlib
 import inspect
 import re
-import typing
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -15,12 +12,11 @@ import pytest
 
 import beamline_trio
 from beamline_trio import ClientOptions, OptionsError
-from beamline_trio.metrics import load_contract
+from beamline_trio.metrics import load_contract, load_event_contract, load_log_contract
 from beamline_trio.operation import CLIENT_PROFILE, ROUTER_PROFILE
 from beamline_trio.operation._keys import KEYS
 from tests._documents import DOCS, PAGES, names_in, rows, text_of
 
-PACKAGE = Path(beamline_trio.__file__).parent
 PUBLIC_PACKAGES = ("beamline_trio", "beamline_trio.operation", "beamline_trio.server_process")
 
 
@@ -117,92 +113,31 @@ def test_no_stage_has_an_error_of_its_own() -> None:
         assert set(errors_of(f"beamline_trio.{stage}").values()) <= public, stage
 
 
-# ------------------------------------------------------------------------------------------------------- events
+# ---------------------------------------------------------------------------------------------- events, logs, metrics
 
 
-def test_the_events_page_has_every_event() -> None:
-    """One row per event with its fields, in the order of the union `Event`."""
-    listed = [
-        (names_in(event)[0], names_in(fields))
-        for event, fields, _ in rows(DOCS / "events.md", "event", "fields", "when")
-    ]
-    assert listed == [
-        (kind.__name__, [field.name for field in attrs.fields(kind)]) for kind in typing.get_args(beamline_trio.Event)
+def test_the_events_page_has_the_contract() -> None:
+    """One row per event with its fields and when it comes, in the contract's order."""
+    assert rows(DOCS / "events.md", "event", "fields", "when") == [
+        (f"`{event.name}`", in_code_font(event.fields), event.meaning) for event in load_event_contract()
     ]
 
 
-# ---------------------------------------------------------------------------------------------------- log codes
-
-LEVELS = {"debug", "info", "warning", "error", "exception"}
-
-
-class LogCalls(ast.NodeVisitor):
-    """The codes in a module, with their levels and fields: `extra` of log calls, and the connection's `_log`."""
-
-    def __init__(self) -> None:
-        self.found: dict[str, tuple[set[str], set[str]]] = {}
-
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
-        self._look_into(node)
-
-    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> None:
-        self._look_into(node)
-
-    def _look_into(self, function: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
-        calls = [node for node in ast.walk(function) if isinstance(node, ast.Call)]
-        levels = {
-            call.func.attr
-            for call in calls
-            if isinstance(call.func, ast.Attribute)
-            and ast.unparse(call.func.value) == "log"
-            and call.func.attr in LEVELS
-        }
-        for node in ast.walk(function):
-            if isinstance(node, ast.Dict):
-                self._note_extra(node, levels)
-        for call in calls:
-            if ast.unparse(call.func) == "self._log":
-                level, code = call.args
-                assert isinstance(code, ast.Constant)
-                assert isinstance(code.value, str)
-                fields = {str(keyword.arg) for keyword in call.keywords} | {"client"}
-                self._note(code.value, {ast.unparse(level).removeprefix("logging.").lower()}, fields)
-
-    def _note_extra(self, node: ast.Dict, levels: set[str]) -> None:
-        extra = {
-            key.value: value for key, value in zip(node.keys, node.values, strict=True) if isinstance(key, ast.Constant)
-        }
-        code = extra.pop("event", None)
-        if isinstance(code, ast.Constant) and isinstance(code.value, str):
-            shown_levels = {"error" if level == "exception" else level for level in levels}
-            self._note(code.value, shown_levels, set(map(str, extra)))
-
-    def _note(self, code: str, levels: set[str], fields: set[str]) -> None:
-        had_levels, had_fields = self.found.setdefault(code, (set(), set()))
-        had_levels |= levels
-        had_fields |= fields
+def test_the_logs_page_has_the_contract() -> None:
+    """One row per code with its level, its fields and when it is logged, in the contract's order."""
+    assert rows(DOCS / "logs.md", "code", "level", "fields", "when") == [
+        (f"`{log.code}`", log.level, in_code_font(log.fields), log.meaning) for log in load_log_contract()
+    ]
 
 
-def codes_of_the_source() -> dict[str, tuple[set[str], set[str]]]:
-    """Code -> levels and fields, of the whole package."""
-    visitor = LogCalls()
-    for path in sorted(PACKAGE.rglob("*.py")):
-        if "demo" not in path.parts:  # its receiver talks to its parent in lines that have events too
-            visitor.visit(ast.parse(path.read_text(encoding="utf-8")))
-    return visitor.found
-
-
-def test_the_logs_page_has_every_code() -> None:
-    """One row per code that the source logs, with its level and all its fields, and no other."""
-    listed = rows(DOCS / "logs.md", "code", "level", "fields", "when")
-    assert len({row[0] for row in listed}) == len(listed)
-    documented = {names_in(code)[0]: ({level}, set(names_in(fields))) for code, level, fields, _ in listed}
-    assert documented == codes_of_the_source()
+def in_code_font(names: tuple[str, ...]) -> str:
+    """Names as a cell has them."""
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def test_codes_and_metrics_named_on_any_page_exist() -> None:
     """Whatever looks like a log code, a metric or a field of the ledger on a page is one."""
-    codes = set(codes_of_the_source())
+    codes = {log.code for log in load_log_contract()}
     metrics = {metric.name for metric in load_contract()}
     ledger = {field.name for field in attrs.fields(beamline_trio.Ledger)} | {"balanced"}
     statistics = {field.name for field in attrs.fields(beamline_trio.Statistics)}

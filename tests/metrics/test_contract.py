@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from beamline_trio import Message, Router
+from beamline_trio import Client, Message, Router
 from beamline_trio.metrics import Collector, MetricContract, load_contract
+from beamline_trio.metrics._reading import read_client, read_router
 from tests.metrics._clients import make_client
 
 _PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
@@ -19,16 +20,28 @@ _LABEL_NAME = re.compile(r"[a-z_]+")
 
 
 @pytest.fixture
-async def collector() -> Collector:
-    """Of a program with a client and a router, in which nothing has happened yet."""
+def router() -> Router:
+    """With a route named `price`."""
     router = Router("prices")
 
     @router.route("price.get", name="price")
     async def price(message: Message) -> bytes | None:
         return None
 
+    return router
+
+
+@pytest.fixture
+async def client() -> Client:
+    """To which nothing has happened yet."""
+    return make_client("prices")
+
+
+@pytest.fixture
+def collector(router: Router, client: Client) -> Collector:
+    """Of a program with a client and a router."""
     collector = Collector()
-    collector.add_router(router, make_client("prices"))
+    collector.add_router(router, client)
     return collector
 
 
@@ -49,6 +62,14 @@ def shown(collector: Collector) -> dict[str, tuple[str, dict[str, set[str]]]]:
 async def test_the_output_has_the_metrics_of_the_contract_and_no_other(collector: Collector) -> None:
     """A name that is not listed fails, and so does a listed one that is never emitted."""
     assert list(shown(collector)) == [metric.name for metric in load_contract()]
+
+
+async def test_what_is_read_of_a_client_and_a_router_is_listed(client: Client, router: Router) -> None:
+    """A number under a name or a label's value that is not listed would be lost on its way out."""
+    listed = {metric.name: list(metric.labels.values())[1:] for metric in load_contract()}
+    for reading in (read_client(client), read_router(router)):
+        for name, values in (*reading.numbers, *reading.distributions):
+            assert all(value in bounded or not bounded for value, bounded in zip(values, listed[name], strict=True))
 
 
 async def test_every_metric_has_its_type_its_labels_and_their_values(collector: Collector) -> None:
