@@ -49,7 +49,11 @@ _SUB_OVERHEAD_BYTES: Final = 26
 
 
 class Client:
-    """A connection to NATS. Made by `open_client`; safe to use from all tasks of one trio run."""
+    """A connection to NATS. Made by `open_client`; safe to use from all tasks of one trio run.
+
+    Attributes:
+        attachments: name of a stage -> what it keeps for this client; a stage built on the client finds its own there.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
@@ -57,6 +61,7 @@ class Client:
         self.services: list[Service] = []
         self.subscriptions: dict[Subscription, None] = {}
         self.drainer = Drain(self)
+        self.attachments: dict[str, object] = {}
         self._outbox = connection.outbox
         self._append = connection.outbox.append
         self._encoder = PublishEncoder(connection)

@@ -30,6 +30,7 @@ from ._events import Reconnected as Reconnected
 from ._events import ReconnectFailed as ReconnectFailed
 from ._events import ServerErrorReceived as ServerErrorReceived
 from ._events import SlowConsumer as SlowConsumer
+from ._followers import Follower as Follower
 from ._interests import Interest as Interest
 from ._ledger import Ledger as Ledger
 from ._options import DEFAULT_SERVER as DEFAULT_SERVER

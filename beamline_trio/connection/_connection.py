@@ -42,6 +42,7 @@ from ._events import (
     ServerErrorReceived,
     SlowConsumer,
 )
+from ._followers import Follower
 from ._interests import Interest, InterestRoute, Interests
 from ._options import ClientOptions
 from ._outbox import Outbox
@@ -69,6 +70,7 @@ class Connection:
         state: see State. `connecting` and `reconnecting` say what the client is after; `attempting` whether an attempt
             is under way just now.
         info: the last INFO of the present or last server.
+        followers: what stages built on the client hear of its turns by, in the order in which they came.
     """
 
     def __init__(self, options: ClientOptions, dialer: Dialer) -> None:
@@ -85,6 +87,7 @@ class Connection:
         self.outbox = Outbox(options.outbox_bytes_max)
         self.pending = PendingQueue(options.pending_operations_max, options.pending_bytes_max)
         self.interests = Interests()
+        self.followers: list[Follower] = []
         self.sleeper = Sleeper()
         prefix = f"{check_inbox_prefix(options.inbox_prefix)}.{self.environment.new_identifier()}."
         self.inbox = RequestInbox(prefix.encode(), self)
@@ -111,6 +114,8 @@ class Connection:
         self.link_is_up = True
         self.outbox.payload_max = info.max_payload
         self.outbox.attach(self.interests.replay())
+        for follower in tuple(self.followers):
+            self.outbox.attach(follower.link_up())
         if not self.pending:
             self.open_outbox()
         self.state = State.CONNECTED
@@ -155,6 +160,8 @@ class Connection:
         self.emit(Disconnected(str(self.address), reason))
         for waiter in waiters:
             waiter.fail(ConnectionLostError(reason, sent="maybe"))
+        for follower in tuple(self.followers):
+            follower.link_down()
         self.sleeper.tell(self.pending.next_deadline())
 
     def exhaust(self, attempts: int, *, again: bool) -> None:
@@ -187,6 +194,8 @@ class Connection:
         for interest in self.interests.everything():
             self.interests.remove(interest)
             interest.route.closed()
+        for follower in tuple(self.followers):
+            follower.closed()
         self.emit(Closed())
         self.events.end()
 

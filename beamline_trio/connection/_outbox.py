@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 import attrs
 import trio
 
-from ..protocol import PING, PONG, is_publish
+from ..protocol import PING, PONG
 from ._waiters import NEVER, Lot, Waiter
 
 # How many calls may pass between two looks at cancellation, and between two schedule points.
@@ -108,7 +108,7 @@ class Outbox:
     def __init__(self, bytes_max: int) -> None:
         self._bytes_max = bytes_max
         self._frames: list[bytes] = []
-        self._controls = 0
+        self._controls: list[bytes] = []
         self._granted = 0
         self._writer: trio.lowlevel.Task | None = None
         self._unwritten: list[Waiter] = []
@@ -201,9 +201,9 @@ class Outbox:
         return True
 
     def put_control(self, frame: bytes) -> None:
-        """Append an operation that is no publish; it needs no room."""
+        """Append an operation of the link's own, which no other link inherits; it needs no room."""
         self.append(frame)
-        self._controls += 1
+        self._controls.append(frame)
         self.room -= len(frame)
         self.wake()
 
@@ -252,8 +252,8 @@ class Outbox:
     def take(self) -> bytes:
         """Everything that is to be written now, as one chunk; a PING goes behind if somebody waits for a PONG."""
         frames = self._frames
-        self._written += len(frames) - self._controls
-        self._controls = 0
+        self._written += len(frames) - len(self._controls)
+        self._controls.clear()
         self._pong_due = False
         if self._unwritten:
             self.stamped_at = now = trio.current_time()
@@ -336,7 +336,7 @@ class Outbox:
     @property
     def open_operations(self) -> int:
         """Publishes appended that are neither confirmed nor refused."""
-        return self.unconfirmed + len(self._frames) - self._controls
+        return self.unconfirmed + len(self._frames) - len(self._controls)
 
     # Turns of the connection
 
@@ -344,7 +344,7 @@ class Outbox:
         """A link is up: these operations go first. Publishers stay out until `open`."""
         for frame in controls:
             self.append(frame)
-            self._controls += 1
+            self._controls.append(frame)
 
     def open(self) -> None:
         """Publishers may append."""
@@ -365,13 +365,14 @@ class Outbox:
         counted = sum(waiter.counted for expectation in self._expectations for waiter in expectation.waiters)
         self._expectations.clear()
         by_frame = {id(waiter.frame): waiter for waiter in self._unwritten if waiter.frame}
+        controls = set(map(id, self._controls))
         left: list[tuple[bytes, Waiter | None]] = [
-            (frame, by_frame.get(id(frame))) for frame in self._frames if is_publish(frame)
+            (frame, by_frame.get(id(frame))) for frame in self._frames if id(frame) not in controls
         ]
         left.extend((b"", waiter) for waiter in self._unwritten if not waiter.frame and not waiter.keepalive)
         self._unwritten = []
         self._frames.clear()
-        self._controls = 0
+        self._controls.clear()
         self._pong_due = False
         self._lot.wake_all()
         self._taken.wake_all()

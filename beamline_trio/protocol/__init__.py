@@ -33,7 +33,6 @@ from ._serializer import control_line_size as control_line_size
 from ._serializer import encode_publish as encode_publish
 from ._serializer import encode_subscribe as encode_subscribe
 from ._serializer import encode_unsubscribe as encode_unsubscribe
-from ._serializer import is_publish as is_publish
 from ._serializer import payload_size as payload_size
 from ._serializer import publish_prefix as publish_prefix
 from ._server_errors import server_error as server_error

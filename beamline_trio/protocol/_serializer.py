@@ -51,8 +51,3 @@ def control_line_size(frame: bytes) -> int:
 def payload_size(frame: bytes) -> int:
     """The bytes of headers and payload of a PUB or HPUB frame, which the server bounds by its max_payload."""
     return int(frame[: frame.index(b"\r\n")].rpartition(b" ")[2])
-
-
-def is_publish(frame: bytes) -> bool:
-    """Whether a frame made here carries a message (and so an operation of the user's)."""
-    return frame.startswith((b"PUB ", b"HPUB "))

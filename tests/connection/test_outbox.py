@@ -156,11 +156,11 @@ class OutboxMachine(RuleBasedStateMachine):
         self.bare.append(waiter)
 
     @precondition(lambda self: self.up)
-    @rule()
-    def put_control(self) -> None:
-        """A SUB or UNSUB needs no room and counts for nothing."""
-        self.outbox.put_control(b"UNSUB 1\r\n")
-        self.unwritten.append(b"UNSUB 1\r\n")
+    @rule(frame=st.sampled_from([b"UNSUB 1\r\n", b"PUB a 0\r\n\r\n"]))
+    def put_control(self, frame: bytes) -> None:
+        """What belongs to the link, also when it is a PUB, needs no room, counts for nothing and is not handed back."""
+        self.outbox.put_control(frame)
+        self.unwritten.append(frame)
 
     @precondition(lambda self: self.up)
     @rule(times=st.integers(1, 3))

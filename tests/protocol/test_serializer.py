@@ -20,7 +20,6 @@ from beamline_trio.protocol import (
     encode_subject,
     encode_subscribe,
     encode_unsubscribe,
-    is_publish,
     payload_size,
     publish_prefix,
 )
@@ -61,7 +60,6 @@ def test_a_publish(
     frame = encode_publish(subject, payload, reply, header)
     verb = b"PUB" if header is None else b"HPUB"
     assert read(frame) == (verb, subject, reply, header, payload)
-    assert is_publish(frame)
     assert payload_size(frame) == len(header or b"") + len(payload)
     assert frame[control_line_size(frame) :].startswith(b"\r\n")
     assert b"\r\n" not in frame[: control_line_size(frame)]
@@ -79,7 +77,6 @@ def test_a_subscribe(pattern: bytes, sid: bytes, queue_group: bytes | None) -> N
     expected = (b"SUB", pattern, sid) if queue_group is None else (b"SUB", pattern, queue_group, sid)
     frame = encode_subscribe(pattern, sid, queue_group)
     assert read(frame) == expected
-    assert not is_publish(frame)
 
 
 @given(sids, st.none() | st.integers(0, 10**9))
@@ -87,7 +84,6 @@ def test_an_unsubscribe(sid: bytes, after: int | None) -> None:
     """UNSUB has the count if there is one; zero is a count too."""
     frame = encode_unsubscribe(sid, after)
     assert read(frame) == ((b"UNSUB", sid) if after is None else (b"UNSUB", sid, b"%d" % after))
-    assert not is_publish(frame)
 
 
 @pytest.mark.parametrize(
@@ -109,11 +105,3 @@ def test_an_unsubscribe(sid: bytes, after: int | None) -> None:
 def test_frames_byte_by_byte(frame: bytes, wire: bytes) -> None:
     """Each operation is these bytes."""
     assert frame == wire
-
-
-@pytest.mark.parametrize(
-    "frame", [PING, PONG, b"SUB PUB 1\r\n", b"UNSUB 1\r\n", b"CONNECT {}\r\n", b"PUBX a 0\r\n", b""]
-)
-def test_only_publishes_are_publishes(frame: bytes) -> None:
-    """An operation that carries no message is no publish, whatever its subject."""
-    assert not is_publish(frame)
