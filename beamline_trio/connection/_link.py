@@ -1,4 +1,4 @@
-"""One link to one server: handshake, then reader, writer, pinger and the drain of what was pending, in one nursery.
+"""One link to one server, its handshake done: reader, writer, pinger and the drain of what was pending, in one nursery.
 
 The first task that sees the link fail says so to the connection at once, in the same step in which it stops: there is
 no moment in which the reader is dead and the client says connected. The reader yields once per chunk and waits for
@@ -9,33 +9,24 @@ Must not know subscriptions or callers.
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Callable
 from typing import Final
 
 import trio
 
-from .._version import __version__
 from ..protocol import (
-    PING,
-    AuthorizationError,
-    ConnectOptions,
-    Parser,
     PayloadTooLargeError,
     PermissionsError,
     ProtocolError,
     ServerError,
     ServerInfo,
-    encode_connect,
     payload_size,
-    server_error,
 )
-from ..transport import ServerAddress, TLSError, direct_write
+from ..transport import direct_write
 from ._connection import Connection
-from ._errors import HandshakeError, NotNatsServerError
+from ._handshake import RECEIVE_BYTES, Established
 from ._waiters import NEVER, Waiter
 
-RECEIVE_BYTES: Final = 65_536
 DRAIN_BATCHES: Final = 10
 DRAIN_PAUSE_SECONDS: Final = 0.02
 LAST_WORDS_SECONDS: Final = 1.0
@@ -43,135 +34,24 @@ LAST_WORDS_WAIT_SECONDS: Final = 0.05
 
 
 class Link:
-    """A link; it is the parser's receiver.
+    """A link whose handshake is done; it is the parser's receiver from here on.
 
     Args:
         connection: whose link it is.
-        stream: open, nothing read yet.
-        address: where it leads.
+        established: what the handshake gave.
     """
 
-    def __init__(self, connection: Connection, stream: trio.abc.Stream, address: ServerAddress) -> None:
+    def __init__(self, connection: Connection, established: Established) -> None:
         self._connection = connection
-        self._stream = stream
-        self._address = address
-        self._parser = Parser({}, self)  # until the handshake is done, nothing that comes is for a subscription
-        self._established = False
-        self._info: ServerInfo | None = None
-        self._pong = False
-        self._pinged = False
+        self._stream = established.stream
+        self._parser = established.parser
+        self._owes_pong = established.owes_pong
         self._error: ServerError | None = None
         self._error_at = 0.0
         self._last_received = 0.0
         self._scope = trio.CancelScope()
         self.lost_reason = ""
-
-    # Handshake
-
-    async def handshake(self) -> ServerInfo:
-        """INFO, TLS if either side wants it, CONNECT and PING in one write, PONG.
-
-        Raises:
-            NotNatsServerError: what came first was not INFO.
-            TLSError: the handshake failed, or the server has no TLS and the user asked for it.
-            AuthorizationError: the credentials were refused.
-            HandshakeError: the server hung up or answered with another error.
-        """
-        try:
-            info = await self._receive_info()
-            if self._wants_tls(info):
-                self._stream = await self._start_tls()
-                # What a stranger put behind the plaintext INFO goes, and whatever it made us believe.
-                self._parser.take_rest()
-                self._pong = False
-                self._error = None
-            hello = encode_connect(self._connect_options(info)) + PING
-            await self._stream.send_all(hello)
-            self._connection.counters.bytes_out += len(hello)
-            while not self._pong:
-                await self._receive()
-                if self._error is not None:
-                    raise self._refusal(self._error)
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
-            raise self._broken_off(exc.__cause__ if exc.__cause__ is not None else exc) from exc
-        self._established = True
-        self._parser.route_to(self._connection.interests.routes)
-        return self._info if self._info is not None else info
-
-    async def _start_tls(self) -> trio.abc.Stream:
-        try:
-            return await self._connection.dialer.start_tls(self._stream, self._address.host)
-        except TLSError as exc:  # the seam knows the host only
-            raise TLSError(f"{self._address}: {exc}", address=str(self._address)) from exc.__cause__
-
-    def _broken_off(self, cause: BaseException) -> Exception:
-        address = str(self._address)
-        if isinstance(cause, ssl.SSLError):
-            return TLSError(
-                f"{address} refused TLS: {cause}; it may want a client certificate: load one into the ssl.SSLContext "
-                "given as tls",
-                address=address,
-            )
-        return HandshakeError(
-            f"{address} broke the connection off ({cause}); look into the server's log", address=address
-        )
-
-    async def _receive_info(self) -> ServerInfo:
-        while self._info is None:
-            try:
-                await self._receive()
-            except ProtocolError as exc:
-                raise NotNatsServerError(
-                    f"{self._address} is not a NATS server: {exc}; check host and port",
-                    address=str(self._address),
-                ) from exc
-            if self._error is not None:
-                raise self._refusal(self._error)
-        return self._info
-
-    async def _receive(self) -> None:
-        data = await self._stream.receive_some(RECEIVE_BYTES)
-        if not data:
-            if self._error is not None:
-                raise self._refusal(self._error)
-            before = "CONNECT was answered" if self._info is not None else "it sent INFO; it may want TLS first"
-            raise HandshakeError(f"{self._address} closed the connection before {before}", address=str(self._address))
-        self._connection.counters.bytes_in += len(data)
-        self._parser.feed(bytes(data))
-
-    def _wants_tls(self, info: ServerInfo) -> bool:
-        asked = self._address.wants_tls or bool(self._connection.options.tls)
-        if asked and not (info.tls_required or info.tls_available):
-            raise TLSError(
-                f"TLS was asked for, but {self._address} has none; use nats:// and no tls option, or enable TLS there",
-                address=str(self._address),
-            )
-        return asked or info.tls_required
-
-    def _connect_options(self, info: ServerInfo) -> ConnectOptions:
-        options = self._connection.options
-        credentials = self._address.credentials
-        own = bool(credentials)
-        return ConnectOptions(
-            name=options.name,
-            version=__version__,
-            verbose=options.verbose,
-            pedantic=options.pedantic,
-            echo=options.echo,
-            headers=info.headers,
-            no_responders=info.headers,
-            tls_required=self._wants_tls(info),
-            user=credentials.user if own else options.user,
-            password=credentials.password if own else options.password,
-            token=credentials.token if own else options.token,
-        )
-
-    def _refusal(self, error: ServerError) -> Exception:
-        if isinstance(error, AuthorizationError):
-            return AuthorizationError(error.text, address=str(self._address))
-        refused = HandshakeError(f"{self._address} refused the connection: {error.text}", address=str(self._address))
-        refused.__cause__ = error
-        return refused
+        self._parser.hand_over(connection.interests.routes, self)
 
     # Life
 
@@ -181,7 +61,7 @@ class Link:
         connection = self._connection
         connection.parser = self._parser
         if connection.link_is_up:
-            if self._pinged:
+            if self._owes_pong:
                 connection.outbox.put_pong()
             connection.outbox.direct = self._direct()
         try:
@@ -352,16 +232,11 @@ class Link:
     # What the parser tells
 
     def on_info(self, info: ServerInfo) -> None:
-        """INFO: the first, or a later one."""
-        self._info = info
-        if self._established:
-            self._connection.on_info(info)
+        """INFO, a later one."""
+        self._connection.on_info(info)
 
     def on_error(self, text: str) -> None:
         """`-ERR`: kept as the reason if the server hangs up, and told to whom it is about."""
-        if not self._established:
-            self._error = server_error(text)
-            return
         error = self._connection.on_server_error(text)
         if not isinstance(error, PermissionsError):
             self._error = error
@@ -371,20 +246,14 @@ class Link:
         """PING: answered by the writer."""
         if self._connection.link_is_up:
             self._connection.outbox.put_pong()
-        else:
-            self._pinged = True
 
     def on_pong(self) -> None:
-        """PONG: the handshake's, or that of the oldest PING."""
-        if self._established:
-            self._connection.on_pong()
-        else:
-            self._pong = True
+        """PONG: that of the oldest PING."""
+        self._connection.on_pong()
 
     def on_malformed(self, sid: bytes, subject: bytes, reason: str) -> None:
         """A message was skipped."""
-        if self._established:
-            self._connection.on_malformed(sid, subject, reason)
+        self._connection.on_malformed(sid, subject, reason)
 
     def on_unroutable(self, sid: bytes, count: int) -> None:
         """Messages for nobody."""

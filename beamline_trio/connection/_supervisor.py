@@ -17,6 +17,7 @@ from ._backoff import next_delay
 from ._connection import Connection
 from ._errors import ConnectTimeoutError, NoServersError, NotNatsServerError
 from ._events import ReconnectFailed
+from ._handshake import Handshake
 from ._link import Link
 from ._pool import KnownServer
 from ._state import State
@@ -100,13 +101,13 @@ class Supervisor:
         try:
             with trio.CancelScope(deadline=trio.current_time() + limit) as scope:
                 async with connection.dialer.open(server.address) as stream:
-                    link = Link(connection, stream, server.address)
-                    info = await link.handshake()
+                    established = await Handshake(connection, stream, server.address).run()
                     scope.deadline = float("inf")
                     if scope.cancel_called:  # it struck in this very step: all or nothing
                         await trio.lowlevel.checkpoint()
                     connection.check_open()  # a drain may have ended in this very step
-                    connection.link_up(server.address, info, self._attempts)
+                    link = Link(connection, established)
+                    connection.link_up(server.address, established.info, self._attempts)
                     self._pool.succeeded(server)
                     task_status.started()
                     await self._live(link, server)

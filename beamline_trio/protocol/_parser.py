@@ -113,9 +113,10 @@ class Parser:
         """Bytes kept of an operation that is not complete."""
         return self._have
 
-    def route_to(self, routes: Mapping[bytes, Route]) -> None:
+    def hand_over(self, routes: Mapping[bytes, Route], receiver: Receiver) -> None:
         """Deliver to these from the next chunk on."""
         self._routes = routes
+        self._receiver = receiver
 
     def take_rest(self) -> bytes:
         """What has not been parsed; the parser forgets it (a TLS upgrade throws it away)."""

@@ -9,7 +9,7 @@ import trio
 from trio.testing import MockClock, memory_stream_pair
 
 from beamline_trio.connection import ClientOptions, Connection
-from beamline_trio.connection._link import Link
+from beamline_trio.connection._handshake import Handshake
 from beamline_trio.protocol import PermissionsError
 from beamline_trio.transport import TCPDialer, TLSError, parse_address
 
@@ -59,6 +59,6 @@ async def test_plaintext_before_tls_reaches_no_subscription(behind: bytes, autoj
     ours, theirs = memory_stream_pair()
     await theirs.send_all(INFO + behind)
     with pytest.raises(TLSError):
-        await Link(connection, ours, parse_address("tls://h")).handshake()
+        await Handshake(connection, ours, parse_address("tls://h")).run()
     assert book.heard == []
     assert connection.counters.malformed == 0

@@ -1,0 +1,198 @@
+"""The handshake of a link: INFO, TLS if either side wants it, CONNECT and PING in one write, PONG.
+
+Until it is done nothing that comes is for a subscription, and whatever came in plain text before TLS is a stranger's.
+The outcome is one record, `Established`, of which a `Link` is made.
+
+Must not touch the state of the connection.
+"""
+
+from __future__ import annotations
+
+import ssl
+from typing import Final
+
+import attrs
+import trio
+
+from .._version import __version__
+from ..protocol import (
+    PING,
+    AuthorizationError,
+    ConnectOptions,
+    Parser,
+    ProtocolError,
+    ServerError,
+    ServerInfo,
+    encode_connect,
+    server_error,
+)
+from ..transport import ServerAddress, TLSError
+from ._connection import Connection
+from ._errors import HandshakeError, NotNatsServerError
+
+RECEIVE_BYTES: Final = 65_536
+
+
+@attrs.frozen
+class Established:
+    """What a handshake gives.
+
+    Attributes:
+        stream: the stream, with TLS where it was wanted.
+        parser: has parsed all that came so far.
+        info: the last INFO.
+        owes_pong: the server sent a PING meanwhile.
+    """
+
+    stream: trio.abc.Stream
+    parser: Parser
+    info: ServerInfo
+    owes_pong: bool
+
+
+class Handshake:
+    """One handshake; it is the parser's receiver until it is done.
+
+    Args:
+        connection: whose options, credentials and counters are used.
+        stream: open, nothing read yet.
+        address: where it leads.
+    """
+
+    def __init__(self, connection: Connection, stream: trio.abc.Stream, address: ServerAddress) -> None:
+        self._connection = connection
+        self._stream = stream
+        self._address = address
+        self._parser = Parser({}, self)
+        self._info: ServerInfo | None = None
+        self._pong = False
+        self._pinged = False
+        self._error: ServerError | None = None
+
+    async def run(self) -> Established:
+        """Shake hands.
+
+        Raises:
+            NotNatsServerError: what came first was not INFO.
+            TLSError: the handshake failed, or the server has no TLS and the user asked for it.
+            AuthorizationError: the credentials were refused.
+            HandshakeError: the server hung up or answered with another error.
+        """
+        try:
+            info = await self._receive_info()
+            if self._wants_tls(info):
+                self._stream = await self._start_tls()
+                # What a stranger put behind the plaintext INFO goes, and whatever it made us believe.
+                self._parser.take_rest()
+                self._pong = False
+                self._error = None
+            hello = encode_connect(self._connect_options(info)) + PING
+            await self._stream.send_all(hello)
+            self._connection.counters.bytes_out += len(hello)
+            while not self._pong:
+                await self._receive()
+                if self._error is not None:
+                    raise self._refusal(self._error)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+            raise self._broken_off(exc.__cause__ if exc.__cause__ is not None else exc) from exc
+        return Established(self._stream, self._parser, self._info if self._info is not None else info, self._pinged)
+
+    async def _start_tls(self) -> trio.abc.Stream:
+        try:
+            return await self._connection.dialer.start_tls(self._stream, self._address.host)
+        except TLSError as exc:  # the seam knows the host only
+            raise TLSError(f"{self._address}: {exc}", address=str(self._address)) from exc.__cause__
+
+    def _broken_off(self, cause: BaseException) -> Exception:
+        address = str(self._address)
+        if isinstance(cause, ssl.SSLError):
+            return TLSError(
+                f"{address} refused TLS: {cause}; it may want a client certificate: load one into the ssl.SSLContext "
+                "given as tls",
+                address=address,
+            )
+        return HandshakeError(
+            f"{address} broke the connection off ({cause}); look into the server's log", address=address
+        )
+
+    async def _receive_info(self) -> ServerInfo:
+        while self._info is None:
+            try:
+                await self._receive()
+            except ProtocolError as exc:
+                raise NotNatsServerError(
+                    f"{self._address} is not a NATS server: {exc}; check host and port",
+                    address=str(self._address),
+                ) from exc
+            if self._error is not None:
+                raise self._refusal(self._error)
+        return self._info
+
+    async def _receive(self) -> None:
+        data = await self._stream.receive_some(RECEIVE_BYTES)
+        if not data:
+            if self._error is not None:
+                raise self._refusal(self._error)
+            before = "CONNECT was answered" if self._info is not None else "it sent INFO; it may want TLS first"
+            raise HandshakeError(f"{self._address} closed the connection before {before}", address=str(self._address))
+        self._connection.counters.bytes_in += len(data)
+        self._parser.feed(bytes(data))
+
+    def _wants_tls(self, info: ServerInfo) -> bool:
+        asked = self._address.wants_tls or bool(self._connection.options.tls)
+        if asked and not (info.tls_required or info.tls_available):
+            raise TLSError(
+                f"TLS was asked for, but {self._address} has none; use nats:// and no tls option, or enable TLS there",
+                address=str(self._address),
+            )
+        return asked or info.tls_required
+
+    def _connect_options(self, info: ServerInfo) -> ConnectOptions:
+        options = self._connection.options
+        credentials = self._address.credentials
+        own = bool(credentials)
+        return ConnectOptions(
+            name=options.name,
+            version=__version__,
+            verbose=options.verbose,
+            pedantic=options.pedantic,
+            echo=options.echo,
+            headers=info.headers,
+            no_responders=info.headers,
+            tls_required=self._wants_tls(info),
+            user=credentials.user if own else options.user,
+            password=credentials.password if own else options.password,
+            token=credentials.token if own else options.token,
+        )
+
+    def _refusal(self, error: ServerError) -> Exception:
+        if isinstance(error, AuthorizationError):
+            return AuthorizationError(error.text, address=str(self._address))
+        refused = HandshakeError(f"{self._address} refused the connection: {error.text}", address=str(self._address))
+        refused.__cause__ = error
+        return refused
+
+    # What the parser tells
+
+    def on_info(self, info: ServerInfo) -> None:
+        """INFO: the first, or one behind the PONG."""
+        self._info = info
+
+    def on_error(self, text: str) -> None:
+        """`-ERR`: the refusal."""
+        self._error = server_error(text)
+
+    def on_ping(self) -> None:
+        """PING: the link answers it."""
+        self._pinged = True
+
+    def on_pong(self) -> None:
+        """PONG: done."""
+        self._pong = True
+
+    def on_malformed(self, sid: bytes, subject: bytes, reason: str) -> None:
+        """A message, before anything was subscribed to: nobody's."""
+
+    def on_unroutable(self, sid: bytes, count: int) -> None:
+        """Messages for nobody."""
+        self._connection.on_unroutable(sid, count)
