@@ -1,7 +1,7 @@
 """Faults: plans of what happens to a network, and a dialer that injects faults into single operations on the wire.
 
     _fields, _kinds -> _plan                                       a plan: data, drawn, printed, shrunk
-    _splitter -> _operations, _faults -> _incoming -> _stream -> _dialer      the fault dialer
+    _splitter -> _operations, _faults -> _interests, _refusals, _incoming -> _stream -> _dialer    the fault dialer
 
 Both work before a simulated and a real server; the client knows nothing of them.
 """

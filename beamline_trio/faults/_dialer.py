@@ -21,7 +21,7 @@ import trio
 
 from ..transport import Dialer, Environment, NameResolutionError, ServerAddress, ServerUnreachableError, TLSError
 from ._errors import InjectionError
-from ._faults import NO_DNS, Error, OperationFault, check_fault, meets_dials, resolve
+from ._faults import NO_DNS, Error, OperationFault, check_fault, innermost, meets_dials, resolve
 from ._operations import Operation, OperationKind, SubjectFilter
 from ._stream import FaultStream, Met
 
@@ -61,15 +61,15 @@ class Injection:
 
     def meet(self, operation: Operation) -> Met | None:
         """What an operation meets of it, if anything."""
-        if operation.kind is not self._kind or meets_dials(self._fault):
+        if not operation.is_a(self._kind) or meets_dials(self._fault):
             return None
-        if operation.kind is not OperationKind.CONNECT and operation.subject not in self._subjects:
+        if self._kind is not OperationKind.CONNECT and operation.subject not in self._subjects:
             return None
         fault = resolve(self._fault)
         if fault is None:
             return None
         self.hits += 1
-        return Met(self, fault)
+        return Met(self, self._kind, fault)
 
     def meet_dial(self) -> Error | None:
         """What a dial meets of it, if anything."""
@@ -155,11 +155,12 @@ class FaultDialer:
         in the order in which they began, up to the first that keeps it from the server.
 
         Args:
-            operation: `"connect"` (the CONNECT of each link), `"publish"` or `"subscribe"`. A client subscribes again
-                on each new link.
+            operation: one of `OperationKind`, or its name: `"connect"`, `"publish"`, `"publish_with_ack"`, `"ack"`,
+                `"nak"`, `"subscribe"`. A client connects and subscribes again on each new link.
             fault: what happens.
             subjects: patterns of the subjects it is for; a subscription is meant when all that it means is within one
-                of them. None = all but those below `$JS` and `$SRV`. Not for a connect.
+                of them. None = all but those below `$JS` and `$SRV`, and of acks and naks all (theirs begin with
+                `$JS.ACK.`). Not for a connect.
 
         Raises:
             InjectionError: this cannot be injected.
@@ -170,9 +171,8 @@ class FaultDialer:
             raise InjectionError(f"operation is {operation!r}; it must be one of {', '.join(OperationKind)}") from None
         if kind is OperationKind.CONNECT and subjects is not None:
             raise InjectionError(f"subjects is {subjects!r}; a connect has none, leave it out")
-        if kind is not OperationKind.CONNECT and meets_dials(check_fault(fault)):
-            raise InjectionError(f"{fault} is for a connect; give another reason for a {kind}, or none")
-        return Injection(self._links, kind, check_fault(fault), SubjectFilter(subjects))
+        _check_fits(check_fault(fault), kind)
+        return Injection(self._links, kind, fault, SubjectFilter(subjects, kind))
 
     # The dialer
 
@@ -212,3 +212,13 @@ class FaultDialer:
                 raise NameResolutionError(text, address=str(address))
             text = f"cannot connect to {address}: refused, a fault was injected"
             raise ServerUnreachableError(text, address=str(address))
+
+
+def _check_fits(fault: OperationFault, kind: OperationKind) -> None:
+    inner = innermost(fault)
+    if not isinstance(inner, Error):
+        return
+    if inner.at_dial and kind is not OperationKind.CONNECT:
+        raise InjectionError(f"{fault} is for a connect; give another reason for a {kind}, or none")
+    if inner.of_a_publish and not kind.publishes:
+        raise InjectionError(f"{fault} is for what is published; give another reason for a {kind}, or none")

@@ -17,6 +17,7 @@ from ._errors import InjectionError
 
 REFUSED: Final = "refused"
 NO_DNS: Final = "dns"
+NO_RESPONDERS: Final = "no responders"
 
 
 @attrs.frozen
@@ -29,6 +30,11 @@ class Error:
     def at_dial(self) -> bool:
         """Whether it meets the dial and not an operation on the wire."""
         return self.reason in (REFUSED, NO_DNS)
+
+    @property
+    def of_a_publish(self) -> bool:
+        """Whether only what is published can be answered so."""
+        return self.reason == NO_RESPONDERS
 
 
 @attrs.frozen
@@ -65,16 +71,21 @@ OperationFault: TypeAlias = Error | Timeout | CloseConnection | Delay | Intermit
 
 
 def error(reason: str | None = None) -> OperationFault:
-    """The server refuses the operation: its `-ERR` comes in order, and the operation does not reach it.
+    """The server refuses the operation: its answer comes in order, and the operation does not reach it.
+
+    A publish with ack is answered by the stream's error, on its reply subject; everything else by an `-ERR`.
 
     Args:
-        reason: the text of the `-ERR`; None = the server's own words for a user who may not: `Authorization Violation`,
-            `Permissions Violation for Publish to "S"`, `Permissions Violation for Subscription to "S"`. The connection
-            ends behind an answer to a connect, and behind texts after which a real server hangs up. For a connect,
-            `"refused"` and `"dns"` mean that there is nobody to answer: the dial fails.
+        reason: the text of the answer; None = that of a stream that is full, `maximum messages exceeded`, or the
+            server's own words for a user who may not: `Authorization Violation`, `Permissions Violation for Publish to
+            "S"`, `Permissions Violation for Subscription to "S"`. A stream's errors have the codes of nats-server, and
+            10077 where it has none for the text. `"no responders"` = there is no stream, no consumer, nobody: whoever
+            asked for a reply gets the status 503, and others hear nothing. The connection ends behind an answer to a
+            connect, and behind texts after which a real server hangs up. For a connect, `"refused"` and `"dns"` mean
+            that there is nobody to answer: the dial fails.
 
     Raises:
-        InjectionError: the reason cannot be in an `-ERR`.
+        InjectionError: the reason cannot be in an answer.
     """
     if reason is not None and not (isinstance(reason, str) and reason.isprintable() and reason and "'" not in reason):
         raise InjectionError(f"reason is {reason!r}; it must be one line of text without single quotes")
@@ -84,8 +95,9 @@ def error(reason: str | None = None) -> OperationFault:
 def timeout(seconds: float = math.inf) -> OperationFault:
     """The operation reaches the server, but the answer does not come in time.
 
-    The reply to a request is swallowed. Of everything else (a publish, a subscription, a connect) the answer is a PONG:
-    it is held, with all that comes behind it, and delivered late.
+    The reply to a request, the PubAck of a publish with ack and the answer to an ack that is waited for are swallowed.
+    Of everything else (a publish, an ack or nak, a subscription, a connect) the answer is a PONG: it is held, with all
+    that comes behind it, and delivered late.
 
     Args:
         seconds: how long, from the operation; inf = until the injection ends, which always ends it.
@@ -148,11 +160,15 @@ def check_fault(fault: OperationFault) -> OperationFault:
     return fault
 
 
+def innermost(fault: OperationFault) -> Error | Timeout | CloseConnection | Delay:
+    """What happens to the operations that it meets."""
+    return innermost(fault.fault) if isinstance(fault, Intermittent) else fault
+
+
 def meets_dials(fault: OperationFault) -> bool:
     """Whether a fault meets dials instead of operations on the wire."""
-    if isinstance(fault, Intermittent):
-        return meets_dials(fault.fault)
-    return isinstance(fault, Error) and fault.at_dial
+    inner = innermost(fault)
+    return isinstance(inner, Error) and inner.at_dial
 
 
 def resolve(fault: OperationFault) -> Error | Timeout | CloseConnection | Delay | None:

@@ -1,8 +1,9 @@
 """Frames of either direction out of a byte stream, in pieces: the head of each when it is known, the rest as it comes.
 
-A head is what has to be read to know what a frame is: the whole line where subjects are in it, else the verb. Only
-heads are kept, and they have a bound; payloads and other lines are handed on as they come. What a head has begun with
-can be had too (`release`), for whoever would rather pass it on than wait for the rest.
+A head is what has to be read to know what a frame is: the whole line where subjects are in it, and the first bytes of
+the payload where the subject says that they matter; else the verb. Only heads are kept, and they have a bound; payloads
+and other lines are handed on as they come. What a head has begun with can be had too (`release`), for whoever would
+rather pass it on than wait for the rest.
 
 What is no frame ends the splitting: from there on everything is handed on as it is.
 
@@ -18,12 +19,13 @@ from typing import Final
 import attrs
 
 HEAD_BYTES_MAX: Final = 65_536
+BODY_BYTES: Final = 4
 _SIZE_DIGITS_MAX: Final = 9
 _VERB: Final = re.compile(rb"[^ \t\r\n]*")
 _LINE: Final = re.compile(rb"([^\r\n]*)\r?\n")
 _FIELD: Final = re.compile(rb"[^ \t]+")
 # How many fields a line with subjects may have, and how many of the last are sizes.
-_TO_SERVER: Final = {b"SUB": ((2, 3), 0), b"PUB": ((2, 3), 1), b"HPUB": ((3, 4), 2)}
+_TO_SERVER: Final = {b"SUB": ((2, 3), 0), b"UNSUB": ((1, 2), 0), b"PUB": ((2, 3), 1), b"HPUB": ((3, 4), 2)}
 _TO_CLIENT: Final = {b"MSG": ((3, 4), 1), b"HMSG": ((4, 5), 2)}
 
 
@@ -33,11 +35,13 @@ class Frame:
 
     Attributes:
         verb: in capitals.
-        fields: of a line with subjects (SUB, PUB, HPUB, MSG, HMSG); other lines are not looked into.
+        fields: of a line with subjects or sids (SUB, UNSUB, PUB, HPUB, MSG, HMSG); other lines are not looked into.
+        body: the first bytes of its payload, behind headers; None = it was not looked into.
     """
 
     verb: bytes
     fields: tuple[bytes, ...] = ()
+    body: bytes | None = None
 
 
 @attrs.frozen
@@ -65,14 +69,21 @@ class Splitter:
     Args:
         lines: the verbs whose whole line is looked into, with the numbers of their fields and sizes.
         others: the verbs of the other lines.
+        telling: what subjects begin with whose payloads have to be looked into.
 
     Attributes:
         lost: something came that is no frame.
     """
 
-    def __init__(self, lines: dict[bytes, tuple[tuple[int, int], int]], others: Iterable[bytes]) -> None:
+    def __init__(
+        self,
+        lines: dict[bytes, tuple[tuple[int, int], int]],
+        others: Iterable[bytes],
+        telling: tuple[bytes, ...] = (),
+    ) -> None:
         self._lines = lines
         self._others = tuple(others)
+        self._telling = telling
         self._head = b""
         self._released = 0
         self._frame: Frame | None = None
@@ -129,6 +140,9 @@ class Splitter:
         if frame is None:
             self.lost = True
             return start
+        frame, end = self._look_into(frame, data, start, end)
+        if end > len(data):
+            return start
         begun = self._released > 0
         last = not self._body
         pieces.append(Piece(frame, data[start + self._take_released() : end], first=True, last=last, begun=begun))
@@ -153,6 +167,17 @@ class Splitter:
             return None
         self._body = int(numbers[-1]) + 2 if sizes else 0
         return Frame(name, fields)
+
+    def _look_into(self, frame: Frame, data: bytes, start: int, end: int) -> tuple[Frame, int]:
+        """The frame with the first bytes of its payload, if they matter; where its head ends, come or not."""
+        if self._body <= 0 or not frame.fields[0].startswith(self._telling):
+            return frame, end
+        headers = int(frame.fields[-2]) if self._lines[frame.verb][1] == 2 else 0
+        size = min(headers + BODY_BYTES, int(frame.fields[-1]))
+        if end - start + size > HEAD_BYTES_MAX:
+            return frame, end
+        self._body -= size
+        return attrs.evolve(frame, body=data[end + headers : end + size]), end + size
 
     def _continue(self, data: bytes, start: int, pieces: list[Piece]) -> int:
         """More of a frame that has begun; returns where it ends, or the data."""
@@ -183,7 +208,7 @@ def _is_size(field: bytes) -> bool:
 
 def split_to_server() -> Splitter:
     """For what a client sends."""
-    return Splitter(_TO_SERVER, (b"CONNECT", b"PING", b"PONG", b"UNSUB"))
+    return Splitter(_TO_SERVER, (b"CONNECT", b"PING", b"PONG"), (b"$JS.ACK.",))
 
 
 def split_to_client() -> Splitter:

@@ -22,15 +22,18 @@ import trio
 
 from ._faults import CloseConnection, Delay, Error, Timeout
 from ._incoming import Incoming, Scope
-from ._operations import Operation, OperationKind, operation_of, refusal
+from ._interests import Interests
+from ._operations import Operation, OperationKind, operation_of
+from ._refusals import refuse
 from ._splitter import Frame, split_to_server
 
 
 @attrs.frozen
 class Met:
-    """A fault that an operation meets, and the injection that it ends with."""
+    """A fault that an operation meets, as what it does, and the injection that it ends with."""
 
     scope: Scope
+    kind: OperationKind
     fault: Error | Timeout | CloseConnection | Delay
 
 
@@ -86,6 +89,7 @@ class FaultStream(trio.abc.Stream):
         self._injections = injections
         self._outgoing = split_to_server()
         self._incoming = Incoming()
+        self._interests = Interests()
         self.successor: FaultStream | None = None
         self._pings = 0
         self._dropping = False
@@ -137,8 +141,13 @@ class FaultStream(trio.abc.Stream):
         """A frame is about to be passed on: carry out what it meets."""
         self._pings += frame.verb == b"PING"
         operation = operation_of(frame)
-        if operation is None or begun or self._transparent:
-            return
+        if operation is not None and not begun and not self._transparent:
+            await self._meet(operation, out)
+        if not self._dropping:
+            self._interests.passed(frame)
+
+    async def _meet(self, operation: Operation, out: bytearray) -> None:
+        """Carry out what an operation meets."""
         for met in self._injections.meet(operation):
             match met.fault:
                 case Delay(seconds):
@@ -147,7 +156,7 @@ class FaultStream(trio.abc.Stream):
                 case Timeout(seconds):
                     self._hold_answer(operation, met.scope, trio.current_time() + seconds)
                 case Error(reason):
-                    await self._refuse(operation, reason, out)
+                    await self._refuse(attrs.evolve(operation, kind=met.kind), reason, out)
                     return
                 case CloseConnection(after):
                     self._breaks_behind = after
@@ -171,11 +180,11 @@ class FaultStream(trio.abc.Stream):
         while not self._incoming.has_room:
             await self._wait_turn(math.inf)
             self._check_sending()
-        line, ends = refusal(operation, reason)
-        self._incoming.answer(self._pings, line, ends=ends)
+        sids = self._interests.of(operation.reply) if operation.reply is not None else ()
+        refusal = refuse(operation, reason, sids)
+        self._incoming.answer(self._pings, refusal.data, ends=refusal.ends)
         self._turn()
-        if ends:
-            self._hung_up = True
+        self._hung_up = refusal.ends
 
     async def _break(self, out: bytearray) -> None:
         await self._pass_on(out)

@@ -26,10 +26,10 @@ _GAP = rb"[ \t]+"
 _LINE = rb"[ \t]*\r?\n"
 # How many words, with the sizes at their end, a line of the reference has.
 _SHAPES = {
-    "server": {"SUB": ((2, 3), 0), "PUB": ((2, 3), 1), "HPUB": ((3, 4), 2)},
+    "server": {"SUB": ((2, 3), 0), "UNSUB": ((1, 2), 0), "PUB": ((2, 3), 1), "HPUB": ((3, 4), 2)},
     "client": {"MSG": ((3, 4), 1), "HMSG": ((4, 5), 2)},
 }
-_PLAIN = {"server": ("CONNECT", "PING", "PONG", "UNSUB"), "client": ("INFO", "PING", "PONG", r"\+OK", "-ERR")}
+_PLAIN = {"server": ("CONNECT", "PING", "PONG"), "client": ("INFO", "PING", "PONG", r"\+OK", "-ERR")}
 
 
 def reference(data: bytes, side: str) -> tuple[list[tuple[bytes, bytes]], bytes]:
@@ -64,6 +64,7 @@ def _whole_frame(data: bytes, side: str) -> tuple[bytes, int] | None:
 
 
 words = st.binary(min_size=1, max_size=6).filter(lambda word: not re.search(rb"[ \t\r\n]", word))
+words |= st.sampled_from([b"$JS.ACK.S.c.1", b"$JS.ACK."])
 gaps = st.sampled_from([b" ", b"  ", b"\t", b" \t "])
 ends = st.sampled_from([b"\r\n", b" \r\n", b"\n"])
 
@@ -85,7 +86,7 @@ def frames(draw: st.DrawFn, side: str) -> bytes:
     line = draw(cases(verb))
     for _ in range(draw(st.sampled_from(counts)) - sizes):
         line += draw(gaps) + draw(words)
-    payload = draw(st.one_of(st.binary(max_size=20), st.sampled_from([b"PING\r\n", b"\r\n", b"PUB a 1\r\nx"])))
+    payload = draw(st.one_of(st.binary(max_size=20), st.sampled_from([b"PING\r\n", b"\r\n", b"PUB a 1\r\nx", b"-NAK"])))
     if not sizes:
         return line + draw(ends)
     if sizes == 2:
@@ -196,6 +197,33 @@ def test_a_released_head_is_told(data: st.DataObject) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "frame,body",
+    [
+        (b"PUB $JS.ACK.S.c.1 0\r\n\r\n", b""),
+        (b"PUB $JS.ACK.S.c.1 _INBOX.1 2\r\n+A\r\n", b"+A"),
+        (b'PUB $JS.ACK.S.c.1 16\r\n-NAK {"delay":9}\r\n', b"-NAK"),
+        (b"HPUB $JS.ACK.S.c.1 12 12\r\nNATS/1.0\r\n\r\n\r\n", b""),
+        (b"HPUB $JS.ACK.S.c.1 _INBOX.1 12 17\r\nNATS/1.0\r\n\r\n+TERM\r\n", b"+TER"),
+        (b"PUB $JS.ACKS.S.c.1 4\r\n-NAK\r\n", None),
+        (b"PUB orders 4\r\n-NAK\r\n", None),
+        (b"HPUB $JS.ACK.S.c.1 65530 65534\r\n%b-NAK\r\n" % bytes(65_530), None),
+    ],
+)
+def test_a_body_that_tells_belongs_to_the_head(frame: bytes, body: bytes | None) -> None:
+    """At every point that it may be cut at: the first bytes of an ack's payload are known with its subject.
+
+    Unless headers of 64 KiB are in front of them, which are not kept.
+    """
+    points = range(len(frame)) if len(frame) < 100 else [10, 30, 32, 40_000, len(frame) - 3]
+    for point in points:
+        splitter = split_to_server()
+        pieces, out = run(splitter, cut(frame, [point]))
+        assert out == frame
+        assert not splitter.lost
+        assert [piece.frame.body for piece in pieces if piece.frame is not None and piece.first] == [body]
+
+
 def test_fields_are_those_of_the_line() -> None:
     """Runs of spaces and tabs part them, in any case of the verb."""
     [piece] = split_to_server().feed(b"sub \t orders.* workers   7 \r\n")
@@ -220,6 +248,9 @@ def test_fields_are_those_of_the_line() -> None:
         b"PUB a 1\r\nx\rz",
         b"HPUB a 5 4\r\n",
         b"SUB a\r\n",
+        b"UNSUB\r\n",
+        b"UNSUB 1 2 3\r\n",
+        b"PUB $JS.ACK.S.c.1 4\r\n-NAKx\r\n",
         b"SUB a b c d\r\n",
         b"INFO {}\r\n",
         b"\r\n",

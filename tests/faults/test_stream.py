@@ -264,6 +264,138 @@ async def test_the_reply_to_a_request_is_swallowed(autojump_clock: MockClock) ->
         assert await link.answered() == b"MSG _INBOX.1 7 3\r\nyes\r\n"
 
 
+ACK = b"$JS.ACK.ORDERS.w.1.1.1.1.0"
+FULL = b'{"error":{"code":503,"err_code":10077,"description":"maximum messages exceeded"},"stream":"","seq":0}'
+
+
+async def test_a_stream_refuses_on_the_reply_subject(autojump_clock: MockClock) -> None:
+    """Under the sid of the client's own subscription, in its turn; the publish does not reach the server."""
+    async with opened() as link:
+        await link.client.send_all(b"SUB _INBOX.a.* 7\r\n")
+        with link.faults.inject("publish_with_ack", error()) as injection:
+            await link.client.send_all(b"PING\r\nPUB orders.1 _INBOX.a.1 2\r\nhi\r\nPUB orders.1 2\r\nhi\r\n")
+            assert await link.arrived() == b"SUB _INBOX.a.* 7\r\nPING\r\nPUB orders.1 2\r\nhi\r\n"
+            assert await link.answered() == b""
+            await link.server.send_all(b"MSG b 1 5\r\nhe")
+            await link.server.send_all(b"llo\r\nPONG\r\n")
+            answer = b"MSG _INBOX.a.1 7 %d\r\n%b\r\n" % (len(FULL), FULL)
+            assert await link.answered() == b"MSG b 1 5\r\nhello\r\nPONG\r\n" + answer
+            assert injection.hits == 1
+
+
+async def test_no_stream_is_there(autojump_clock: MockClock) -> None:
+    """The status 503 of a server that has no responder; without a subscription for it nobody hears of it."""
+    async with opened() as link:
+        with link.faults.inject("publish_with_ack", error("no responders")):
+            await link.client.send_all(b"SUB _INBOX.a.* 7\r\nPUB a _INBOX.a.1 0\r\n\r\n")
+            assert await link.answered() == b"HMSG _INBOX.a.1 7 33 33\r\nNATS/1.0 503\r\nNats-Subject: a\r\n\r\n\r\n"
+            await link.client.send_all(b"UNSUB 7\r\nPUB a _INBOX.a.1 0\r\n\r\n")
+            assert await link.answered() == b""
+            assert await link.arrived() == b"SUB _INBOX.a.* 7\r\nUNSUB 7\r\n"
+
+
+async def test_a_refused_subscription_hears_no_answer(autojump_clock: MockClock) -> None:
+    """It is not in force, so nothing is delivered under its sid."""
+    async with opened() as link:
+        with link.faults.inject("subscribe", error("No")), link.faults.inject("publish_with_ack", error()):
+            await link.client.send_all(b"SUB _INBOX.a.* 7\r\nPUB a _INBOX.a.1 0\r\n\r\n")
+            assert await link.answered() == b"-ERR 'No'\r\n"
+
+
+async def test_a_fault_for_acked_publishes_is_for_its_subjects(autojump_clock: MockClock) -> None:
+    """Requests to other subjects, acks, the API of JetStream and what asks for no reply do not meet it."""
+    others = [b"PUB price _INBOX.1 0\r\n\r\n", b"PUB $JS.API.INFO _INBOX.1 0\r\n\r\n", b"PUB orders.1 0\r\n\r\n"]
+    others.append(b"PUB %b _INBOX.1 4\r\n+ACK\r\n" % ACK)
+    async with opened() as link:
+        with link.faults.inject("publish_with_ack", error(), subjects="orders.>") as injection:
+            await link.client.send_all(b"PUB orders.1 _INBOX.1 0\r\n\r\n" + b"".join(others))
+            assert await link.arrived() == b"".join(others)
+        assert injection.hits == 1
+        with link.faults.inject("publish_with_ack", error()) as injection:
+            await link.client.send_all(b"".join(others))
+            assert await link.arrived() == b"".join(others[1:])
+        assert injection.hits == 1
+
+
+async def test_a_pub_ack_is_swallowed(autojump_clock: MockClock) -> None:
+    """The publish reaches the stream, and other answers the client."""
+    async with opened() as link:
+        with link.faults.inject("publish_with_ack", timeout(), subjects="orders.>"):
+            sent = b"PUB orders.1 _INBOX.1 0\r\n\r\nPUB price _INBOX.2 0\r\n\r\nPING\r\n"
+            await link.client.send_all(sent)
+            assert await link.arrived() == sent
+            await link.server.send_all(b"MSG _INBOX.1 7 2\r\nno\r\nMSG _INBOX.2 7 3\r\nyes\r\nPONG\r\n")
+            assert await link.answered() == b"MSG _INBOX.2 7 3\r\nyes\r\nPONG\r\n"
+
+
+@pytest.mark.parametrize("operation,body", [("ack", b"+ACK"), ("ack", b""), ("ack", b"+TERM no"), ("nak", b"-NAK 5")])
+async def test_acks_and_naks_are_told_apart(operation: str, body: bytes, autojump_clock: MockClock) -> None:
+    """By the body, wherever it is cut; each is refused on its own subject, and +WPI is neither."""
+    frame = b"PUB %b %d\r\n%b\r\n" % (ACK, len(body), body)
+    other = b"PUB %b 4\r\n%b\r\n" % (ACK, b"-NAK" if operation == "ack" else b"+ACK")
+    working = b"PUB %b 4\r\n+WPI\r\n" % ACK
+    refused = b"-ERR 'Permissions Violation for Publish to \"%b\"'\r\n" % ACK
+    async with opened() as link:
+        with link.faults.inject(operation, error()) as injection, link.faults.inject("publish", error()) as publish:
+            for point in range(len(frame)):
+                await link.client.send_all(frame[:point])
+                await link.client.send_all(frame[point:] + other + working)
+                assert await link.arrived() == other + working
+                assert await link.answered() == refused
+            assert injection.hits == len(frame)
+            assert publish.hits == 0
+
+
+async def test_a_consumer_is_gone(autojump_clock: MockClock) -> None:
+    """Whoever waits for the answer to an ack gets the status 503, whoever does not hears nothing."""
+    async with opened() as link:
+        with link.faults.inject("ack", error("no responders")):
+            await link.client.send_all(b"SUB _INBOX.a.* 7\r\nPUB %b 0\r\n\r\n" % ACK)
+            assert await link.answered() == b""
+            await link.client.send_all(b"PUB %b _INBOX.a.1 4\r\n+ACK\r\n" % ACK)
+            assert (await link.answered()).startswith(
+                b"HMSG _INBOX.a.1 7 58 58\r\nNATS/1.0 503\r\nNats-Subject: $JS.ACK"
+            )
+
+
+async def test_the_answer_to_an_ack_is_swallowed_or_held(autojump_clock: MockClock) -> None:
+    """Swallowed where there is a reply subject; else its PONG is held, and all behind it. The acks reach the server."""
+    async with opened() as link:
+        with link.faults.inject("ack", timeout()), link.faults.inject("nak", timeout()):
+            acked = b"PUB %b _INBOX.1 4\r\n+ACK\r\nPING\r\n" % ACK
+            await link.client.send_all(acked)
+            await link.server.send_all(b"MSG _INBOX.1 7 0\r\n\r\nPONG\r\n")
+            assert await link.answered() == b"PONG\r\n"
+            await link.client.send_all(b"PUB %b 4\r\n-NAK\r\nPING\r\n" % ACK)
+            await link.server.send_all(b"MSG b 1 0\r\n\r\nPONG\r\nMSG b 1 0\r\n\r\n")
+            assert await link.answered() == b"MSG b 1 0\r\n\r\n"
+            assert await link.arrived() == acked + b"PUB %b 4\r\n-NAK\r\nPING\r\n" % ACK
+        assert await link.answered() == b"PONG\r\nMSG b 1 0\r\n\r\n"
+
+
+@pytest.mark.parametrize("subjects,hits", [(None, 2), ("$JS.ACK.ORDERS.>", 1), ("$JS.*.OTHERS.>", 1), (">", 2)])
+async def test_a_fault_for_acks_may_be_for_a_stream(subjects: str | None, hits: int, autojump_clock: MockClock) -> None:
+    """Acks say their stream in their subject."""
+    async with opened() as link:
+        with link.faults.inject("ack", error(), subjects=subjects) as injection:
+            for stream in (b"ORDERS", b"OTHERS"):
+                await link.client.send_all(b"PUB $JS.ACK.%b.w.1.1.1.1.0 0\r\n\r\n" % stream)
+            assert (await link.answered()).count(b"-ERR") == hits
+        assert injection.hits == hits
+
+
+async def test_a_connection_breaks_behind_an_ack(autojump_clock: MockClock) -> None:
+    """All of it has reached the server, though its body came in parts."""
+    async with opened() as link:
+        with link.faults.inject("ack", close_connection(after=True)):
+            for part in (b"PUB %b 4\r\n+A" % ACK, b"C"):
+                await link.client.send_all(part)
+                await trio.testing.wait_all_tasks_blocked()
+            with pytest.raises(trio.BrokenResourceError):
+                await link.client.send_all(b"K\r\nPING\r\n")
+        assert await link.arrived() == b"PUB %b 4\r\n+ACK\r\n" % ACK
+
+
 async def test_a_swallowed_reply_may_come_in_parts(autojump_clock: MockClock) -> None:
     """All of it goes, and nothing else."""
     async with opened() as link:
@@ -743,7 +875,13 @@ async def test_plaintext_before_tls_is_not_carried_over(autojump_clock: MockCloc
 @pytest.mark.parametrize(
     "make",
     [
-        lambda faults: faults.inject("ack", error()),
+        lambda faults: faults.inject("in_progress", error()),
+        lambda faults: faults.inject("ack", error(), subjects="orders.>"),
+        lambda faults: faults.inject("nak", error(), subjects=["$JS.ACK.>", "$JS.API.>"]),
+        lambda faults: faults.inject("ack", error(), subjects="$JS.ACK"),
+        lambda faults: faults.inject("ack", error("refused")),
+        lambda faults: faults.inject("subscribe", intermittent(error("no responders"), 1, random.Random())),
+        lambda faults: faults.inject("connect", error("no responders")),
         lambda faults: faults.inject("connect", error(), subjects="a"),
         lambda faults: faults.inject("publish", error(), subjects="a b"),
         lambda faults: faults.inject("publish", error(), subjects=[]),
