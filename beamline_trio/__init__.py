@@ -17,8 +17,10 @@ if typing.TYPE_CHECKING:
     from .client import Message as Message
     from .client import NoReplySubjectError as NoReplySubjectError
     from .client import NoRespondersError as NoRespondersError
+    from .client import Replies as Replies
     from .client import SlowConsumerError as SlowConsumerError
     from .client import Subscription as Subscription
+    from .client import empty_payload as empty_payload
     from .client import open_client as open_client
     from .client import run_client as run_client
     from .connection import CallbackFailed as CallbackFailed
@@ -47,6 +49,7 @@ if typing.TYPE_CHECKING:
     from .connection import PendingTimeoutError as PendingTimeoutError
     from .connection import Reconnected as Reconnected
     from .connection import ReconnectFailed as ReconnectFailed
+    from .connection import RepliesEnd as RepliesEnd
     from .connection import ServerErrorReceived as ServerErrorReceived
     from .connection import SlowConsumer as SlowConsumer
     from .connection import State as State
@@ -73,16 +76,16 @@ if typing.TYPE_CHECKING:
 else:
     _STAGES = {
         "client": (
-            "Client", "Message", "NoReplySubjectError", "NoRespondersError", "SlowConsumerError", "Subscription",
-            "open_client", "run_client",
+            "Client", "Message", "NoReplySubjectError", "NoRespondersError", "Replies", "SlowConsumerError",
+            "Subscription", "empty_payload", "open_client", "run_client",
         ),
         "connection": (
             "CallbackFailed", "ClientClosedError", "ClientOptions", "Closed", "Connected", "ConnectionLostError",
             "ConnectTimeoutError", "Disconnected", "Dropped", "Event", "EventStream", "Exhausted", "HandshakeError",
             "InternalError", "LameDuck", "Ledger", "MessageSkipped", "NoServersError", "NotNatsServerError",
             "OperationTimeoutError", "OptionsError", "Outcome", "PendingFullError", "PendingTimeoutError",
-            "Reconnected", "ReconnectFailed", "ServerErrorReceived", "SlowConsumer", "State", "Statistics",
-            "TooManyRequestsError",
+            "Reconnected", "ReconnectFailed", "RepliesEnd", "ServerErrorReceived", "SlowConsumer", "State",
+            "Statistics", "TooManyRequestsError",
         ),
         "protocol": (
             "AuthorizationError", "Headers", "InvalidHeaderError", "InvalidSubjectError", "NatsError",

@@ -8,6 +8,9 @@ from ._message import Message as Message
 from ._message import NoReplySubjectError as NoReplySubjectError
 from ._open import open_client as open_client
 from ._open import run_client as run_client
+from ._replies import Replies as Replies
+from ._replies import Sentinel as Sentinel
+from ._replies import empty_payload as empty_payload
 from ._serve import Handler as Handler
 from ._serve import serve as serve
 from ._subscription import Subscription as Subscription

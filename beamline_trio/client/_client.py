@@ -18,6 +18,7 @@ from ..connection import (
     Ledger,
     Outcome,
     Pace,
+    ReplyCollection,
     Sender,
     State,
     Statistics,
@@ -38,11 +39,11 @@ from ._drain import Drain
 from ._encoder import PublishEncoder
 from ._errors import NoRespondersError
 from ._intake import MessageCallback
-from ._message import Message
+from ._message import Message, says_no_responders
+from ._replies import Replies, Sentinel, check_least_one, reply_limits
 from ._serve import Handler, Service, serve
 from ._subscription import Subscription
 
-_NO_RESPONDERS: Final = b"NATS/1.0 503"
 _SENT: Final = Outcome.SENT
 # SUB, its blanks, and the longest sid.
 _SUB_OVERHEAD_BYTES: Final = 26
@@ -202,18 +203,8 @@ class Client:
             InvalidSubjectError: they cannot be subscribed to.
             ValueError: a bound is less than 1.
         """
-        options = self.connection.options
-        messages = (
-            pending_messages_max if pending_messages_max is not None else options.subscription_pending_messages_max
-        )
-        size = pending_bytes_max if pending_bytes_max is not None else options.subscription_pending_bytes_max
-        for name, value in (
-            ("max_messages", max_messages),
-            ("pending_messages_max", messages),
-            ("pending_bytes_max", size),
-        ):
-            if value is not None and value < 1:
-                raise ValueError(f"{name} is {value}; it must be at least 1")
+        check_least_one(max_messages=max_messages)
+        messages, size = self.pending_bounds(pending_messages_max, pending_bytes_max)
         pattern = encode_pattern(subject)
         group = encode_queue_group(queue_group) if queue_group is not None else b""
         self._encoder.check_line(len(pattern) + len(group) + _SUB_OVERHEAD_BYTES, pattern)
@@ -240,20 +231,67 @@ class Client:
             NatsError: what `publish` raises.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        inbox = self.connection.inbox
         try:
-            target = self._encoder.target(subject)
-            header = encode_headers(headers) if headers is not None else None
-            token = inbox.new_token()
-            frame = self._encoder.frame(target, payload, inbox.prefix + token, header)
+            target, token, frame = self._encode_request(subject, payload, headers)
             self.connection.open_inbox()
         except Exception:
             await trio.lowlevel.cancel_shielded_checkpoint()
             raise
         reply_subject, reply, block, body = await self.sender.request(frame, subject, target, token)
-        if block is not None and not body and block.startswith(_NO_RESPONDERS):
+        if block is not None and says_no_responders(block, body):
             raise NoRespondersError(subject)
         return Message(self, reply_subject, body, reply, block)
+
+    def request_many(
+        self,
+        subject: str,
+        payload: bytes | bytearray | memoryview = b"",
+        *,
+        headers: HeadersInput | None = None,
+        max_replies: int | None = None,
+        stall_seconds: float | None = None,
+        sentinel: Sentinel | None = None,
+        deadline_seconds: float | None = None,
+        pending_messages_max: int | None = None,
+        pending_bytes_max: int | None = None,
+    ) -> Replies:
+        """A request that many may answer (ADR-47): enter it with `async with`, and its replies come by `async for`.
+
+        The replies end, without an error, with the first of the limits that is reached; `Replies.ended` says which.
+        Time is measured from the write to the arrival of replies, whatever the receiver does meanwhile.
+
+        Args:
+            subject: without wildcards.
+            payload: bytes, bytearray or memoryview; copied.
+            headers: names and values; a value may be a list.
+            max_replies: the replies end with so many; None = no limit.
+            stall_seconds: the replies end when none has come for so long after the last; the first is awaited until
+                the deadline. None = never.
+            sentinel: called with each reply where it is received; the replies end with the one for which it returns
+                true, which is not given. `empty_payload` is the usual one.
+            deadline_seconds: the replies end so long after the write; None = `operation_timeout_seconds`.
+            pending_messages_max: replies that may wait to be received, instead of
+                `subscription_pending_messages_max`.
+            pending_bytes_max: their bytes, instead of `subscription_pending_bytes_max`.
+
+        Raises:
+            TypeError: payload is not bytes-like, or subject is not a str.
+            InvalidSubjectError: subject cannot be published to.
+            InvalidHeaderError: a header cannot be sent.
+            PayloadTooLargeError: headers and payload exceed the server's max_payload.
+            ValueError: a limit is less than 1, or not more than 0 seconds.
+        """
+        target, token, frame = self._encode_request(subject, payload, headers)
+        messages, size = self.pending_bounds(pending_messages_max, pending_bytes_max)
+        limits = reply_limits(
+            max_replies=max_replies,
+            stall_seconds=stall_seconds,
+            deadline_seconds=deadline_seconds,
+            operation_timeout_seconds=self.connection.options.operation_timeout_seconds,
+            pending_messages_max=messages,
+            pending_bytes_max=size,
+        )
+        return Replies(self, subject, ReplyCollection(frame, target, token, limits), sentinel)
 
     async def serve(
         self,
@@ -350,7 +388,30 @@ class Client:
         """The last INFO of the present server, or of the last one."""
         return self.connection.info
 
+    def _encode_request(
+        self, subject: str, payload: bytes | bytearray | memoryview, headers: HeadersInput | None
+    ) -> tuple[bytes, bytes, bytes]:
+        """The subject of a request in bytes, a token for its replies, and its frame."""
+        target = self._encoder.target(subject)
+        header = encode_headers(headers) if headers is not None else None
+        inbox = self.connection.inbox
+        token = inbox.new_token()
+        return target, token, self._encoder.frame(target, payload, inbox.prefix + token, header)
+
     # For subscriptions and drain
+
+    def pending_bounds(self, messages: int | None, size: int | None) -> tuple[int, int]:
+        """How many messages, and bytes, may be pending: as given, or as the options say.
+
+        Raises:
+            ValueError: one is less than 1.
+        """
+        check_least_one(pending_messages_max=messages, pending_bytes_max=size)
+        options = self.connection.options
+        return (
+            messages if messages is not None else options.subscription_pending_messages_max,
+            size if size is not None else options.subscription_pending_bytes_max,
+        )
 
     def register(self, subscription: Subscription) -> None:
         """A subscription was entered; while the client drains it ends at once."""

@@ -18,4 +18,4 @@ class NoRespondersError(NatsError):
 
 
 class SlowConsumerError(NatsError):
-    """A subscription whose policy is `error` was full, and was ended."""
+    """A subscription whose policy is `error`, or the replies to a `request_many`, were full, and were ended."""

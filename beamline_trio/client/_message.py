@@ -5,13 +5,21 @@ Must not buffer, and must not know which subscription it came by.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ..protocol import Headers, HeadersInput, NatsError, decode_headers, decode_subject
 
 if TYPE_CHECKING:
     from ..connection import Outcome
     from ._client import Client
+
+
+_NO_RESPONDERS: Final = b"NATS/1.0 503"
+
+
+def says_no_responders(header: bytes | None, payload: bytes) -> bool:
+    """Whether a reply is the server's word that nobody is subscribed: status 503 without a payload."""
+    return header is not None and not payload and header.startswith(_NO_RESPONDERS)
 
 
 class NoReplySubjectError(NatsError):

@@ -3,6 +3,10 @@
 from ._accounts import ledger_of as ledger_of
 from ._accounts import statistics_of as statistics_of
 from ._backoff import next_delay as next_delay
+from ._collection import RepliesEnd as RepliesEnd
+from ._collection import Reply as Reply
+from ._collection import ReplyCollection as ReplyCollection
+from ._collection import ReplyLimits as ReplyLimits
 from ._connection import Connection as Connection
 from ._errors import ClientClosedError as ClientClosedError
 from ._errors import ConnectionLostError as ConnectionLostError
@@ -41,7 +45,6 @@ from ._outbox import CALLS_PER_CHECK as CALLS_PER_CHECK
 from ._outbox import Detached as Detached
 from ._outbox import Outbox as Outbox
 from ._outbox import Pace as Pace
-from ._requests import Reply as Reply
 from ._sending import Sender as Sender
 from ._sending import failure_reason as failure_reason
 from ._state import Outcome as Outcome

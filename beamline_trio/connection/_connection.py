@@ -26,6 +26,7 @@ from ..protocol import (
     server_error,
 )
 from ..transport import Dialer, ServerAddress
+from ._collection import ReplyCollection
 from ._errors import ClientClosedError, ConnectionLostError, OperationTimeoutError, PendingTimeoutError
 from ._events import (
     CallbackFailed,
@@ -257,6 +258,12 @@ class Connection:
         """A reply came after its request had ended."""
         self.counters.late_replies += count
 
+    def on_overflow(self, collection: ReplyCollection) -> None:
+        """More replies to one request came than may be pending; it was ended, and the last one dropped."""
+        self.counters.slow_consumer += 1
+        subject = decode_subject(collection.subject or b"")
+        self.on_slow_consumer(subject, len(collection.pending), collection.pending_bytes)
+
     def withdraw(self, waiter: Waiter) -> None:
         """Nobody waits for an operation any more: take it back unless it was written."""
         withdrawn = self.outbox.withdraw(waiter) or self.pending.withdraw(waiter) is not None
@@ -326,6 +333,17 @@ class Connection:
 
     # Time
 
+    def expect_end(self, deadline: float) -> None:
+        """Something ends then, unless the server's word comes before."""
+        self.sleeper.tell(deadline)
+
+    def on_written(self, now: float) -> None:
+        """Operations that wait for an answer were handed to the link."""
+        timeout = self.options.operation_timeout_seconds
+        if timeout is not None:
+            self.sleeper.tell(now + timeout)
+        self.sleeper.tell(self.inbox.first_end(now))
+
     def sweep(self, now: float) -> float:
         """End what has run out of time; returns the next deadline."""
         timeout = self.options.operation_timeout_seconds
@@ -334,6 +352,8 @@ class Connection:
             for waiter in self.outbox.overdue(now, timeout) + self.inbox.take_overdue(now, timeout):
                 waiter.fail(self._timeout_error(waiter, timeout))
             following = min(self.outbox.next_deadline(timeout), self.inbox.next_deadline(timeout))
+        self.inbox.end_overdue(now)
+        following = min(following, self.inbox.next_end())
         expired = self.pending.expire(now)
         if expired:
             self._expire(expired)

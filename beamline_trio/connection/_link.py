@@ -138,14 +138,12 @@ class Link:
         outbox = connection.outbox
         counters = connection.counters
         send_all = self._stream.send_all
-        timeout = connection.options.operation_timeout_seconds
         try:
             while True:
                 await outbox.wait_frames()
                 chunk = outbox.take()
                 if outbox.stamped_at != NEVER:
-                    if timeout is not None:
-                        connection.sleeper.tell(outbox.stamped_at + timeout)
+                    connection.on_written(outbox.stamped_at)
                     outbox.stamped_at = NEVER
                 await send_all(chunk)
                 counters.bytes_out += len(chunk)

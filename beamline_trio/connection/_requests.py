@@ -1,18 +1,21 @@
 """Requests in flight: one wildcard inbox for all of them, the token at its end -> the task that waits.
 
-The interest in the inbox is made by the first request and stays. A reply is handed over by rescheduling its task.
+The interest in the inbox is made by the first request and stays. A reply is handed over by rescheduling its task; the
+replies to a request that is answered by many are added to its collection.
 
 Must not send, and must not decode a reply.
 """
 
 from __future__ import annotations
 
-from typing import Protocol, TypeAlias
+from collections.abc import Callable
+from typing import Protocol
+
+import trio
 
 from ..protocol import PermissionsError, ProtocolError, server_error
+from ._collection import RepliesEnd, Reply, ReplyCollection
 from ._waiters import NEVER, Waiter
-
-Reply: TypeAlias = "tuple[bytes, bytes | None, bytes | None, bytes]"
 
 
 class _Owner(Protocol):
@@ -22,7 +25,11 @@ class _Owner(Protocol):
 
     def on_inbox_refused(self, error: PermissionsError) -> None: ...
 
+    def on_overflow(self, collection: ReplyCollection) -> None: ...
+
     def withdraw(self, waiter: Waiter) -> None: ...
+
+    def expect_end(self, deadline: float) -> None: ...
 
 
 class RequestInbox:
@@ -30,7 +37,7 @@ class RequestInbox:
 
     Args:
         prefix: the inbox of this client, with the dot at its end.
-        owner: hears of late replies and of a refused inbox.
+        owner: hears of late replies, of a refused inbox, and when collections end.
     """
 
     def __init__(self, prefix: bytes, owner: _Owner) -> None:
@@ -41,9 +48,11 @@ class RequestInbox:
         self._owner = owner
         self._last = 0
         self._waiting: dict[bytes, Waiter] = {}
+        self._collections: dict[bytes, ReplyCollection] = {}
+        self._shortest_seconds = NEVER
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self._waiting) + len(self._collections)
 
     def new_token(self) -> bytes:
         """A token that no other request of this client has had."""
@@ -54,27 +63,50 @@ class RequestInbox:
         """A request begins to wait."""
         self._waiting[token] = waiter
 
+    def add_collection(self, collection: ReplyCollection) -> None:
+        """A request begins to wait for many replies."""
+        if not self._collections:
+            self._shortest_seconds = NEVER
+        self._collections[collection.token] = collection
+        self._shortest_seconds = min(self._shortest_seconds, collection.deadline_seconds)
+
     def discard(self, token: bytes) -> None:
         """It no longer waits."""
         self._waiting.pop(token, None)
+        self._collections.pop(token, None)
 
     def deliver(self, subject: bytes, reply: bytes | None, header: bytes | None, payload: bytes) -> None:
         """Hand a reply to its request."""
         self.delivered += 1
         waiter = self._waiting.pop(subject[self._skip :], None)
         if waiter is None:
-            self._owner.on_late_reply(1)
+            self._collect((subject, reply, header, payload))
         else:
             waiter.succeed((subject, reply, header, payload))
 
+    def _collect(self, reply: Reply) -> None:
+        """Add a reply to its collection, if there is one."""
+        collection = self._collections.get(reply[0][self._skip :])
+        if collection is None:
+            self._owner.on_late_reply(1)
+            return
+        collection.collect(reply, trio.current_time())
+        if collection.ended is None:
+            self._owner.expect_end(collection.deadline)
+            return
+        del self._collections[collection.token]
+        if collection.ended is RepliesEnd.OVERFLOW:
+            self._owner.on_overflow(collection)
+
     def deliver_run(self, subject: bytes, payloads: list[bytes]) -> None:
-        """Several replies to one request: the first counts."""
+        """Several replies to one request: the first counts, or all of them do."""
         for payload in payloads:
             self.deliver(subject, None, None, payload)
 
     def skipped(self, subject: bytes, reason: str) -> None:
         """A reply could not be decoded: its request is told."""
-        waiter = self._waiting.pop(subject[self._skip :], None)
+        token = subject[self._skip :]
+        waiter = self._waiting.pop(token, None) or self._collections.pop(token, None)
         if waiter is not None:
             waiter.fail(ProtocolError(f"the reply has a {reason}"))
 
@@ -90,16 +122,11 @@ class RequestInbox:
 
     def take_all(self) -> list[Waiter]:
         """All waiters; none waits here any more."""
-        waiters = list(self._waiting.values())
-        self._waiting.clear()
-        return waiters
+        return self._take(lambda waiter: True)
 
     def take_written(self) -> list[Waiter]:
         """The waiters whose requests were handed to a link."""
-        written = [(token, waiter) for token, waiter in self._waiting.items() if waiter.written]
-        for token, _ in written:
-            del self._waiting[token]
-        return [waiter for _, waiter in written]
+        return self._take(lambda waiter: waiter.written)
 
     def take_overdue(self, now: float, timeout: float) -> list[Waiter]:
         """The waiters that have run out of time."""
@@ -110,10 +137,27 @@ class RequestInbox:
 
     def take_blamed(self, subject: bytes, reply: bytes = b"") -> list[Waiter]:
         """The waiters whose written requests went to a subject or have a reply subject, for an error that names it."""
-        blamed = [(t, w) for t, w in self._waiting.items() if w.written and w.is_about(subject, reply)]
-        for token, _ in blamed:
-            del self._waiting[token]
-        return [waiter for _, waiter in blamed]
+        return self._take(lambda waiter: waiter.written and waiter.is_about(subject, reply))
+
+    def _take(self, wanted: Callable[[Waiter], bool]) -> list[Waiter]:
+        """Those of all waiters that are wanted; they wait here no more."""
+        taken = [waiter for waiter in (*self._waiting.values(), *self._collections.values()) if wanted(waiter)]
+        for waiter in taken:
+            self.discard(waiter.token)
+        return taken
+
+    def end_overdue(self, now: float) -> None:
+        """End the collections whose time is over."""
+        for collection in [one for one in self._collections.values() if one.expire(now)]:
+            del self._collections[collection.token]
+
+    def first_end(self, written_at: float) -> float:
+        """When one of the collections may have to be ended, if requests were written then; at no cost for each."""
+        return written_at + self._shortest_seconds if self._collections else NEVER
+
+    def next_end(self) -> float:
+        """When the first of the collections ends, unless replies come."""
+        return min((collection.deadline for collection in self._collections.values()), default=NEVER)
 
     def next_deadline(self, timeout: float) -> float:
         """When the oldest runs out of time. Requests are written in their order, nearly: the sweep is exact."""

@@ -13,9 +13,9 @@ import logging
 import trio
 
 from ..protocol import PayloadTooLargeError, PermissionsError
+from ._collection import Reply, ReplyCollection
 from ._connection import Connection
 from ._errors import ConnectionLostError, PendingFullError, PendingTimeoutError, TooManyRequestsError
-from ._requests import Reply
 from ._state import Outcome, State
 from ._waiters import NEVER, Waiter
 
@@ -134,13 +134,9 @@ class Sender:
         """
         connection = self._connection
         inbox = connection.inbox
-        limit = connection.options.requests_inflight_max
-        if len(inbox) >= limit:
+        if len(inbox) >= connection.options.requests_inflight_max:
             await trio.lowlevel.cancel_shielded_checkpoint()
-            raise TooManyRequestsError(
-                f"{len(inbox)} requests are waiting for replies, the limit is {limit} (requests_inflight_max); "
-                "wait for some of them"
-            )
+            raise self._too_many_requests()
         waiter = Waiter(frame, target, wants_pong=False, token=token, on_cancel=connection.withdraw)
         alone = not inbox
         inbox.add(token, waiter)
@@ -156,6 +152,27 @@ class Sender:
             raise
         return reply
 
+    async def collect(self, collection: ReplyCollection, subject: str) -> None:
+        """Send a request and let its replies be collected. Cancelled while it waits for room: nothing was sent.
+
+        Raises:
+            TooManyRequestsError: too many wait already.
+            NatsError: what `send` raises.
+        """
+        connection = self._connection
+        inbox = connection.inbox
+        await trio.lowlevel.checkpoint()
+        connection.open_inbox()
+        if len(inbox) >= connection.options.requests_inflight_max:
+            raise self._too_many_requests()
+        inbox.add_collection(collection)
+        connection.counters.requests += 1
+        try:
+            await self.send(collection.frame, subject, collection, skippable=False)
+        except BaseException:
+            inbox.discard(collection.token)
+            raise
+
     async def _send_and_yield(self, frame: bytes, subject: str, waiter: Waiter, *, skippable: bool = False) -> Outcome:
         """`send` for an operation that waits afterwards: a full checkpoint also when it fails at once."""
         await trio.lowlevel.checkpoint_if_cancelled()
@@ -167,10 +184,9 @@ class Sender:
 
     def _written_now(self, waiter: Waiter) -> None:
         """What the writer does when it writes."""
-        connection = self._connection
-        timeout = connection.options.operation_timeout_seconds
+        timeout = self._connection.options.operation_timeout_seconds
         if timeout is not None:
-            connection.sleeper.tell(waiter.written_at + timeout)
+            self._connection.sleeper.tell(waiter.written_at + timeout)
 
     def _place(self, frame: bytes, subject: str, waiter: Waiter | None, *, skippable: bool) -> Outcome | None:
         """Append or queue; None when there is no room."""
@@ -220,6 +236,13 @@ class Sender:
                 },
             )
         return Outcome.QUEUED
+
+    def _too_many_requests(self) -> TooManyRequestsError:
+        waiting, limit = len(self._connection.inbox), self._connection.options.requests_inflight_max
+        return TooManyRequestsError(
+            f"{waiting} requests are waiting for replies, the limit is {limit} (requests_inflight_max); "
+            "wait for some of them"
+        )
 
     def _full(self, subject: str, size: int) -> PendingFullError:
         connection = self._connection

@@ -115,6 +115,21 @@ async def next_event(stage: Stage) -> None:
         await events.receive()
 
 
+async def enter_many(stage: Stage) -> None:
+    async with stage.nc.request_many("service", b"x"):
+        pass
+
+
+async def next_reply(stage: Stage) -> None:
+    async with stage.nc.request_many("service", b"x") as replies:
+        await replies.receive()
+
+
+async def next_reply_of_all(stage: Stage) -> None:
+    async with stage.nc.request_many("service", b"x") as replies:
+        await anext(replies)
+
+
 def answer(stage: Stage) -> None:
     stage.server.services[b"service"] = lambda payload: payload
 
@@ -127,6 +142,9 @@ CASES: dict[str, Case] = {
     "run_client": Case(run_another_client, blocked=be_silent, ends=()),
     "publish, confirmed": waits_for_pong(lambda stage: stage.nc.publish("a", b"x", confirm=True)),
     "request": Case(lambda stage: stage.nc.request("service", b"x"), ready=answer, blocked=lambda stage: None),
+    "request_many": Case(enter_many),
+    "replies.receive": Case(next_reply, ready=answer, blocked=lambda stage: None),
+    "replies.anext": Case(next_reply_of_all, ready=answer, blocked=lambda stage: None),
     "flush": waits_for_pong(lambda stage: stage.nc.flush()),
     "rtt": waits_for_pong(lambda stage: stage.nc.rtt()),
     "confirmed": waits_for_pong(lambda stage: stage.sub.confirmed()),
@@ -178,7 +196,7 @@ async def test_it_checkpoints_when_it_succeeds(name: str, autojump_clock: MockCl
         case = CASES[name]
         if name in STRICT:
             case.ready(stage)
-        if "receive" in name or name == "anext":  # they wait, and the message comes
+        if name in ("receive", "receive_batch", "anext"):  # they wait, and the message comes
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_when_blocked, partial(case.ready, stage))
                 with trio.testing.assert_checkpoints():
@@ -215,7 +233,7 @@ async def test_cancelled_while_it_waits(name: str, autojump_clock: MockClock) ->
         case = WAITING[name]
         assert case.blocked is not None
         case.blocked(stage)
-        if name == "request":
+        if name in ("request", "replies.receive", "replies.anext"):
             await stage.nc.subscribe("service").__aenter__()
         scope = trio.CancelScope()
         ended = trio.Event()
@@ -250,7 +268,7 @@ async def test_closed_while_it_waits(name: str, autojump_clock: MockClock) -> No
             return
         assert case.blocked is not None
         case.blocked(stage)
-        if name == "request":
+        if name in ("request", "replies.receive", "replies.anext"):
             await stage.nc.subscribe("service").__aenter__()
         errors: list[BaseException] = []
         returned: list[bool] = []
