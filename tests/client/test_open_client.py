@@ -386,7 +386,7 @@ async def test_a_bug_in_the_first_connect_is_one_internal_error(
     async def broken(self: object) -> None:
         raise BugError
 
-    monkeypatch.setattr("beamline_trio.connection._link.Link.handshake", broken)
+    monkeypatch.setattr("beamline_trio.connection._handshake.Handshake.run", broken)
     with pytest.raises(InternalError, match="BugError"):
         async with open_client(server.url, dialer=dialer):
             raise AssertionError
