@@ -46,6 +46,8 @@ DETERMINISM_SEEDS: Final = "1:100"
 # The whole suite sweeps 200 seeds.
 NIGHTLY_SWEEP_SEEDS: Final = 10_000
 NIGHTLY_DETERMINISM_SEEDS: Final = 1_000
+# What each fault looked like in the suites, for docs/failure_tables.py.
+FAILURES: Final = ROOT / "build" / "failures.json"
 SWEEP: Final = "tests/simulation/test_sweep.py"
 # What tests may read besides the package; a copy of these is their root.
 TREE: Final = (
@@ -142,6 +144,12 @@ def determinism(session: nox.Session) -> None:
 
 
 @nox.session
+def suites(session: nox.Session) -> None:
+    """The suites of the resilience contract, each case on the simulated and on the real server, with a table."""
+    _module(session, "tests.integration.suites", variables={"BEAMLINE_FAILURES": str(FAILURES)})
+
+
+@nox.session
 def mutants(session: nox.Session) -> None:
     """Bugs that were put into the client, and 20 drawn ones: does the simulation find them?"""
     _module(session, "tests.mutants", "--draw", "20")
@@ -172,11 +180,11 @@ def _share(count: int, shard: str) -> tuple[int, int]:
     return (index - 1) * count // parts + 1, index * count // parts
 
 
-def _module(session: nox.Session, name: str, *defaults: str) -> None:
+def _module(session: nox.Session, name: str, *defaults: str, variables: Mapping[str, str] | None = None) -> None:
     """Run a module of the copied tree on the installed wheel."""
     session.install(f"{_wheel(session)}[server,testing]", *_test_tools())
     with session.chdir(_tree(session)):
-        session.run("python", "-m", name, *(session.posargs or defaults))
+        session.run("python", "-m", name, *(session.posargs or defaults), env=variables)
 
 
 @nox.session

@@ -1,0 +1,69 @@
+"""The suites have the cases that they must have: a lost one fails here, before anybody reads a table."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.integration.suites.__main__ import Tally, report
+from tests.integration.suites._register import (
+    ALL_CASES,
+    AWAITING_ROUTER,
+    EXTENDED_CASES,
+    STANDARD_CASES,
+    SUITES,
+    CaseName,
+    Suite,
+    cases_of,
+)
+
+ROOT = Path(__file__).parents[2]
+DIRECTORY = Path(__file__).parent / "suites"
+
+
+@pytest.fixture(scope="module")
+def collected() -> list[CaseName]:
+    """Every case of every suite on both sides, as pytest collects them."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", str(DIRECTORY)],
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=100,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return [name for line in done.stdout.splitlines() if (name := CaseName.parse(line)) is not None]
+
+
+def test_the_totals_are_those_of_the_contract() -> None:
+    """47 standard and 54 extended of the original four, 83 with the two beside them."""
+    assert cases_of({"standard"}) == STANDARD_CASES == 22 + 15 + 10
+    assert cases_of({"standard", "extended"}) == EXTENDED_CASES == STANDARD_CASES + 7
+    assert cases_of({"standard", "extended", "beside"}) == ALL_CASES == EXTENDED_CASES + 13 + 16
+
+
+@pytest.mark.parametrize("suite", SUITES, ids=lambda suite: suite.name)
+def test_a_suite_has_its_cases_on_both_sides(suite: Suite, collected: list[CaseName]) -> None:
+    """No more than the register says, each once simulated and once real."""
+    counts = Counter(name.side for name in collected if name.suite == suite.name)
+    assert counts["simulated"] == counts["real"] <= suite.cases
+
+
+def test_what_awaits_the_router_is_a_case(collected: list[CaseName]) -> None:
+    """No name of the list is that of a case which is gone."""
+    assert set(AWAITING_ROUTER) <= {f"{name.suite}::{name.case}" for name in collected}
+
+
+def test_a_lost_case_and_a_failed_one_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """The report is good with every case there, and neither without one nor with a failure."""
+    suite = Suite("test_publish_failure", 2, "beside")
+    tally = Tally()
+    for case in ("a", "b"):
+        for side in ("simulated", "real"):
+            assert not report(tally, [suite], complete=True)
+            tally.outcomes[CaseName(suite.name, case, "real" if side == "real" else "simulated")] = "passed"
+    assert report(tally, [suite], complete=True)
+    tally.outcomes[CaseName(suite.name, "b", "real")] = "failed"
+    assert not report(tally, [suite], complete=True)
+    assert "NOT as it must be" in capsys.readouterr().out
