@@ -47,9 +47,11 @@ if typing.TYPE_CHECKING:
     from .connection import Outcome as Outcome
     from .connection import PendingFullError as PendingFullError
     from .connection import PendingTimeoutError as PendingTimeoutError
+    from .connection import PoolServer as PoolServer
     from .connection import Reconnected as Reconnected
     from .connection import ReconnectFailed as ReconnectFailed
     from .connection import RepliesEnd as RepliesEnd
+    from .connection import ServerDiscovered as ServerDiscovered
     from .connection import ServerErrorReceived as ServerErrorReceived
     from .connection import SlowConsumer as SlowConsumer
     from .connection import State as State
@@ -84,8 +86,8 @@ else:
             "ConnectTimeoutError", "Disconnected", "Dropped", "Event", "EventStream", "Exhausted", "HandshakeError",
             "InternalError", "LameDuck", "Ledger", "MessageSkipped", "NoServersError", "NotNatsServerError",
             "OperationTimeoutError", "OptionsError", "Outcome", "PendingFullError", "PendingTimeoutError",
-            "Reconnected", "ReconnectFailed", "RepliesEnd", "ServerErrorReceived", "SlowConsumer", "State",
-            "Statistics", "TooManyRequestsError",
+            "PoolServer", "Reconnected", "ReconnectFailed", "RepliesEnd", "ServerDiscovered", "ServerErrorReceived",
+            "SlowConsumer", "State", "Statistics", "TooManyRequestsError",
         ),
         "protocol": (
             "AuthorizationError", "Headers", "InvalidHeaderError", "InvalidSubjectError", "NatsError",

@@ -32,6 +32,7 @@ from ._events import LameDuck as LameDuck
 from ._events import MessageSkipped as MessageSkipped
 from ._events import Reconnected as Reconnected
 from ._events import ReconnectFailed as ReconnectFailed
+from ._events import ServerDiscovered as ServerDiscovered
 from ._events import ServerErrorReceived as ServerErrorReceived
 from ._events import SlowConsumer as SlowConsumer
 from ._followers import Follower as Follower
@@ -45,6 +46,7 @@ from ._outbox import CALLS_PER_CHECK as CALLS_PER_CHECK
 from ._outbox import Detached as Detached
 from ._outbox import Outbox as Outbox
 from ._outbox import Pace as Pace
+from ._pool import PoolServer as PoolServer
 from ._sending import Sender as Sender
 from ._sending import failure_reason as failure_reason
 from ._state import Outcome as Outcome

@@ -27,6 +27,7 @@ from ..protocol import (
 )
 from ..transport import Dialer, ServerAddress
 from ._collection import ReplyCollection
+from ._discovery import Origin, advertised
 from ._errors import ClientClosedError, ConnectionLostError, OperationTimeoutError, PendingTimeoutError
 from ._events import (
     CallbackFailed,
@@ -40,6 +41,7 @@ from ._events import (
     LameDuck,
     MessageSkipped,
     Reconnected,
+    ServerDiscovered,
     ServerErrorReceived,
     SlowConsumer,
 )
@@ -77,12 +79,12 @@ class Connection:
     def __init__(self, options: ClientOptions, dialer: Dialer) -> None:
         self.options = options
         self.dialer = dialer
-        self.pool = ServerPool(options.servers)
         self.environment = dialer.environment
+        self.pool = ServerPool(options.servers, None if options.keep_server_order else self.environment.random)
         self.state = State.DISCONNECTED
         self.attempting = False
         self.info = ServerInfo()
-        self.address: ServerAddress | None = None
+        self.origin: Origin | None = None
         self.counters = Counters()
         self.events = EventHub(options.events_pending_max)
         self.outbox = Outbox(options.outbox_bytes_max)
@@ -107,10 +109,10 @@ class Connection:
 
     # Turns
 
-    def link_up(self, address: ServerAddress, info: ServerInfo, attempts: int) -> None:
+    def link_up(self, origin: Origin, info: ServerInfo, attempts: int) -> None:
         """A link is established: replay the interests, and let publishers in unless older operations are pending."""
         restored = self.counters.established > 0
-        self.address = address
+        self.origin = origin
         self.info = info
         self.link_is_up = True
         self.outbox.payload_max = info.max_payload
@@ -123,7 +125,7 @@ class Connection:
         self.attempting = False
         self.outage_logged = False
         self.counters.established += 1
-        server = str(address)
+        server = str(origin.address)
         if restored:
             self.counters.restored += 1
             outage = trio.current_time() - self.lost_since
@@ -132,6 +134,7 @@ class Connection:
         else:
             self._log(logging.INFO, "NATS_CONNECTION_ESTABLISHED", server=server)
             self.emit(Connected(server))
+        self._discover(info)
 
     def open_outbox(self) -> None:
         """Nothing older is pending: publishers go straight to the outbox. Without effect when no link is up."""
@@ -208,8 +211,10 @@ class Connection:
         self.info = info
         self.outbox.payload_max = info.max_payload
         if announced:
+            self.pool.shuts_down(info.server_id)
             self._log(logging.WARNING, "NATS_LAME_DUCK", server=str(self.address))
             self.emit(LameDuck(str(self.address)))
+        self._discover(info)
 
     def on_server_error(self, text: str) -> ServerError:
         """`-ERR`: tell the operation or subscription it is about, and the events."""
@@ -322,6 +327,11 @@ class Connection:
             pattern = encode_pattern(self.inbox.pattern.decode())
             self.inbox_interest = self.subscribe(pattern, None, None, self.inbox)
 
+    @property
+    def address(self) -> ServerAddress | None:
+        """The server of the present link, or of the last one."""
+        return None if self.origin is None else self.origin.address
+
     def check_open(self) -> None:
         """Raise ClientClosedError when the client is closed."""
         if self.state is State.CLOSED:
@@ -390,6 +400,13 @@ class Connection:
             self.emit(Dropped(unsent[0].subject, len(unsent), error))
         for operation in operations:
             self._tell(operation, PendingTimeoutError(f"{error}; nothing was sent"))
+
+    def _discover(self, info: ServerInfo) -> None:
+        """Take in the servers that an INFO tells of."""
+        if self.origin is None or self.options.ignore_discovered:
+            return
+        for address in self.pool.discover(advertised(info.connect_urls, self.origin)):
+            self.emit(ServerDiscovered(str(address)))
 
     def _timeout_error(self, waiter: Waiter, timeout: float) -> Exception:
         subject = f" to {decode_subject(waiter.subject)}" if waiter.subject else ""

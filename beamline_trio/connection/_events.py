@@ -51,6 +51,13 @@ class ReconnectFailed:
 
 
 @attrs.frozen
+class ServerDiscovered:
+    """The cluster told of a server that was not in the pool."""
+
+    server: str
+
+
+@attrs.frozen
 class Exhausted:
     """All reconnect attempts of this outage are spent; operations fail at once until a probe succeeds."""
 
@@ -97,7 +104,10 @@ class MessageSkipped:
 
 @attrs.frozen
 class CallbackFailed:
-    """A callback of a subscription raised; the message counts as delivered."""
+    """A callback of the user's raised: a subscription's (the message counts as delivered), or one of the options.
+
+    `subject` is the subscription's, or the name of the option.
+    """
 
     subject: str
     error: str
@@ -115,6 +125,7 @@ Event: TypeAlias = (
     | Disconnected
     | Reconnected
     | ReconnectFailed
+    | ServerDiscovered
     | Exhausted
     | Closed
     | ServerErrorReceived

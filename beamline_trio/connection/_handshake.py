@@ -28,6 +28,7 @@ from ..protocol import (
 )
 from ..transport import ServerAddress, TLSError
 from ._connection import Connection
+from ._discovery import Origin
 from ._errors import HandshakeError, NotNatsServerError
 
 RECEIVE_BYTES: Final = 65_536
@@ -42,12 +43,14 @@ class Established:
         parser: has parsed all that came so far.
         info: the last INFO.
         owes_pong: the server sent a PING meanwhile.
+        origin: where it leads, and what servers inherit that are told of there.
     """
 
     stream: trio.abc.Stream
     parser: Parser
     info: ServerInfo
     owes_pong: bool
+    origin: Origin
 
 
 class Handshake:
@@ -67,6 +70,7 @@ class Handshake:
         self._info: ServerInfo | None = None
         self._pong = False
         self._pinged = False
+        self._secure = False
         self._error: ServerError | None = None
 
     async def run(self) -> Established:
@@ -82,10 +86,12 @@ class Handshake:
             info = await self._receive_info()
             if self._wants_tls(info):
                 self._stream = await self._start_tls()
+                self._secure = True
                 # What a stranger put behind the plaintext INFO goes, and whatever it made us believe.
                 self._parser.take_rest()
                 self._pong = False
                 self._error = None
+                self._info = attrs.evolve(info, connect_urls=(), lame_duck=False)
             hello = encode_connect(self._connect_options(info)) + PING
             await self._stream.send_all(hello)
             self._connection.counters.bytes_out += len(hello)
@@ -95,11 +101,23 @@ class Handshake:
                     raise self._refusal(self._error)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
             raise self._broken_off(exc.__cause__ if exc.__cause__ is not None else exc) from exc
-        return Established(self._stream, self._parser, self._info if self._info is not None else info, self._pinged)
+        last = self._info if self._info is not None else info
+        return Established(self._stream, self._parser, last, self._pinged, self._origin())
+
+    def _origin(self) -> Origin:
+        """What servers inherit that are told of on this link.
+
+        A context that does not check whom it speaks with proves nothing. A dialer that does not show its context has
+        promised to check.
+        """
+        context = getattr(self._stream, "context", None)
+        checked = context is None or (context.verify_mode is ssl.CERT_REQUIRED and context.check_hostname)
+        vouched = (self._secure and checked) or self._connection.options.trust_discovered
+        return Origin(self._address, self._secure, vouched)
 
     async def _start_tls(self) -> trio.abc.Stream:
         try:
-            return await self._connection.dialer.start_tls(self._stream, self._address.host)
+            return await self._connection.dialer.start_tls(self._stream, self._address.tls_name or self._address.host)
         except TLSError as exc:  # the seam knows the host only
             raise TLSError(f"{self._address}: {exc}", address=str(self._address)) from exc.__cause__
 

@@ -30,8 +30,13 @@ class ClientOptions:
     """How a client behaves. Durations are seconds, sizes bytes.
 
     Attributes:
-        servers: URLs, tried in order (`nats://user:password@host:port`, `tls://`); never shown, they may hold secrets.
+        servers: URLs of one cluster (`nats://user:password@host:port`, `tls://`); never shown, they may hold secrets.
         name: sent to the server, and the label `client` of the metrics.
+        keep_server_order: servers are tried in the order given, and the addresses of a name in the order of DNS;
+            otherwise both are shuffled.
+        ignore_discovered: servers that the cluster tells of are not used.
+        trust_discovered: the user information of a server's URL goes to servers that it tells of, also where no TLS
+            has proven who told.
         reconnect_attempts: passes over all servers in one outage before the state is `exhausted`; None = unlimited.
         probe_after_exhaustion: once exhausted, go on probing every `reconnect_delay_max_seconds`.
         reconnect_delay_seconds: before the second pass; doubled for each further one. The first comes at once.
@@ -72,6 +77,9 @@ class ClientOptions:
         default=(DEFAULT_SERVER,), converter=check.servers_of, validator=check.servers_given, repr=False
     )
     name: str = attrs.field(default="default", validator=check.text)
+    keep_server_order: bool = attrs.field(default=False, validator=check.flag)
+    ignore_discovered: bool = attrs.field(default=False, validator=check.flag)
+    trust_discovered: bool = attrs.field(default=False, validator=check.flag)
     reconnect_attempts: int | None = attrs.field(
         default=None, validator=check.number(least=1, optional=True, whole=True)
     )

@@ -57,6 +57,7 @@ class Supervisor:
                 await self._attempt(server, task_status)
                 break
             except NatsError as error:
+                self._pool.failed(server, error)
                 connection.counters.connect_failures += 1
                 errors.append(error)
         else:
@@ -98,6 +99,7 @@ class Supervisor:
         connection = self._connection
         limit = connection.options.connect_timeout_seconds
         connection.attempting = True
+        self._pool.attempted(server, trio.current_time())
         try:
             with trio.CancelScope(deadline=trio.current_time() + limit) as scope:
                 async with connection.dialer.open(server.address) as stream:
@@ -107,8 +109,8 @@ class Supervisor:
                         await trio.lowlevel.checkpoint()
                     connection.check_open()  # a drain may have ended in this very step
                     link = Link(connection, established)
-                    connection.link_up(server.address, established.info, self._attempts)
-                    self._pool.succeeded(server)
+                    self._pool.succeeded(server, established.info.server_id)
+                    connection.link_up(established.origin, established.info, self._attempts)
                     task_status.started()
                     await self._live(link, server)
         except ProtocolError as error:
@@ -142,7 +144,7 @@ class Supervisor:
 
     def _failed(self, server: KnownServer, error: NatsError) -> None:
         connection = self._connection
-        self._pool.failed(server, str(error))
+        self._pool.failed(server, error)
         connection.counters.connect_failures += 1
         connection.counters.reconnect_failures[reason_of(error)] += 1
         connection.emit(ReconnectFailed(str(server.address), self._attempts, str(error)))

@@ -23,12 +23,17 @@ class ServerAddress:
     """One server: scheme, host, port, and the credentials of its URL (never shown).
 
     `str(address)` is safe to log.
+
+    Attributes:
+        tls_name: the name its certificate must have where that is not the host: a cluster told of it by a bare IP
+            address.
     """
 
     host: str
     port: int = DEFAULT_PORT
     scheme: str = "nats"
     credentials: Credentials = attrs.field(factory=Credentials, repr=False)
+    tls_name: str = ""
 
     @property
     def wants_tls(self) -> bool:

@@ -116,11 +116,11 @@ async def test_none_of_several_servers(autojump_clock: MockClock) -> None:
     first.refuses = True
     second.silent = True
     with pytest.raises(NoServersError) as caught:
-        async with open_client(first.url, second.url, dialer=MemoryDialer(first, second)):
+        async with open_client(first.url, second.url, dialer=MemoryDialer(first, second), keep_server_order=True):
             raise AssertionError
     assert [type(error) for error in caught.value.errors] == [ServerUnreachableError, ConnectTimeoutError]
     second.silent = False
-    async with opened(first, second) as nc:
+    async with opened(first, second, keep_server_order=True) as nc:
         assert nc.stats().connect_failures == 1
         await nc.flush()
 

@@ -43,7 +43,16 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "pending_policy": ("block", "error"),
     "subscription_pending_policy": ("drop_new", "drop_oldest", "error"),
 }
-FLAGS = ["probe_after_exhaustion", "fail_open", "echo", "verbose", "pedantic"]
+FLAGS = [
+    "keep_server_order",
+    "ignore_discovered",
+    "trust_discovered",
+    "probe_after_exhaustion",
+    "fail_open",
+    "echo",
+    "verbose",
+    "pedantic",
+]
 TEXTS = ["user", "password", "token"]
 OTHERS = ["servers", "name", "inbox_prefix", "tls"]
 
@@ -74,6 +83,9 @@ def test_the_defaults_are_those_that_are_documented() -> None:
     assert attrs.asdict(ClientOptions()) == {
         "servers": ("nats://127.0.0.1:4222",),
         "name": "default",
+        "keep_server_order": False,
+        "ignore_discovered": False,
+        "trust_discovered": False,
         "reconnect_attempts": None,
         "probe_after_exhaustion": True,
         "reconnect_delay_seconds": 0.1,

@@ -263,7 +263,7 @@ async def test_a_pass_goes_over_all_servers(autojump_clock: MockClock) -> None:
     """No delay inside a pass; the one that was lost is tried last."""
     one, two, three = (ToyServer(f"nats://{name}:4222") for name in ("one", "two", "three"))
     dialer = MemoryDialer(one, two, three)
-    async with opened(one, two, three, dialer=dialer, reconnect_jitter="none") as nc:
+    async with opened(one, two, three, dialer=dialer, reconnect_jitter="none", keep_server_order=True) as nc:
         await nc.flush()
         await trio.sleep(10)
         before = len(dialer.dialled)
