@@ -151,7 +151,7 @@ def open_client(
     combined = combine_options(servers, options, overrides)
     context = combined.tls if isinstance(combined.tls, ssl.SSLContext) else None
     if dialer is None:
-        dialer = TCPDialer(ssl_context=context)
+        dialer = TCPDialer(ssl_context=context, keep_address_order=combined.keep_server_order)
     elif context is not None:
         raise OptionsError("tls is an SSLContext and a dialer is given; give the context to the dialer")
     return ClientContext(combined, dialer)

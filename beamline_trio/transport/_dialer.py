@@ -8,7 +8,6 @@ Must not know NATS operations.
 
 from __future__ import annotations
 
-import socket
 import ssl
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -18,7 +17,8 @@ import trio
 
 from ._address import ServerAddress
 from ._environment import Environment
-from ._errors import NameResolutionError, ServerUnreachableError, TLSError
+from ._errors import TLSError
+from ._tcp import connect_tcp
 
 
 class Dialer(Protocol):
@@ -47,16 +47,25 @@ class Dialer(Protocol):
 
 
 class TCPDialer:
-    """TCP by happy eyeballs (all addresses of a name), TLS by an `ssl.SSLContext`.
+    """TCP over all addresses of a name, resolved anew for each dial; TLS by an `ssl.SSLContext`.
 
     Args:
         ssl_context: for the upgrade; None = the platform's trusted certificates, host name checked.
         environment: wall clock and chance; None = the real ones.
+        keep_address_order: a name's addresses are tried in the order in which DNS gives them; otherwise in one drawn
+            by chance.
     """
 
-    def __init__(self, *, ssl_context: ssl.SSLContext | None = None, environment: Environment | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+        environment: Environment | None = None,
+        keep_address_order: bool = False,
+    ) -> None:
         self._ssl_context = ssl_context
         self._environment = environment if environment is not None else Environment()
+        self._keep_address_order = keep_address_order
 
     @property
     def environment(self) -> Environment:
@@ -66,7 +75,8 @@ class TCPDialer:
     @asynccontextmanager
     async def open(self, address: ServerAddress) -> AsyncGenerator[trio.abc.Stream]:
         """Dial; see `Dialer.open`."""
-        stream = await _dial(address)
+        rng = None if self._keep_address_order else self._environment.random
+        stream = await connect_tcp(address, rng)
         try:
             yield stream
         finally:
@@ -86,22 +96,3 @@ class TCPDialer:
                 address=host,
             ) from exc
         return secured
-
-
-async def _dial(address: ServerAddress) -> trio.SocketStream:
-    try:
-        return await trio.open_tcp_stream(address.host, address.port)
-    except (socket.gaierror, UnicodeError) as exc:  # UnicodeError: not even a host name
-        reason = exc.strerror if isinstance(exc, socket.gaierror) else exc
-        raise NameResolutionError(
-            f"cannot resolve {address.host!r} of {address}: {reason}; check the host name and DNS",
-            address=str(address),
-        ) from exc
-    except OSError as exc:
-        cause = exc.__cause__
-        reasons = cause.exceptions if isinstance(cause, BaseExceptionGroup) else (cause or exc,)
-        raise ServerUnreachableError(
-            f"cannot connect to {address}: {'; '.join(dict.fromkeys(str(reason) for reason in reasons))}; "
-            "is a nats-server listening there?",
-            address=str(address),
-        ) from exc

@@ -123,7 +123,7 @@ async def test_none_of_several_servers(nats_server: Server) -> None:
         refused = f"nats://127.0.0.1:{reserved.getsockname()[1]}"
         unknown = "nats://no-such-host.invalid:4222"
         with trio.fail_after(LIMIT_SECONDS), pytest.raises(NoServersError) as caught:
-            async with open_client(refused, unknown):
+            async with open_client(refused, unknown, keep_server_order=True):
                 raise AssertionError("connected")
         assert [type(error) for error in caught.value.errors] == [ServerUnreachableError, NameResolutionError]
         assert refused in str(caught.value)
