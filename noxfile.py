@@ -155,6 +155,12 @@ def mutants(session: nox.Session) -> None:
     _module(session, "tests.mutants", "--draw", "20")
 
 
+@nox.session
+def faults(session: nox.Session) -> None:
+    """Every operation with every fault, on the simulated and on the real nats-server; a table of what is proven."""
+    _module(session, "tests.faults")
+
+
 def _run_module(session: nox.Session, python: Path, tree: Path, name: str, *args: str) -> None:
     """Run a module of the copied tree in an environment."""
     with session.chdir(tree):

@@ -1,13 +1,17 @@
 """What the cells of fault injection prove things with: a client under test, and somebody who sees what arrives.
 
+Three proofs, and each is noted when it stands: semantics when all that a cell says has held, observability when it has
+told what is to be seen and nothing else was, resilience when afterwards everything works and nobody is missing.
+
 Must not know what is tested with it.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 
 import attrs
@@ -20,14 +24,15 @@ from beamline_trio import (
     Subscription,
     open_client,
 )
-from beamline_trio.faults import (
-    FaultDialer,
-)
+from beamline_trio.faults import FaultDialer, close_connection
+from beamline_trio.metrics import Collector
 from beamline_trio.transport import Dialer
 from tests._memory import Audit, tasks
+from tests.faults._names import Proven
 
 TIMEOUT_SECONDS = 1.0
 LIMIT_SECONDS = 20.0
+GAUGE = "router_nats_connection_status"
 LOST, RESTORED = "NATS_CONNECTION_LOST", "NATS_CONNECTION_RESTORED"
 # The counters that say that something went wrong.
 _TROUBLES = (
@@ -58,11 +63,13 @@ class Stage:
         url: where the server is.
         faults: the dialer of the client under test.
         plain: the dialer of everybody else.
+        proven: what the cell has proven so far.
     """
 
     url: str
     faults: FaultDialer
     plain: Dialer
+    proven: set[Proven] = attrs.field(factory=set)
 
 
 class _Codes(logging.Handler):
@@ -76,6 +83,36 @@ class _Codes(logging.Handler):
         self.seen.append(record.__dict__["event"])
 
 
+class _Gauge(trio.abc.Instrument):
+    """What a scrape would show of the connection's status, at every change of the client's state."""
+
+    def __init__(self, nc: Client) -> None:
+        self._nc = nc
+        self._collector = Collector()
+        self._collector.add(nc)
+        self._state = nc.state
+        self.seen = [self._scrape()]
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        """Look."""
+        if self._nc.state is not self._state:
+            self._state = self._nc.state
+            self.seen.append(self._scrape())
+
+    def _scrape(self) -> float:
+        samples = (sample for family in self._collector.collect() for sample in family.samples)
+        return next(sample.value for sample in samples if sample.name == GAUGE)
+
+    def dips(self) -> int:
+        """How often it has left 1 since it was last asked, when it must have been at 0 before it was back."""
+        seen, self.seen = self.seen, self.seen[-1:]
+        assert set(seen) <= {0.0, 0.5, 1.0}
+        outages = "".join(f"{value:g} " for value in seen).split("1 ")[1:]
+        dips = [outage for outage in outages if outage]
+        assert all("0" in outage.split() for outage in dips)
+        return len(dips)
+
+
 class Proof:
     """A client under test, somebody who sees what arrives at the server, and what both have seen."""
 
@@ -86,8 +123,11 @@ class Proof:
         self._witness = witness
         self._arrivals = arrivals
         self._codes = codes
-        self._before = self._troubles()
+        self.gauge = _Gauge(nc)
+        self._before: dict[str, int] = {}
         self._tasks = tasks()
+        self._process = os.getpid()
+        self.forget()
 
     async def arrived(self) -> list[bytes]:
         """The payloads that the server has got since it was last asked."""
@@ -95,14 +135,30 @@ class Proof:
         await self._witness.flush()
         return [(await self._arrivals.receive()).payload for _ in range(self._arrivals.pending_messages)]
 
-    def seen(self) -> tuple[dict[str, int], Counter[str]]:
-        """By how much the counters of trouble have moved, and the codes logged, since it was last asked."""
+    def forget(self) -> None:
+        """What was seen up to now is of no interest."""
+        self._before = self._troubles()
+        self._codes.seen.clear()
+        self.gauge.dips()
+
+    def moved(self, counter: str) -> int:
+        """By how much a counter of trouble has moved since `shows`."""
+        return self._troubles()[counter] - self._before[counter]
+
+    def shows(self, moved: Mapping[str, int] | None = None, codes: Mapping[str, int] | None = None) -> None:
+        """Exactly these counters of trouble have moved, and these codes were logged, since it was last asked.
+
+        And the gauge has dipped once for each link that was lost, and not else.
+        """
         now = self._troubles()
-        moved = {name: count - self._before[name] for name, count in now.items() if count != self._before[name]}
-        self._before = now
-        codes, self._codes.seen = Counter(self._codes.seen), []
-        codes.pop("NATS_RECONNECT_ATTEMPT", None)
-        return moved, codes
+        changed = {name: count - self._before[name] for name, count in now.items() if count != self._before[name]}
+        logged = Counter(self._codes.seen)
+        logged.pop("NATS_RECONNECT_ATTEMPT", None)
+        dips = self.gauge.dips()
+        self.forget()
+        assert (changed, logged) == (moved or {}, codes or {})
+        assert dips == changed.get("lost", 0)
+        self.stage.proven.add(Proven.OBSERVABILITY)
 
     def _troubles(self) -> dict[str, int]:
         statistics = attrs.asdict(self.nc.stats())
@@ -123,7 +179,7 @@ class Proof:
         """The fault is undone: everything works, nothing moves, nobody is missing."""
         await self.connected()
         await self.arrived()
-        self.seen()
+        self.forget()
         for number in range(3):
             assert await self.nc.publish("orders.7", b"healthy %d" % number, confirm=True) is Outcome.SENT
         async with self.nc.subscribe("orders.*.new") as sub:
@@ -131,10 +187,11 @@ class Proof:
             await self.nc.publish("orders.7.new", b"new")
             assert (await sub.receive()).payload == b"new"
         assert await self.arrived() == [b"healthy 0", b"healthy 1", b"healthy 2", b"new"]
-        assert self.seen() == ({}, Counter())
+        self.shows()
         assert self.nc.ledger().balanced
         assert self.nc.ledger().open == 0
         assert tasks() == self._tasks
+        assert os.getpid() == self._process
         assert self.faults.unframed == 0
 
 
@@ -157,28 +214,35 @@ def _codes() -> Generator[_Codes]:
         logger.removeHandler(handler)
 
 
+@contextmanager
+def _instrument(instrument: trio.abc.Instrument) -> Generator[None]:
+    trio.lowlevel.add_instrument(instrument)
+    try:
+        yield
+    finally:
+        trio.lowlevel.remove_instrument(instrument)
+
+
 @asynccontextmanager
 async def proving(stage: Stage) -> AsyncGenerator[Proof]:
     """A client under test, audited at every step; healthy at the end."""
     audit = Audit()
-    trio.lowlevel.add_instrument(audit)
-    try:
-        with trio.fail_after(LIMIT_SECONDS), _codes() as codes:
-            async with (
-                open_client(stage.url, dialer=stage.plain) as witness,
-                witness.subscribe("orders.>") as arrivals,
-            ):
-                await arrivals.confirmed()
-                async with open_tested(stage) as nc:
-                    audit.watch(nc)
-                    await nc.flush()
-                    proof = Proof(stage, nc, witness, arrivals, codes)
-                    proof.seen()
+    with trio.fail_after(LIMIT_SECONDS), _codes() as codes, _instrument(audit):
+        async with (
+            open_client(stage.url, dialer=stage.plain) as witness,
+            witness.subscribe("orders.>") as arrivals,
+        ):
+            await arrivals.confirmed()
+            async with open_tested(stage) as nc:
+                audit.watch(nc)
+                await nc.flush()
+                proof = Proof(stage, nc, witness, arrivals, codes)
+                with _instrument(proof.gauge):
                     yield proof
+                    stage.proven.add(Proven.SEMANTICS)
                     await proof.healthy()
-    finally:
-        trio.lowlevel.remove_instrument(audit)
     audit.check()
+    stage.proven.add(Proven.RESILIENCE)
 
 
 @asynccontextmanager
@@ -192,3 +256,10 @@ async def open_tested(stage: Stage) -> AsyncGenerator[Client]:
         reconnect_delay_max_seconds=0.2,
     ) as nc:
         yield nc
+
+
+async def lose_link(proof: Proof) -> None:
+    """The link breaks under the client, under a publish that was not confirmed."""
+    with proof.faults.inject("publish", close_connection(after=True)):
+        await proof.nc.publish("orders.1", b"the last")
+        await until(lambda: proof.nc.state is State.RECONNECTING)

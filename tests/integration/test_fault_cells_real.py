@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,14 +13,18 @@ from beamline_trio import Client, NoRespondersError, PermissionsError, open_clie
 from beamline_trio.faults import FaultDialer, error
 from beamline_trio.server_process import Server
 from beamline_trio.transport import TCPDialer
-from tests.faults._cells import CELLS
+from tests.faults._cells import CELLS, Cell
 from tests.faults._proof import Stage
+from tests.faults._table import REAL, told
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.__name__)
-async def test_cell(cell: Callable[[Stage], Awaitable[None]], nats_server: Server) -> None:
+@pytest.mark.server_options(jetstream=True)
+async def test_cell(cell: Cell, nats_server: Server, record_property: Callable[[str, object], None]) -> None:
     """The law is the cell's docstring."""
-    await cell(Stage(nats_server.url, FaultDialer(TCPDialer()), TCPDialer()))
+    stage = Stage(nats_server.url, FaultDialer(TCPDialer()), TCPDialer())
+    with told(record_property, cell.__name__, REAL, stage.proven):
+        await cell(stage)
 
 
 _PERMISSIONS = 'permissions: { publish: { deny: ">" }, subscribe: { deny: ">" } }'
