@@ -30,6 +30,8 @@ if typing.TYPE_CHECKING:
     from .connection import Connected as Connected
     from .connection import ConnectionLostError as ConnectionLostError
     from .connection import ConnectTimeoutError as ConnectTimeoutError
+    from .connection import CredentialsError as CredentialsError
+    from .connection import CredentialsNotFoundError as CredentialsNotFoundError
     from .connection import Disconnected as Disconnected
     from .connection import Dropped as Dropped
     from .connection import Event as Event
@@ -40,6 +42,7 @@ if typing.TYPE_CHECKING:
     from .connection import LameDuck as LameDuck
     from .connection import Ledger as Ledger
     from .connection import MessageSkipped as MessageSkipped
+    from .connection import NkeySigner as NkeySigner
     from .connection import NoServersError as NoServersError
     from .connection import NotNatsServerError as NotNatsServerError
     from .connection import OperationTimeoutError as OperationTimeoutError
@@ -57,14 +60,17 @@ if typing.TYPE_CHECKING:
     from .connection import State as State
     from .connection import Statistics as Statistics
     from .connection import TooManyRequestsError as TooManyRequestsError
+    from .connection import UserJWT as UserJWT
     from .protocol import AuthorizationError as AuthorizationError
     from .protocol import Headers as Headers
     from .protocol import InvalidHeaderError as InvalidHeaderError
     from .protocol import InvalidSubjectError as InvalidSubjectError
+    from .protocol import MissingExtraError as MissingExtraError
     from .protocol import NatsError as NatsError
     from .protocol import PayloadTooLargeError as PayloadTooLargeError
     from .protocol import PermissionsError as PermissionsError
     from .protocol import ProtocolError as ProtocolError
+    from .protocol import Secret as Secret
     from .protocol import ServerError as ServerError
     from .protocol import ServerInfo as ServerInfo
     from .router import Router as Router
@@ -83,15 +89,17 @@ else:
         ),
         "connection": (
             "CallbackFailed", "ClientClosedError", "ClientOptions", "Closed", "Connected", "ConnectionLostError",
-            "ConnectTimeoutError", "Disconnected", "Dropped", "Event", "EventStream", "Exhausted", "HandshakeError",
-            "InternalError", "LameDuck", "Ledger", "MessageSkipped", "NoServersError", "NotNatsServerError",
-            "OperationTimeoutError", "OptionsError", "Outcome", "PendingFullError", "PendingTimeoutError",
-            "PoolServer", "Reconnected", "ReconnectFailed", "RepliesEnd", "ServerDiscovered", "ServerErrorReceived",
-            "SlowConsumer", "State", "Statistics", "TooManyRequestsError",
+            "ConnectTimeoutError", "CredentialsError", "CredentialsNotFoundError", "Disconnected", "Dropped", "Event",
+            "EventStream", "Exhausted", "HandshakeError", "InternalError", "LameDuck", "Ledger", "MessageSkipped",
+            "NkeySigner", "NoServersError", "NotNatsServerError", "OperationTimeoutError", "OptionsError", "Outcome",
+            "PendingFullError", "PendingTimeoutError", "PoolServer", "Reconnected", "ReconnectFailed", "RepliesEnd",
+            "ServerDiscovered", "ServerErrorReceived", "SlowConsumer", "State", "Statistics", "TooManyRequestsError",
+            "UserJWT",
         ),
         "protocol": (
-            "AuthorizationError", "Headers", "InvalidHeaderError", "InvalidSubjectError", "NatsError",
-            "PayloadTooLargeError", "PermissionsError", "ProtocolError", "ServerError", "ServerInfo",
+            "AuthorizationError", "Headers", "InvalidHeaderError", "InvalidSubjectError", "MissingExtraError",
+            "NatsError", "PayloadTooLargeError", "PermissionsError", "ProtocolError", "Secret", "ServerError",
+            "ServerInfo",
         ),
         "router": (
             "Router",

@@ -11,7 +11,7 @@ import attrs
 import pytest
 
 import beamline_trio
-from beamline_trio import ClientOptions, OptionsError
+from beamline_trio import ClientOptions, OptionsError, Secret
 from beamline_trio.metrics import load_contract, load_event_contract, load_log_contract
 from beamline_trio.operation import CLIENT_PROFILE, ROUTER_PROFILE
 from beamline_trio.operation._keys import KEYS
@@ -44,7 +44,7 @@ def bound_of(option: str) -> str:
 def shown(value: Any) -> str:
     """A default as the table shows it."""
     if isinstance(value, tuple):
-        return ", ".join(f"`{one}`" for one in value)
+        return ", ".join(f"`{one.reveal() if isinstance(one, Secret) else one}`" for one in value)
     return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
 
 

@@ -16,8 +16,17 @@ from typing import Any
 
 import trio
 
-from ..connection import ClientOptions, Connection, InternalError, OptionsError, Supervisor, combine_options
-from ..protocol import NatsError
+from ..connection import (
+    ClientOptions,
+    Connection,
+    InternalError,
+    OptionsError,
+    Supervisor,
+    combine_options,
+    hide_in_place,
+    servers_of,
+)
+from ..protocol import NatsError, Secret
 from ..transport import Dialer, TCPDialer
 from ._client import Client
 
@@ -125,7 +134,7 @@ def _bare(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
 
 def open_client(
-    *servers: str, options: ClientOptions | None = None, dialer: Dialer | None = None, **overrides: Any
+    *servers: str | Secret, options: ClientOptions | None = None, dialer: Dialer | None = None, **overrides: Any
 ) -> ClientContext:
     """Connect to NATS.
 
@@ -146,8 +155,11 @@ def open_client(
         AddressError: a URL cannot be used.
         ConnectError: (on entering) the server cannot be reached; the subclass says why.
         AuthorizationError: (on entering) the server refuses the credentials.
+        FileNotFoundError: (on entering) a file of credentials is not there; the text names it.
         InternalError: (on leaving) a bug of this library.
     """
+    servers = servers_of(servers) if servers else ()
+    hide_in_place(overrides)
     combined = combine_options(servers, options, overrides)
     context = combined.tls if isinstance(combined.tls, ssl.SSLContext) else None
     if dialer is None:

@@ -11,6 +11,8 @@ from ._connection import Connection as Connection
 from ._errors import ClientClosedError as ClientClosedError
 from ._errors import ConnectionLostError as ConnectionLostError
 from ._errors import ConnectTimeoutError as ConnectTimeoutError
+from ._errors import CredentialsError as CredentialsError
+from ._errors import CredentialsNotFoundError as CredentialsNotFoundError
 from ._errors import HandshakeError as HandshakeError
 from ._errors import InternalError as InternalError
 from ._errors import NoServersError as NoServersError
@@ -36,6 +38,9 @@ from ._events import ServerDiscovered as ServerDiscovered
 from ._events import ServerErrorReceived as ServerErrorReceived
 from ._events import SlowConsumer as SlowConsumer
 from ._followers import Follower as Follower
+from ._hiding import SECRET_OPTIONS as SECRET_OPTIONS
+from ._hiding import hide_in_place as hide_in_place
+from ._hiding import servers_of as servers_of
 from ._interests import Interest as Interest
 from ._ledger import Ledger as Ledger
 from ._options import DEFAULT_SERVER as DEFAULT_SERVER
@@ -49,6 +54,8 @@ from ._outbox import Pace as Pace
 from ._pool import PoolServer as PoolServer
 from ._sending import Sender as Sender
 from ._sending import failure_reason as failure_reason
+from ._sources import NkeySigner as NkeySigner
+from ._sources import UserJWT as UserJWT
 from ._state import Outcome as Outcome
 from ._state import State as State
 from ._statistics import LATENCY_BOUNDS_SECONDS as LATENCY_BOUNDS_SECONDS

@@ -54,6 +54,26 @@ class ConnectTimeoutError(ConnectError, trio.TooSlowError):
     """A server did not finish dial, TLS, INFO, CONNECT and PONG within `connect_timeout_seconds`."""
 
 
+class CredentialsError(ConnectError):
+    """The credentials for an attempt could not be got: a file is unreadable or no such file, or a callback failed.
+
+    Attributes:
+        filename: the file, or None.
+    """
+
+    def __init__(self, message: str, *, address: str, filename: str | None = None) -> None:
+        super().__init__(message, address=address)
+        if filename is not None:
+            self.filename = filename
+
+    def __str__(self) -> str:
+        return str(self.args[0])  # OSError would add its own words for a filename
+
+
+class CredentialsNotFoundError(CredentialsError, FileNotFoundError):
+    """The file of the credentials is not there. The first connect raises it; a reconnect tries again."""
+
+
 class NotNatsServerError(ConnectError):
     """Something accepted the connection that does not speak NATS."""
 

@@ -80,6 +80,7 @@ class Handshake:
             NotNatsServerError: what came first was not INFO.
             TLSError: the handshake failed, or the server has no TLS and the user asked for it.
             AuthorizationError: the credentials were refused.
+            CredentialsError: there are none to be had.
             HandshakeError: the server hung up or answered with another error.
         """
         try:
@@ -92,15 +93,15 @@ class Handshake:
                 self._pong = False
                 self._error = None
                 self._info = attrs.evolve(info, connect_urls=(), lame_duck=False)
-            hello = encode_connect(self._connect_options(info)) + PING
-            await self._stream.send_all(hello)
-            self._connection.counters.bytes_out += len(hello)
+            broken = await self._send_hello(await self._connect_options(info))
+            if broken is not None:
+                raise self._broken_off(broken)
             while not self._pong:
                 await self._receive()
                 if self._error is not None:
                     raise self._refusal(self._error)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
-            raise self._broken_off(exc.__cause__ if exc.__cause__ is not None else exc) from exc
+            raise self._broken_off(_reason(exc)) from exc
         last = self._info if self._info is not None else info
         return Established(self._stream, self._parser, last, self._pinged, self._origin())
 
@@ -165,10 +166,8 @@ class Handshake:
             )
         return asked or info.tls_required
 
-    def _connect_options(self, info: ServerInfo) -> ConnectOptions:
+    async def _connect_options(self, info: ServerInfo) -> ConnectOptions:
         options = self._connection.options
-        credentials = self._address.credentials
-        own = bool(credentials)
         return ConnectOptions(
             name=options.name,
             version=__version__,
@@ -178,10 +177,21 @@ class Handshake:
             headers=info.headers,
             no_responders=info.headers,
             tls_required=self._wants_tls(info),
-            user=credentials.user if own else options.user,
-            password=credentials.password if own else options.password,
-            token=credentials.token if own else options.token,
+            credentials=self._address.credentials or await options.sources.ask(str(self._address), info.nonce),
         )
+
+    async def _send_hello(self, options: ConnectOptions) -> BaseException | None:
+        """CONNECT and PING in one write; returns why it could not be sent.
+
+        It does not raise it: in the frames below, which a traceback with locals would show, the secrets stand in plain.
+        """
+        hello = encode_connect(options) + PING
+        try:
+            await self._stream.send_all(hello)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+            return _reason(exc).with_traceback(None)
+        self._connection.counters.bytes_out += len(hello)
+        return None
 
     def _refusal(self, error: ServerError) -> Exception:
         if isinstance(error, AuthorizationError):
@@ -214,3 +224,8 @@ class Handshake:
     def on_unroutable(self, sid: bytes, count: int) -> None:
         """Messages for nobody."""
         self._connection.on_unroutable(sid, count)
+
+
+def _reason(error: BaseException) -> BaseException:
+    """What is behind an error of a stream."""
+    return error.__cause__ if error.__cause__ is not None else error

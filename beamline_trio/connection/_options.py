@@ -5,13 +5,17 @@ Must not read the environment or files; `operation` does that.
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
 import attrs
 
+from ..protocol import Secret
 from . import _validators as check
+from ._hiding import creds_of, hide_in_place, hides_secrets, nkey_of, servers_of, text_or_none
+from ._sources import CredsCallback, NkeySigner, Sources, TextCallback, UserJWT
 
 DEFAULT_SERVER = "nats://127.0.0.1:4222"
 
@@ -25,6 +29,7 @@ _BLOCK: Any = "block"
 _DROP_NEW: Any = "drop_new"
 
 
+@hides_secrets
 @attrs.frozen(kw_only=True)
 class ClientOptions:
     """How a client behaves. Durations are seconds, sizes bytes.
@@ -64,17 +69,21 @@ class ClientOptions:
         inbox_prefix: where replies come.
         events_pending_max: events kept for a consumer that does not read; the oldest go first.
         requests_inflight_max: requests that may wait for a reply at once.
-        user: user name; a URL's own user information wins.
+        user: user name, or a callback that gives it, as for the next two; a URL's own user information wins. A callback
+            may be async, and is asked anew for each attempt to connect.
         password: password; never shown.
         token: token; never shown.
+        nkey: a user's seed, the `pathlib.Path` of a file that holds it, or an NkeySigner; never shown.
+        creds: the path of a credentials file, its content as bytes, a callback that gives that, or a UserJWT; a file is
+            read anew for each attempt to connect.
         tls: an SSLContext, or True to insist on TLS with the platform's certificates.
         echo: whether the client's own messages come back to its subscriptions.
         verbose: ask the server for `+OK` (for debugging).
         pedantic: ask the server for strict checks.
     """
 
-    servers: tuple[str, ...] = attrs.field(
-        default=(DEFAULT_SERVER,), converter=check.servers_of, validator=check.servers_given, repr=False
+    servers: tuple[Secret, ...] = attrs.field(
+        default=(Secret(DEFAULT_SERVER),), converter=servers_of, validator=check.servers_given, repr=False
     )
     name: str = attrs.field(default="default", validator=check.text)
     keep_server_order: bool = attrs.field(default=False, validator=check.flag)
@@ -111,19 +120,39 @@ class ClientOptions:
     inbox_prefix: str = attrs.field(default="_INBOX", validator=check.inbox)
     events_pending_max: int = attrs.field(default=1_000, validator=check.number(least=1, whole=True))
     requests_inflight_max: int = attrs.field(default=65_536, validator=check.number(least=1, whole=True))
-    user: str | None = attrs.field(default=None, validator=check.optional_text)
-    password: str | None = attrs.field(default=None, validator=check.optional_text, repr=False)
-    token: str | None = attrs.field(default=None, validator=check.optional_text, repr=False)
+    user: str | TextCallback | None = attrs.field(default=None, validator=check.secret)
+    password: Secret | TextCallback | None = attrs.field(
+        default=None, converter=text_or_none, validator=check.secret, repr=False
+    )
+    token: Secret | TextCallback | None = attrs.field(
+        default=None, converter=text_or_none, validator=check.secret, repr=False
+    )
+    nkey: Secret | os.PathLike[str] | NkeySigner | None = attrs.field(
+        default=None, converter=nkey_of, validator=check.nkey, repr=False
+    )
+    creds: str | Secret | os.PathLike[str] | UserJWT | CredsCallback | None = attrs.field(
+        default=None, converter=creds_of, validator=check.creds, repr=False
+    )
     tls: ssl.SSLContext | bool | None = attrs.field(default=None, validator=check.tls_choice)
     echo: bool = attrs.field(default=True, validator=check.flag)
     verbose: bool = attrs.field(default=False, validator=check.flag)
     pedantic: bool = attrs.field(default=False, validator=check.flag)
 
+    def __attrs_post_init__(self) -> None:
+        check.one_kind_of_credentials(self)
+
+    @property
+    def sources(self) -> Sources:
+        """Who the client says it is."""
+        return Sources(user=self.user, password=self.password, token=self.token, nkey=self.nkey, creds=self.creds)
+
 
 OPTION_NAMES: frozenset[str] = frozenset(field.name for field in attrs.fields(ClientOptions))
 
 
-def combine_options(servers: Sequence[str], options: ClientOptions | None, overrides: dict[str, Any]) -> ClientOptions:
+def combine_options(
+    servers: Sequence[str | Secret], options: ClientOptions | None, overrides: dict[str, Any]
+) -> ClientOptions:
     """The options of a call of `open_client`: overrides win over servers, servers over options.
 
     Raises:
@@ -135,4 +164,5 @@ def combine_options(servers: Sequence[str], options: ClientOptions | None, overr
         raise TypeError(f"unknown option {', '.join(unknown)}; the options are {', '.join(sorted(OPTION_NAMES))}")
     changes: dict[str, Any] = {"servers": tuple(servers)} if servers else {}
     changes.update(overrides)
+    hide_in_place(changes)
     return attrs.evolve(options if options is not None else ClientOptions(), **changes)

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 
 import attrs
 
-from ..protocol import AuthorizationError
+from ..protocol import AuthorizationError, Secret
 from ..transport import AddressError, ServerAddress, parse_address
 
 
@@ -74,7 +74,7 @@ class ServerPool:
         AddressError: a URL cannot be used.
     """
 
-    def __init__(self, urls: Sequence[str], rng: random.Random | None = None) -> None:
+    def __init__(self, urls: Sequence[str | Secret], rng: random.Random | None = None) -> None:
         self._rng = rng
         self._servers = self._parse(urls)
         self.current: KnownServer | None = None
@@ -85,7 +85,7 @@ class ServerPool:
     def __contains__(self, server: KnownServer) -> bool:
         return server in self._servers
 
-    def replace(self, urls: Sequence[str]) -> None:
+    def replace(self, urls: Sequence[str | Secret]) -> None:
         """These and no others from now on; the book of whoever stays is kept.
 
         Raises:
@@ -175,7 +175,7 @@ class ServerPool:
             if server is self.current or (server_id and server.server_id == server_id):
                 server.lame_duck = True
 
-    def _parse(self, urls: Sequence[str]) -> list[KnownServer]:
+    def _parse(self, urls: Sequence[str | Secret]) -> list[KnownServer]:
         unique: dict[str, ServerAddress] = {}
         for address in map(parse_address, urls):
             if unique.setdefault(str(address), address) != address:

@@ -15,7 +15,7 @@ from ..protocol import AuthorizationError, NatsError, ProtocolError
 from ..transport import NameResolutionError, ServerUnreachableError, TLSError
 from ._backoff import next_delay
 from ._connection import Connection
-from ._errors import ConnectTimeoutError, NoServersError, NotNatsServerError
+from ._errors import ConnectTimeoutError, CredentialsError, NoServersError, NotNatsServerError
 from ._events import ReconnectFailed
 from ._handshake import Handshake
 from ._link import Link
@@ -169,6 +169,7 @@ def reason_of(error: NatsError) -> str:
         (NameResolutionError, "dns"),
         (TLSError, "tls"),
         (AuthorizationError, "auth"),
+        (CredentialsError, "auth"),
         (NotNatsServerError, "protocol"),
     )
     return next((reason for kind, reason in kinds if isinstance(error, kind)), "closed")

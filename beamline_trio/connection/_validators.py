@@ -7,12 +7,14 @@ Must not know which options there are.
 
 from __future__ import annotations
 
+import os
 import ssl
-from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias, cast
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
-from ..protocol import InvalidSubjectError, check_inbox_prefix
+from ..protocol import InvalidSubjectError, Secret, check_inbox_prefix, decode_public_key, is_seed
 from ._errors import OptionsError
+from ._sources import NkeySigner, UserJWT
 
 Validator: TypeAlias = Callable[[Any, Any, Any], None]
 
@@ -68,20 +70,53 @@ def optional_text(_: Any, field: Any, value: Any) -> None:
         text(_, field, value)
 
 
+def secret(_: Any, field: Any, value: Any) -> None:
+    """A text or a callback that gives it, or None."""
+    if not (value is None or isinstance(value, (str, Secret)) or callable(value)):
+        raise OptionsError(f"{field.name} must be a str or a callback that gives one, not {type(value).__name__}")
+
+
+def nkey(_: Any, field: Any, value: Any) -> None:
+    """A user's seed, the path of its file, or an NkeySigner."""
+    if isinstance(value, Secret):
+        if not is_seed(bytearray(value.reveal().strip(), "utf-8")):
+            raise OptionsError(f"{field.name} is no user seed, which begins with SU; give a file as a pathlib.Path")
+    elif isinstance(value, NkeySigner):
+        public = decode_public_key(value.public_key)
+        if public is None or public[0] != "U":
+            raise OptionsError(f"{field.name} has the public key {value.public_key!r}; a user's begins with U")
+    elif not (value is None or isinstance(value, os.PathLike)):
+        raise OptionsError(
+            f"{field.name} must be a seed, the pathlib.Path of its file or an NkeySigner, not {type(value).__name__}"
+        )
+
+
+def creds(_: Any, field: Any, value: Any) -> None:
+    """The path of a credentials file, its content, a UserJWT, or a callback."""
+    if not (value is None or isinstance(value, (str, Secret, os.PathLike, UserJWT)) or callable(value)):
+        raise OptionsError(
+            f"{field.name} must be a path, the content of a credentials file as bytes, a UserJWT or a callback, "
+            f"not {type(value).__name__}"
+        )
+
+
+def one_kind_of_credentials(options: Any) -> None:
+    """Token, user, nkey and creds exclude each other: a server would look at one of them."""
+    kinds = [kind for kind in ("token", "user", "nkey", "creds") if getattr(options, kind) is not None]
+    if len(kinds) > 1:
+        raise OptionsError(f"{' and '.join(kinds)} are both given, and each says who the client is; give one")
+
+
 def tls_choice(_: Any, field: Any, value: Any) -> None:
     """A context, True, False or None."""
     if not (value is None or isinstance(value, (bool, ssl.SSLContext))):
         raise OptionsError(f"{field.name} must be an ssl.SSLContext, True, False or None, not {type(value).__name__}")
 
 
-def servers_of(value: str | Sequence[str]) -> tuple[str, ...]:
-    """One URL is a list of one."""
-    return tuple(value) if isinstance(value, (list, tuple)) else cast("tuple[str, ...]", (value,))
-
-
-def servers_given(_: Any, field: Any, value: tuple[str, ...]) -> None:
+def servers_given(_: Any, field: Any, value: tuple[Secret, ...]) -> None:
     """At least one URL; whether each can be used is looked at when the pool is made."""
     for server in value:
-        text(_, field, server)
+        if not isinstance(server, Secret):
+            text(_, field, server)
     if not value:
         raise OptionsError(f"{field.name} is empty; give at least one, such as nats://127.0.0.1:4222")

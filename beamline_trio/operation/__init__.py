@@ -1,12 +1,12 @@
 """What surrounds a client in production: configuration, HTTP for metrics and health, signals."""
 
+from ..protocol import MissingExtraError as MissingExtraError
 from ._application import OperationApplication as OperationApplication
 from ._configuration import CLIENT_PROFILE as CLIENT_PROFILE
 from ._configuration import ROUTER_PROFILE as ROUTER_PROFILE
 from ._configuration import Configuration as Configuration
 from ._configuration import load_options as load_options
 from ._errors import ListenError as ListenError
-from ._errors import MissingExtraError as MissingExtraError
 from ._errors import OperationError as OperationError
 from ._errors import PortInUseError as PortInUseError
 from ._http import Application as Application

@@ -72,9 +72,9 @@ def load_options(
 
     In the environment an option is `NATS_<OPTION>`, as NATS_PING_INTERVAL_SECONDS, or its legacy key in upper case, as
     NATS_RECONNECT_DELAY_MS; in the file it is a key of the top level, under either name. Durations are seconds, those
-    of `..._ms` keys milliseconds. `none` is None, lists are parted by commas, an empty variable is none. User, password
-    and token may be files: NATS_PASSWORD_FILE names one. Variables that are no option are other programs'; a key of the
-    file that is no option is an error.
+    of `..._ms` keys milliseconds. `none` is None, lists are parted by commas, an empty variable is none. User,
+    password, token and nkey may be files: NATS_PASSWORD_FILE names one. Variables that are no option are other
+    programs'; a key of the file that is no option is an error.
 
     Args:
         profile: the defaults: CLIENT_PROFILE are those of `open_client`, ROUTER_PROFILE those of `beamline run`.

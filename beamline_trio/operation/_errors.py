@@ -10,10 +10,6 @@ class OperationError(Exception):
     """Base of what `beamline_trio.operation` raises of its own."""
 
 
-class MissingExtraError(OperationError, ImportError):
-    """A library of an extra is not installed; the text has the command that installs it."""
-
-
 class ListenError(OperationError, OSError):
     """The HTTP server cannot listen there.
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import attrs
 import trio
 
-from ._errors import MissingExtraError
+from ..protocol import MissingExtraError
 
 if TYPE_CHECKING:
     import h11

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import types
 import typing
+from pathlib import Path
 from typing import Any, Final
 
 import attrs
@@ -34,7 +35,7 @@ _LEGACY: Final = {
     "tls_verify": "nats_tls_verify",
     "metrics_port": "metrics_port",
 }
-_SECRETS: Final = frozenset({"user", "password", "token"})
+_SECRETS: Final = frozenset({"user", "password", "token", "nkey"})
 _NONE: Final = frozenset({"none", "null"})
 _FLAGS: Final = {
     "true": True,
@@ -98,7 +99,8 @@ class Key:
             OptionsError: the file of a secret cannot be read, or servers are no list.
         """
         if self.is_secret and name.lower().endswith("_file"):
-            return _read_secret(name, raw)
+            # That of an nkey is read by the client, anew for each attempt to connect.
+            return Path(raw) if self.option == "nkey" and isinstance(raw, str) else _read_secret(name, raw)
         if self.kind is tuple:
             return _read_list(name, raw)
         value = self._parse(raw) if isinstance(raw, str) else raw

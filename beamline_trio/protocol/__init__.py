@@ -5,9 +5,11 @@ Sans-IO: nothing here waits, reads a clock or opens a socket.
 
 from ._credentials import Credentials as Credentials
 from ._credentials import credentials_of_url as credentials_of_url
+from ._creds_file import parse_creds as parse_creds
 from ._errors import AuthorizationError as AuthorizationError
 from ._errors import InvalidHeaderError as InvalidHeaderError
 from ._errors import InvalidSubjectError as InvalidSubjectError
+from ._errors import MissingExtraError as MissingExtraError
 from ._errors import NatsError as NatsError
 from ._errors import PayloadTooLargeError as PayloadTooLargeError
 from ._errors import PermissionsError as PermissionsError
@@ -18,6 +20,16 @@ from ._headers import HeadersInput as HeadersInput
 from ._headers import decode_headers as decode_headers
 from ._headers import encode_headers as encode_headers
 from ._headers import is_header_block as is_header_block
+from ._nkeys import decode_public_key as decode_public_key
+from ._nkeys import decode_seed as decode_seed
+from ._nkeys import encode_public_key as encode_public_key
+from ._nkeys import encode_seed as encode_seed
+from ._nkeys import is_seed as is_seed
+from ._nkeys import need_ed25519 as need_ed25519
+from ._nkeys import public_key_of as public_key_of
+from ._nkeys import sign as sign
+from ._nkeys import signature_text as signature_text
+from ._nkeys import wipe as wipe
 from ._operations import LANGUAGE as LANGUAGE
 from ._operations import ConnectOptions as ConnectOptions
 from ._operations import ServerInfo as ServerInfo
@@ -26,6 +38,9 @@ from ._operations import encode_connect as encode_connect
 from ._parser import Parser as Parser
 from ._parser import Receiver as Receiver
 from ._parser import Route as Route
+from ._secret import Secret as Secret
+from ._secret import hidden as hidden
+from ._secret import hidden_or_none as hidden_or_none
 from ._serializer import PING as PING
 from ._serializer import PONG as PONG
 from ._serializer import PUBLISH_FRAME as PUBLISH_FRAME

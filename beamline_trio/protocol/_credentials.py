@@ -1,4 +1,4 @@
-"""Credentials: who we say we are in CONNECT. Token, or user and password; those of a server's URL win over options.
+"""Credentials: who we say we are in one CONNECT. What a server's URL has of them wins over options.
 
 Must not read files, and must not show a secret in a repr.
 """
@@ -7,20 +7,39 @@ from __future__ import annotations
 
 import attrs
 
+from ._secret import Secret, hidden_or_none
+
 
 @attrs.frozen(kw_only=True)
 class Credentials:
-    """A token, or a user and password, or nothing.
+    """A token, a user and password, a signed nonce with a public key or a JWT, or nothing.
 
     A user without a password in a server's URL is a token (as in every NATS client).
+
+    Attributes:
+        user: user name.
+        password: of the user.
+        token: token.
+        nkey: the public key.
+        jwt: the user's JWT.
+        signature: of the server's nonce; a bearer JWT has none.
     """
 
     user: str | None = None
-    password: str | None = attrs.field(default=None, repr=False)
-    token: str | None = attrs.field(default=None, repr=False)
+    password: Secret | None = attrs.field(default=None, converter=hidden_or_none)
+    token: Secret | None = attrs.field(default=None, converter=hidden_or_none)
+    nkey: str | None = None
+    jwt: Secret | None = attrs.field(default=None, converter=hidden_or_none)
+    signature: Secret | None = attrs.field(default=None, converter=hidden_or_none)
 
     def __bool__(self) -> bool:
-        return self.user is not None or self.token is not None
+        return any(one is not None for one in (self.user, self.token, self.nkey, self.jwt))
+
+    def connect_fields(self) -> dict[str, str | None]:
+        """The fields of CONNECT, in plain text: for the wire only."""
+        secrets = {"pass": self.password, "auth_token": self.token, "jwt": self.jwt, "sig": self.signature}
+        revealed = {name: None if secret is None else secret.reveal() for name, secret in secrets.items()}
+        return {"user": self.user, "nkey": self.nkey, **revealed}
 
 
 def credentials_of_url(user: str | None, password: str | None) -> Credentials:

@@ -13,6 +13,10 @@ class NatsError(Exception):
     """Base of every error that this library raises on purpose."""
 
 
+class MissingExtraError(NatsError, ImportError):
+    """A library of an extra is not installed; the text has the command that installs it."""
+
+
 class ProtocolError(NatsError):
     """The bytes of the peer break the protocol and framing is lost: the connection has to be rebuilt."""
 
@@ -93,5 +97,6 @@ class AuthorizationError(ServerError):
         self.address = address
         where = f" (server {address})" if address else ""
         self.args = (
-            f"the server says: {text}{where}; check user, password or token, given as options or in the server's URL",
+            f"the server says: {text}{where}; check the credentials, given as options or in the server's URL, and "
+            "whether they have expired",
         )

@@ -15,6 +15,7 @@ from typing import Any
 
 import attrs
 
+from ._credentials import Credentials
 from ._errors import ProtocolError
 
 LANGUAGE = "python-trio"
@@ -104,9 +105,7 @@ class ConnectOptions:
     headers: bool = True
     no_responders: bool = True
     tls_required: bool = False
-    user: str | None = None
-    password: str | None = attrs.field(default=None, repr=False)
-    token: str | None = attrs.field(default=None, repr=False)
+    credentials: Credentials = attrs.field(factory=Credentials)
 
 
 def encode_connect(options: ConnectOptions) -> bytes:
@@ -122,12 +121,7 @@ def encode_connect(options: ConnectOptions) -> bytes:
         "lang": LANGUAGE,
         "version": options.version,
     }
-    optional = {
-        "name": options.name or None,
-        "user": options.user,
-        "pass": options.password,
-        "auth_token": options.token,
-    }
+    optional = {"name": options.name or None, **options.credentials.connect_fields()}
     fields.update({key: value for key, value in optional.items() if value is not None})
     return b"CONNECT %b\r\n" % json.dumps(fields, separators=(",", ":")).encode("utf-8")
 

@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 import attrs
 
-from ..protocol import Credentials, credentials_of_url
+from ..protocol import Credentials, Secret, credentials_of_url, hidden
 from ._errors import AddressError
 
 DEFAULT_PORT: Final = 4222
@@ -45,7 +45,7 @@ class ServerAddress:
         return f"{self.scheme}://{host}:{self.port}"
 
 
-def parse_address(url: str) -> ServerAddress:
+def parse_address(url: str | Secret) -> ServerAddress:
     """Read `nats://user:password@host:4222`, `tls://host`, `host:port`, `host` or `[::1]:4222`.
 
     A user without a password is a token. Percent-encoding in user and password is undone.
@@ -54,9 +54,18 @@ def parse_address(url: str) -> ServerAddress:
         TypeError: it is not a str.
         AddressError: the scheme is unknown, there is no host, or the port is no number from 1 to 65535.
     """
-    if not isinstance(url, str):
+    if not isinstance(url, (str, Secret)):
         raise TypeError(f"a server is given as a str (nats://host:port), not {type(url).__name__}")
-    text = url.strip()
+    url = hidden(url)  # a traceback may show this frame
+    address = _read(url)
+    if isinstance(address, str):
+        raise AddressError(address)
+    return address
+
+
+def _read(url: Secret) -> ServerAddress | str:
+    """The address, or what is wrong with it. Raises nothing: the URL stands here in plain."""
+    text = url.reveal().strip()
     if "://" not in text:
         text = f"nats://{text}"
     try:
@@ -65,19 +74,17 @@ def parse_address(url: str) -> ServerAddress:
         host = parts.hostname
     except ValueError:
         # The words of urlsplit may quote the password: neither they nor the user information are shown.
-        raise AddressError(f"cannot read server URL {_plain(text)!r}; use nats://host:port") from None
+        return f"cannot read server URL {_plain(text)!r}; use nats://host:port"
     if "@" in parts.path + parts.query + parts.fragment:
-        raise AddressError(
-            f"cannot read server URL {_plain(text)!r}: percent-encode / ? # and @ in its user and password"
-        )
+        return f"cannot read server URL {_plain(text)!r}: percent-encode / ? # and @ in its user and password"
     if parts.scheme in _PLANNED:
-        raise AddressError(f"{parts.scheme}:// (WebSocket) is not supported yet; use nats:// or tls://")
+        return f"{parts.scheme}:// (WebSocket) is not supported yet; use nats:// or tls://"
     if parts.scheme not in _SCHEMES:
-        raise AddressError(f"scheme {parts.scheme!r} of {_plain(text)} is not one of {', '.join(_SCHEMES)}")
+        return f"scheme {parts.scheme!r} of {_plain(text)} is not one of {', '.join(_SCHEMES)}"
     if not host or any(char.isspace() for char in text):
-        raise AddressError(f"no host in server URL {_plain(text)!r}; use nats://host:port")
+        return f"no host in server URL {_plain(text)!r}; use nats://host:port"
     if port == 0:
-        raise AddressError(f"port 0 in server URL {_plain(text)!r}; a server listens on 1 to 65535")
+        return f"port 0 in server URL {_plain(text)!r}; a server listens on 1 to 65535"
     user = unquote(parts.username) if parts.username is not None else None
     password = unquote(parts.password) if parts.password is not None else None
     return ServerAddress(

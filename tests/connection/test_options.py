@@ -54,7 +54,12 @@ FLAGS = [
     "pedantic",
 ]
 TEXTS = ["user", "password", "token"]
-OTHERS = ["servers", "name", "inbox_prefix", "tls"]
+OTHERS = ["servers", "name", "inbox_prefix", "tls", "nkey", "creds"]  # the last two: test_sources.py
+
+
+def urls(options: ClientOptions) -> tuple[str, ...]:
+    """The servers, in plain."""
+    return tuple(server.reveal() for server in options.servers)
 
 
 def made(**values: Any) -> ClientOptions:
@@ -112,6 +117,8 @@ def test_the_defaults_are_those_that_are_documented() -> None:
         "user": None,
         "password": None,
         "token": None,
+        "nkey": None,
+        "creds": None,
         "tls": None,
         "echo": True,
         "verbose": False,
@@ -173,7 +180,7 @@ def test_texts(name: str) -> None:
         assert getattr(made(**{name: value}), name) == value
     for wrong in (SECRET.encode(), [SECRET], 5):
         text = refusal(**{name: wrong})
-        assert text == f"{name} must be a str, not {type(wrong).__name__}"
+        assert text == f"{name} must be a str or a callback that gives one, not {type(wrong).__name__}"
 
 
 def test_name() -> None:
@@ -205,9 +212,9 @@ def test_tls() -> None:
 
 def test_servers() -> None:
     """One URL or several; none is refused."""
-    assert ClientOptions(servers="nats://a").servers == ("nats://a",)
-    assert ClientOptions(servers=["nats://a", "b:1"]).servers == ("nats://a", "b:1")
-    assert ClientOptions().servers == (DEFAULT_SERVER,)
+    assert urls(ClientOptions(servers="nats://a")) == ("nats://a",)
+    assert urls(ClientOptions(servers=["nats://a", "b:1"])) == ("nats://a", "b:1")
+    assert urls(ClientOptions()) == (DEFAULT_SERVER,)
     for empty in (tuple, list):
         assert refusal(servers=empty()) == "servers is empty; give at least one, such as nats://127.0.0.1:4222"
 
@@ -223,9 +230,9 @@ def test_overrides_win() -> None:
     options = ClientOptions(servers=["nats://options"], name="options", echo=False)
     assert combine_options((), None, {}) == ClientOptions()
     assert combine_options((), options, {}) == options
-    assert combine_options(("nats://call",), options, {}).servers == ("nats://call",)
+    assert urls(combine_options(("nats://call",), options, {})) == ("nats://call",)
     combined = combine_options(("nats://call",), options, {"servers": "nats://override", "name": "override"})
-    assert (combined.servers, combined.name, combined.echo) == (("nats://override",), "override", False)
+    assert (urls(combined), combined.name, combined.echo) == (("nats://override",), "override", False)
     assert options.name == "options"
 
 
@@ -246,8 +253,9 @@ def test_options_are_frozen() -> None:
 
 def test_secrets_are_never_shown() -> None:
     """Neither repr nor an error about another option shows a password, a token, or a URL that may hold one."""
-    secrets: dict[str, Any] = {"servers": f"nats://alice:{SECRET}@h", "password": SECRET, "token": SECRET}
+    secrets: dict[str, Any] = {"servers": f"nats://alice:{SECRET}@h", "password": SECRET}
     options = ClientOptions(user="alice", **secrets)
+    assert SECRET not in repr(ClientOptions(token=SECRET))
     for shown in (repr(options), str(options), repr([options])):
         assert "alice" in shown
         assert SECRET not in shown

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beamline_trio.protocol import ConnectOptions, ProtocolError, ServerInfo, decode_info, encode_connect
+from beamline_trio.protocol import ConnectOptions, Credentials, ProtocolError, ServerInfo, decode_info, encode_connect
 
 # An INFO of nats-server 2.15 that answers the first PING, with everything the client reads.
 FULL: dict[str, Any] = {
@@ -151,7 +151,12 @@ def test_connect_without_credentials() -> None:
 def test_connect_with_everything() -> None:
     """Each option arrives under the server's name for it."""
     options = ConnectOptions(
-        name="n", verbose=True, pedantic=True, echo=False, tls_required=True, user="u", password="", token="t"
+        name="n",
+        verbose=True,
+        pedantic=True,
+        echo=False,
+        tls_required=True,
+        credentials=Credentials(user="u", password="", token="t", nkey="k", jwt="j", signature="s"),
     )
     fields = sent(options)
     assert (
@@ -165,6 +170,9 @@ def test_connect_with_everything() -> None:
             "user": "u",
             "pass": "",
             "auth_token": "t",
+            "nkey": "k",
+            "jwt": "j",
+            "sig": "s",
         }
         == fields
     )
@@ -181,7 +189,9 @@ def test_no_responders_needs_headers(headers: bool, no_responders: bool) -> None
 @given(st.text(max_size=8), st.text(max_size=8), st.text(max_size=8), st.text(max_size=8))
 def test_connect_is_one_line_whatever_it_says(name: str, user: str, password: str, token: str) -> None:
     """No text can break the line, surrogates neither; what was given arrives unchanged."""
-    frame = encode_connect(ConnectOptions(name=name, user=user, password=password, token=token))
+    frame = encode_connect(
+        ConnectOptions(name=name, credentials=Credentials(user=user, password=password, token=token))
+    )
     assert frame.count(b"\n") == frame.count(b"\r") == 1
     assert frame.isascii()
     fields = json.loads(frame.removeprefix(b"CONNECT "))
@@ -195,8 +205,9 @@ def test_connect_is_one_line_whatever_it_says(name: str, user: str, password: st
 
 def test_secrets_are_not_shown() -> None:
     """The repr of CONNECT's options has neither password nor token, that of INFO no nonce."""
-    shown = repr(ConnectOptions(user="alice", password="s3cret", token="t0ken"))
+    secrets = Credentials(user="alice", password="s3cret", token="t0ken", jwt="jw7", signature="s1g")
+    shown = repr(ConnectOptions(credentials=secrets))
     assert "alice" in shown
-    assert "s3cret" not in shown
-    assert "t0ken" not in shown
+    for secret in ("s3cret", "t0ken", "jw7", "s1g"):
+        assert secret not in shown
     assert "n0nce" not in repr(decode_info(json.dumps(FULL).encode()))

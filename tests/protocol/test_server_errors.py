@@ -80,7 +80,7 @@ def test_authorization_errors(text: str) -> None:
         assert type(error) is AuthorizationError
         assert error.closes
         assert error.text.lower() == text.lower()
-        assert "check user, password or token" in str(error)
+        assert "check the credentials" in str(error)
 
 
 @pytest.mark.parametrize("text, operation, subject, queue_group, sid, reply", PERMISSIONS)
