@@ -149,6 +149,12 @@ def suites(session: nox.Session) -> None:
     _module(session, "tests.integration.suites", variables={"BEAMLINE_FAILURES": str(FAILURES)})
 
 
+@nox.session(name="contract-metrics")
+def contract_metrics(session: nox.Session) -> None:
+    """Every metric, log code and event of the contract: provoked, seen, and checked by promtool where it is."""
+    _module(session, "tests.metrics")
+
+
 @nox.session
 def mutants(session: nox.Session) -> None:
     """Bugs that were put into the client, and 20 drawn ones: does the simulation find them?"""

@@ -179,6 +179,7 @@ class Subscription(Intake):
                 not say which).
             OperationTimeoutError: no PONG in time.
             ConnectionLostError: the link died meanwhile; the interest is replayed on the next one.
+            ClientClosedError: the client was closed meanwhile.
         """
         self._check_entered()
         try:
@@ -188,6 +189,9 @@ class Subscription(Intake):
             raise
         except trio.BrokenResourceError:
             self._client.connection.counters.subscribe_failures["disconnected"] += 1
+            raise
+        except trio.ClosedResourceError:
+            self._client.connection.counters.subscribe_failures["closed"] += 1
             raise
         if self._error is not None:
             raise self._error.with_traceback(None)

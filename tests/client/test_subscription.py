@@ -9,7 +9,7 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
-from beamline_trio import Client, ConnectionLostError, Message, NatsError, OperationTimeoutError
+from beamline_trio import Client, ClientClosedError, ConnectionLostError, Message, NatsError, OperationTimeoutError
 from tests._memory import ToyServer, opened
 
 
@@ -166,6 +166,22 @@ async def test_confirmed_is_one_ping(autojump_clock: MockClock) -> None:
             await sub.confirmed()
         failures = nc.stats().subscribe_failures
         assert (failures["timeout"], failures["disconnected"]) == (1, 1)
+
+
+async def test_a_client_that_closes_is_told_to_who_confirms(autojump_clock: MockClock) -> None:
+    """ClientClosedError, and the subscription counts as failed with the reason `closed`."""
+    server = ToyServer()
+    async with opened(server) as nc, nc.subscribe("a") as sub, trio.open_nursery() as nursery:
+        server.pongs_held = True
+        nursery.start_soon(_close_when_blocked, nc)
+        with pytest.raises(ClientClosedError):
+            await sub.confirmed()
+        assert nc.stats().subscribe_failures["closed"] == 1
+
+
+async def _close_when_blocked(nc: Client) -> None:
+    await trio.testing.wait_all_tasks_blocked()
+    nc.connection.close()
 
 
 async def _drop_when_blocked(server: ToyServer) -> None:

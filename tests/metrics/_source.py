@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -58,6 +59,7 @@ def calls_without_a_code() -> list[str]:
     return bare
 
 
+@cache
 def _functions() -> list[tuple[str, Function]]:
     return [
         (path.relative_to(PACKAGE).parts[0].removesuffix(".py"), node)
