@@ -70,6 +70,7 @@ class ServerLink:
         self.pongs_owed = 0
         self._pinged = False
         self._chunks: deque[bytes] = deque()
+        self._endless = b""
         self._unread = b""
 
     def send(self, data: bytes) -> None:
@@ -81,13 +82,21 @@ class ServerLink:
 
     def send_in_chunks(self, data: bytes, count: int) -> None:
         """Send bytes in so many parts, each of which takes a `receive_some` of its own."""
-        size = -(-len(data) // count)
+        size = max(1, -(-len(data) // count))
         self._chunks.extend(data[start : start + size] for start in range(0, len(data), size))
+
+    def send_for_ever(self, chunk: bytes) -> None:
+        """Behind what was sent, every `receive_some` finds this chunk."""
+        self._endless = chunk
+        if not self._chunks:
+            self.fetch_chunk()
 
     def fetch_chunk(self) -> None:
         """The client is about to receive."""
         if self._chunks and self.alive:
             self.outgoing.put_data(self._chunks.popleft())
+        elif self._endless and self.alive:
+            self.outgoing.put_data(self._endless)
 
     def hang_up(self, *, reset: bool = False) -> None:
         """End the link: the client reads what was sent, then the end of the stream (or, at once, an error)."""
@@ -187,7 +196,8 @@ class ToyServer:
 
     Attributes:
         refuses: dialling fails. silent: it accepts and says nothing. hangs_up: it closes instead of answering CONNECT.
-        greeting: what it sends instead of INFO.
+        greeting: what it sends instead of INFO; endless_greeting: what comes behind that, over and over;
+            greets_and_hangs_up: it closes behind the greeting.
         info_chunks: how many parts INFO comes in.
         stalled: it reads nothing (see `stall`); deaf: it reads everything and does nothing.
         pongs_held: it owes the PONGs (see `release_pongs`).
@@ -203,6 +213,8 @@ class ToyServer:
         self.random = random.Random(seed)
         self.refuses = self.silent = self.hangs_up = self.stalled = self.deaf = self.pongs_held = False
         self.greeting: bytes | None = None
+        self.endless_greeting = b""
+        self.greets_and_hangs_up = False
         self.info_chunks = 1
         self.password: tuple[str, str] | None = None
         self.denied_publish: set[bytes] = set()
@@ -322,6 +334,10 @@ class ToyServer:
         self.links.append(link)
         if not self.silent:
             link.send_in_chunks(self.greeting if self.greeting is not None else self.info(), self.info_chunks)
+            if self.endless_greeting:
+                link.send_for_ever(self.endless_greeting)
+        if self.greets_and_hangs_up:
+            link.hang_up()
         return link
 
     def subscribe(self, interest: Interest) -> None:

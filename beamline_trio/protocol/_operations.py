@@ -1,7 +1,8 @@
 """INFO and CONNECT: what the two sides tell each other about themselves.
 
-`ServerInfo` reads leniently (a field of the wrong type is its default, unknown fields stay in `raw`): INFO may come at
-any time and must never cost a healthy connection. `ConnectOptions` is strict: it is ours.
+`ServerInfo` reads leniently (a field of the wrong type, or a number beyond 64 bits, is its default; half characters are
+replaced; unknown fields stay in `raw`): INFO may come at any time and must never cost a healthy connection.
+`ConnectOptions` is strict: it is ours.
 
 Must not decide when they are sent.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
@@ -19,6 +20,7 @@ from ._credentials import Credentials
 from ._errors import ProtocolError
 
 LANGUAGE = "python-trio"
+_INTEGER_MAX: Final = 2**63 - 1
 
 
 @attrs.frozen(kw_only=True)
@@ -88,7 +90,7 @@ def decode_info(text: bytes) -> ServerInfo:
         client_ip=_text(raw, "client_ip"),
         cluster=_text(raw, "cluster"),
         domain=_text(raw, "domain"),
-        connect_urls=tuple(url for url in urls if isinstance(url, str)) if isinstance(urls, list) else (),
+        connect_urls=tuple(_whole(url) for url in urls if isinstance(url, str)) if isinstance(urls, list) else (),
         raw=MappingProxyType(raw),
     )
 
@@ -128,9 +130,14 @@ def encode_connect(options: ConnectOptions) -> bytes:
 
 def _text(raw: Mapping[str, Any], key: str) -> str:
     value = raw.get(key)
-    return value if isinstance(value, str) else ""
+    return _whole(value) if isinstance(value, str) else ""
+
+
+def _whole(text: str) -> str:
+    """The text with surrogates replaced: JSON may escape half a character, which nothing can print or send."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _integer(raw: Mapping[str, Any], key: str) -> int:
     value = raw.get(key)
-    return value if isinstance(value, int) and not isinstance(value, bool) else 0
+    return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _INTEGER_MAX else 0

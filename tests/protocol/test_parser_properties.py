@@ -6,6 +6,7 @@ import gc
 import os
 import random
 import tracemalloc
+from collections.abc import Sequence
 from typing import Final
 
 import pytest
@@ -103,7 +104,7 @@ def test_mutated_streams_never_surprise() -> None:
     try:
         settled = 0
         for number in range(MUTATED_STREAMS):
-            stream = _mutated(rng)
+            stream = mutated(rng)
             bounds = BOUNDS[number % len(BOUNDS)]
             whole = parse_or_refuse([stream], **bounds)
             refused += whole[1] is None
@@ -144,9 +145,9 @@ _JUNK: Final = (
 )
 
 
-def _mutated(rng: random.Random) -> bytes:
+def mutated(rng: random.Random, operations: Sequence[bytes] = OPERATIONS) -> bytes:
     """A few legal operations, changed at up to three places."""
-    stream = bytearray(b"".join(rng.choices(OPERATIONS, k=rng.randrange(1, 7))))
+    stream = bytearray(b"".join(rng.choices(operations, k=rng.randrange(1, 7))))
     for _ in range(rng.randrange(1, 4)):
         at = rng.randrange(len(stream) + 1)
         span = slice(at, at + rng.randrange(1, 12))
