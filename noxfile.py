@@ -147,6 +147,8 @@ def determinism(session: nox.Session) -> None:
 def suites(session: nox.Session) -> None:
     """The suites of the resilience contract, each case on the simulated and on the real server, with a table."""
     _module(session, "tests.integration.suites", variables={"BEAMLINE_FAILURES": str(FAILURES)})
+    if not session.posargs:  # a selection shows only some of the failures
+        session.run("python", str(ROOT / "docs" / "failure_tables.py"), str(FAILURES), "--check")
 
 
 @nox.session(name="contract-metrics")
