@@ -1,6 +1,6 @@
 """beamline_trio: a NATS client and message router for trio.
 
-    protocol -> transport -> connection -> client -> router -> metrics -> operation -> cli
+    protocol -> transport -> connection -> client -> jetstream -> router -> metrics -> operation -> cli
 
 Each package is one stage of this path and imports only stages to its left; `faults`, `simulation`, `server_process`
 and `testing` stand beside it. Here is what most programs need. A name comes from its stage when it is first asked for,
@@ -61,6 +61,23 @@ if typing.TYPE_CHECKING:
     from .connection import Statistics as Statistics
     from .connection import TooManyRequestsError as TooManyRequestsError
     from .connection import UserJWT as UserJWT
+    from .jetstream import AccountInfo as AccountInfo
+    from .jetstream import APIError as APIError
+    from .jetstream import ConsumerConfig as ConsumerConfig
+    from .jetstream import ConsumerInfo as ConsumerInfo
+    from .jetstream import ConsumerNotFoundError as ConsumerNotFoundError
+    from .jetstream import JetStream as JetStream
+    from .jetstream import JetStreamError as JetStreamError
+    from .jetstream import JetStreamNotEnabledError as JetStreamNotEnabledError
+    from .jetstream import NoStreamResponseError as NoStreamResponseError
+    from .jetstream import PubAck as PubAck
+    from .jetstream import PublishRetry as PublishRetry
+    from .jetstream import PublishUnknownError as PublishUnknownError
+    from .jetstream import StreamConfig as StreamConfig
+    from .jetstream import StreamExistsError as StreamExistsError
+    from .jetstream import StreamInfo as StreamInfo
+    from .jetstream import StreamNotFoundError as StreamNotFoundError
+    from .jetstream import WrongLastSequenceError as WrongLastSequenceError
     from .protocol import AuthorizationError as AuthorizationError
     from .protocol import Headers as Headers
     from .protocol import InvalidHeaderError as InvalidHeaderError
@@ -95,6 +112,12 @@ else:
             "PendingFullError", "PendingTimeoutError", "PoolServer", "Reconnected", "ReconnectFailed", "RepliesEnd",
             "ServerDiscovered", "ServerErrorReceived", "SlowConsumer", "State", "Statistics", "TooManyRequestsError",
             "UserJWT",
+        ),
+        "jetstream": (
+            "APIError", "AccountInfo", "ConsumerConfig", "ConsumerInfo", "ConsumerNotFoundError", "JetStream",
+            "JetStreamError", "JetStreamNotEnabledError", "NoStreamResponseError", "PubAck", "PublishRetry",
+            "PublishUnknownError", "StreamConfig", "StreamExistsError", "StreamInfo", "StreamNotFoundError",
+            "WrongLastSequenceError",
         ),
         "protocol": (
             "AuthorizationError", "Headers", "InvalidHeaderError", "InvalidSubjectError", "MissingExtraError",

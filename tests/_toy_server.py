@@ -203,7 +203,7 @@ class ToyServer:
         pongs_held: it owes the PONGs (see `release_pongs`).
         password: user and password it wants.
         denied_publish, denied_subscribe: patterns that no client may use.
-        services: subject -> what answers requests there.
+        services: subject -> what answers requests there; None is no answer.
         record: every operation of every link; received: every byte; pongs: PONGs that came.
         complaints: what a real server would not have taken.
     """
@@ -219,7 +219,7 @@ class ToyServer:
         self.password: tuple[str, str] | None = None
         self.denied_publish: set[bytes] = set()
         self.denied_subscribe: set[bytes] = set()
-        self.services: dict[bytes, Callable[[bytes], bytes]] = {}
+        self.services: dict[bytes, Callable[[bytes], bytes | None]] = {}
         self.links: list[ServerLink] = []
         self.interests: list[Interest] = []
         self.record: list[Operation] = []
@@ -367,7 +367,9 @@ class ToyServer:
         elif any(matches(denied, subject) for denied in self.denied_publish):
             link.send(b"-ERR 'Permissions Violation for Publish to \"%b\"'\r\n" % subject)
         elif reply is not None and subject in self.services:
-            self._route(None, reply, None, None, self.services[subject](operation.payload))
+            answer = self.services[subject](operation.payload)
+            if answer is not None:
+                self._route(None, reply, None, None, answer)
         elif not self._route(link, subject, reply, operation.header, operation.payload) and reply is not None:
             status = b"NATS/1.0 503\r\nNats-Subject: %b\r\n\r\n" % subject
             self._route(None, reply, None, status, b"")

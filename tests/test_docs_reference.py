@@ -17,7 +17,12 @@ from beamline_trio.operation import CLIENT_PROFILE, ROUTER_PROFILE
 from beamline_trio.operation._keys import KEYS
 from tests._documents import DOCS, PAGES, names_in, rows, text_of
 
-PUBLIC_PACKAGES = ("beamline_trio", "beamline_trio.operation", "beamline_trio.server_process")
+PUBLIC_PACKAGES = (
+    "beamline_trio",
+    "beamline_trio.jetstream",
+    "beamline_trio.operation",
+    "beamline_trio.server_process",
+)
 
 
 # ------------------------------------------------------------------------------------------------------ options
@@ -109,7 +114,7 @@ def test_the_errors_page_has_every_error() -> None:
 def test_no_stage_has_an_error_of_its_own() -> None:
     """What the stages raise is exported where users look for it, and so is on the errors page."""
     public = {error for package in PUBLIC_PACKAGES for error in errors_of(package).values()}
-    for stage in ("protocol", "transport", "connection", "client", "router", "metrics"):
+    for stage in ("protocol", "transport", "connection", "client", "jetstream", "router", "metrics"):
         assert set(errors_of(f"beamline_trio.{stage}").values()) <= public, stage
 
 

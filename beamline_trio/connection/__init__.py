@@ -62,7 +62,10 @@ from ._statistics import LATENCY_BOUNDS_SECONDS as LATENCY_BOUNDS_SECONDS
 from ._statistics import PUBLISH_FAILURE_REASONS as PUBLISH_FAILURE_REASONS
 from ._statistics import RECONNECT_FAILURE_REASONS as RECONNECT_FAILURE_REASONS
 from ._statistics import SUBSCRIBE_FAILURE_REASONS as SUBSCRIBE_FAILURE_REASONS
+from ._statistics import Latencies as Latencies
 from ._statistics import Statistics as Statistics
 from ._supervisor import Supervisor as Supervisor
+from ._validators import number as number
+from ._validators import one_of as one_of
 from ._waiters import NEVER as NEVER
 from ._waiters import Waiter as Waiter

@@ -1,0 +1,51 @@
+"""What JetStream keeps for one client, whatever the number of JetStream objects on it: counters and the encoder.
+
+Found in `Client.attachments`, made when it is first asked for. Must not send.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+from ..client import Client, PublishEncoder
+from ._statistics import JetStreamCounters, JetStreamStatistics
+
+log = logging.getLogger("beamline_trio")
+
+_NAME: Final = "jetstream"
+
+
+class Attachment:
+    """JetStream's own of one client.
+
+    Attributes:
+        counters: see JetStreamStatistics.
+        encoder: checks subjects and payloads, and remembers subjects that were checked.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.counters = JetStreamCounters()
+        self.encoder = PublishEncoder(client.connection)
+
+    def log(self, level: int, event: str, **fields: object) -> None:
+        """One record with its code, the client and its facts."""
+        details = " ".join(f"{key}={value}" for key, value in fields.items())
+        log.log(level, "%s %s", event, details, extra={"event": event, "client": self.client.name, **fields})
+
+
+def attachment_of(client: Client) -> Attachment:
+    """JetStream's own of a client, made when there is none."""
+    found = client.attachments.get(_NAME)
+    if not isinstance(found, Attachment):
+        found = client.attachments[_NAME] = Attachment(client)
+    return found
+
+
+def statistics_of(client: Client) -> JetStreamStatistics:
+    """A client's JetStream counters at this moment; zeros when JetStream was not used."""
+    found = client.attachments.get(_NAME)
+    if not isinstance(found, Attachment):
+        return JetStreamCounters().snapshot(0)
+    return found.counters.snapshot(0)

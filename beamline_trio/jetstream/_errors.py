@@ -1,0 +1,127 @@
+"""Errors of JetStream: one class per reaction of the caller, with the server's code as a field.
+
+The numbers are those of nats-server's errors.json (2.15). Must not be raised for what another stage's error says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+from ..protocol import NatsError
+
+
+class JetStreamError(NatsError):
+    """Base of the errors that JetStream adds."""
+
+
+class APIError(JetStreamError):
+    """The JetStream API, or a stream to a publish, answered with an error.
+
+    Attributes:
+        code: in the manner of HTTP.
+        err_code: the server's own number, see errors.json of nats-server.
+        description: the server's words.
+    """
+
+    def __init__(self, code: int, err_code: int, description: str) -> None:
+        super().__init__(f"JetStream says: {description} (code {code}, err_code {err_code})")
+        self.code = code
+        self.err_code = err_code
+        self.description = description
+
+
+class StreamNotFoundError(APIError):
+    """There is no such stream (10059)."""
+
+
+class StreamExistsError(APIError):
+    """A stream of this name has another configuration (10058); update it, or take another name."""
+
+
+class ConsumerNotFoundError(APIError):
+    """There is no such consumer (10014, 10149)."""
+
+
+class ConsumerExistsError(APIError):
+    """A consumer of this name has another configuration (10013, 10148); update it, or take another name."""
+
+
+class WrongLastSequenceError(APIError):
+    """An expected sequence is not the last one (10071, 10164): somebody else was first. Nothing was stored."""
+
+
+class WrongLastMessageIdError(APIError):
+    """The expected message id is not the last one (10070). Nothing was stored."""
+
+
+class WrongStreamError(APIError):
+    """The subject belongs to another stream than was expected (10060). Nothing was stored."""
+
+
+class JetStreamNotEnabledError(APIError):
+    """The server, the account or the domain has no JetStream (10039, 10076, or nobody answers its API)."""
+
+
+class APILevelError(APIError):
+    """The server's JetStream is too old for what was asked (10185)."""
+
+
+class NoStreamResponseError(JetStreamError):
+    """No stream took a publish (status 503, also after the retries). Nothing was stored.
+
+    Attributes:
+        subject: where it went.
+    """
+
+    def __init__(self, subject: str, attempts: int) -> None:
+        super().__init__(
+            f"no stream took the publish to {subject!r} in {attempts} attempts: no stream has the subject, or its "
+            "leader is being elected; create the stream, or check the subject"
+        )
+        self.subject = subject
+
+
+class PublishUnknownError(JetStreamError):
+    """A publish was tried again and failed, but an earlier attempt of it may have been stored.
+
+    Attributes:
+        subject: where it went.
+        message_id: under which it can be published once more without being stored twice, inside the stream's
+            duplicate window.
+    """
+
+    def __init__(self, subject: str, message_id: str | None, last: Exception) -> None:
+        super().__init__(
+            f"whether the publish to {subject!r} was stored is unknown: an attempt had no answer, and the last one "
+            f"failed ({last}); publish it again with message_id={message_id!r} within the stream's duplicate window"
+        )
+        self.subject = subject
+        self.message_id = message_id
+
+
+_CLASSES: Final[Mapping[int, type[APIError]]] = MappingProxyType(
+    {
+        10013: ConsumerExistsError,
+        10014: ConsumerNotFoundError,
+        10039: JetStreamNotEnabledError,
+        10058: StreamExistsError,
+        10059: StreamNotFoundError,
+        10060: WrongStreamError,
+        10070: WrongLastMessageIdError,
+        10071: WrongLastSequenceError,
+        10076: JetStreamNotEnabledError,
+        10148: ConsumerExistsError,
+        10149: ConsumerNotFoundError,
+        10164: WrongLastSequenceError,
+        10185: APILevelError,
+    }
+)
+
+
+def api_error(raw: object) -> APIError:
+    """The error in a reply of the API, of the class for its number; never raises."""
+    fields: Mapping[str, Any] = raw if isinstance(raw, dict) else {}
+    code, err_code = (value if isinstance(value := fields.get(key), int) else 0 for key in ("code", "err_code"))
+    return _CLASSES.get(err_code, APIError)(code, err_code, str(fields.get("description", "an error without words")))

@@ -1,0 +1,112 @@
+"""What a stream answers to a publish, and what a publish asks of it in its headers.
+
+Must not send.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+import attrs
+
+from ..connection import Outcome, Reply
+from ..protocol import Headers, HeadersInput, ProtocolError, encode_headers
+from ._errors import api_error
+from ._wire import decode_json
+
+MESSAGE_ID: Final = "Nats-Msg-Id"
+
+
+@attrs.frozen
+class PubAck:
+    """A stream has stored a message, or (`outcome` is SKIPPED, the sequence 0) it was not sent because the client fails
+    open.
+
+    Attributes:
+        stream: which stream.
+        sequence: where in it.
+        duplicate: it was there already, by its message id.
+        domain: the domain of the stream.
+        outcome: SENT or SKIPPED.
+    """
+
+    stream: str
+    sequence: int
+    duplicate: bool = False
+    domain: str = ""
+    outcome: Outcome = Outcome.SENT
+
+
+SKIPPED: Final = PubAck("", 0, outcome=Outcome.SKIPPED)
+
+
+@attrs.frozen(kw_only=True)
+class Expectations:
+    """What a publish asks of its stream; the arguments of `JetStream.publish` of these names."""
+
+    message_id: str | None = None
+    expected_stream: str | None = None
+    expected_last_sequence: int | None = None
+    expected_last_subject_sequence: int | None = None
+    expected_last_message_id: str | None = None
+    ttl_seconds: float | None = None
+
+    def header(self, headers: HeadersInput | None) -> bytes | None:
+        """The header block with the user's own headers; None when there is nothing to say.
+
+        Raises:
+            InvalidHeaderError: a header cannot be sent.
+            ValueError: a sequence is negative, or the time to live below a second.
+        """
+        wanted: dict[str, str] = {}
+        if self.message_id is not None:
+            wanted[MESSAGE_ID] = self.message_id
+        if self.expected_stream is not None:
+            wanted["Nats-Expected-Stream"] = self.expected_stream
+        if self.expected_last_sequence is not None:
+            wanted["Nats-Expected-Last-Sequence"] = _sequence(self.expected_last_sequence)
+        if self.expected_last_subject_sequence is not None:
+            wanted["Nats-Expected-Last-Subject-Sequence"] = _sequence(self.expected_last_subject_sequence)
+        if self.expected_last_message_id is not None:
+            wanted["Nats-Expected-Last-Msg-Id"] = self.expected_last_message_id
+        if self.ttl_seconds is not None:
+            wanted["Nats-TTL"] = _time_to_live(self.ttl_seconds)
+        if not wanted:
+            return encode_headers(headers) if headers is not None else None
+        merged = Headers(headers if headers is not None else ())
+        for name, value in wanted.items():
+            merged[name] = value
+        return encode_headers(merged)
+
+
+def read_pub_ack(reply: Reply) -> PubAck:
+    """The PubAck in a reply.
+
+    Raises:
+        APIError: the stream refuses; the class says how. Nothing was stored.
+        ProtocolError: it is not an answer of a stream.
+    """
+    raw: dict[str, Any] = decode_json(reply[3])
+    if "error" in raw:  # such an answer has a sequence too, 0
+        raise api_error(raw["error"])
+    stream, sequence = raw.get("stream"), raw.get("seq")
+    if not isinstance(stream, str) or not isinstance(sequence, int):
+        raise ProtocolError(
+            f"the reply to a publish is no PubAck: {reply[3][:64]!r}; something else than a stream answers this subject"
+        )
+    domain = raw.get("domain")
+    return PubAck(stream, sequence, raw.get("duplicate") is True, domain if isinstance(domain, str) else "")
+
+
+def _sequence(value: int) -> str:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(f"an expected sequence is {value!r}; it must be a whole number of at least 0")
+    return str(value)
+
+
+def _time_to_live(seconds: float) -> str:
+    """The server counts whole seconds: the message lives at least as long as asked."""
+    if not seconds >= 1:
+        raise ValueError(f"ttl_seconds is {seconds!r}; the server takes at least 1, or math.inf for never")
+    return "never" if seconds == math.inf else str(math.ceil(seconds))

@@ -1,0 +1,239 @@
+"""One publish with its PubAck: the attempts, the retries, and what the caller is told.
+
+A 503 is asked again twice, 250 ms apart (ADR-22): a stream may be choosing its leader. A `PublishRetry` goes further:
+it sends again what may have arrived, under one message id, and stops before the stream would have forgotten that id.
+
+Must not parse the wire.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Final, NoReturn
+
+import attrs
+import trio
+
+from ..connection import OperationTimeoutError, State, failure_reason
+from ..protocol import HeadersInput
+from ._api import API, is_no_responders, send_request
+from ._attachment import Attachment
+from ._errors import APIError, JetStreamError, NoStreamResponseError, PublishUnknownError
+from ._management import stream_info, stream_names
+from ._puback import SKIPPED, Expectations, PubAck, read_pub_ack
+from ._retry import PublishRetry, is_retryable, is_unknown
+
+NO_STREAM_ATTEMPTS: Final = 3
+NO_STREAM_PAUSE_SECONDS: Final = 0.25
+# A program that publishes to more subjects than this pays for looking their windows up again.
+WINDOWS_CACHED_MAX: Final = 4_096
+
+
+@attrs.frozen(eq=False)
+class PublishRequest:
+    """A publish that was checked."""
+
+    subject: str
+    target: bytes
+    payload: bytes
+    header: bytes | None
+    expected_stream: str | None
+    message_id: str | None
+
+
+class Publishing:
+    """The publishes of one JetStream object."""
+
+    def __init__(self, attachment: Attachment, api: API) -> None:
+        self._attachment = attachment
+        self._counters = attachment.counters
+        self._api = api
+        self._log = attachment.log
+        self._windows: dict[str, float] = {}
+
+    async def publish(
+        self,
+        subject: str,
+        payload: bytes | bytearray | memoryview,
+        headers: HeadersInput | None,
+        expectations: Expectations,
+        retry: PublishRetry | None,
+    ) -> PubAck:
+        """See `JetStream.publish`."""
+        try:
+            request = self._checked(subject, payload, headers, expectations, retry)
+        except Exception:
+            await trio.lowlevel.checkpoint()
+            raise
+        connection = self._attachment.client.connection
+        if not connection.link_is_up and connection.state is not State.CLOSED:
+            if connection.options.fail_open:
+                await trio.lowlevel.checkpoint()
+                self._counters.publishes_skipped += 1
+                connection.counters.skipped += 1
+                return SKIPPED
+            self._log_queued(subject)
+        self._counters.publishes += 1
+        began = trio.current_time()
+        try:
+            ack = await (self._attempt(request) if retry is None else self._persist(request, retry))
+        except Exception as error:
+            self._failed(subject, error)
+            if connection.options.fail_open and connection.state is not State.CLOSED:
+                return SKIPPED
+            raise
+        self._counters.publish_acks += 1
+        self._counters.publish_duplicates += ack.duplicate
+        self._counters.publish_latency.observe(trio.current_time() - began)
+        return ack
+
+    def _checked(
+        self,
+        subject: str,
+        payload: bytes | bytearray | memoryview,
+        headers: HeadersInput | None,
+        expectations: Expectations,
+        retry: PublishRetry | None,
+    ) -> PublishRequest:
+        if retry is not None and expectations.message_id is None:
+            identifier = self._attachment.client.connection.environment.new_identifier()
+            expectations = attrs.evolve(expectations, message_id=identifier)
+        encoder = self._attachment.encoder
+        target = encoder.target(subject)
+        header = expectations.header(headers)
+        encoder.frame(target, payload, self._attachment.client.connection.inbox.prefix, header)
+        body = payload if isinstance(payload, bytes) else bytes(payload)  # the caller may change a buffer meanwhile
+        return PublishRequest(subject, target, body, header, expectations.expected_stream, expectations.message_id)
+
+    async def _attempt(self, request: PublishRequest, attempts: int = NO_STREAM_ATTEMPTS) -> PubAck:
+        """One attempt, with the server's own pace for a subject that no stream takes."""
+        for attempt in range(attempts):
+            if attempt:
+                await trio.sleep(NO_STREAM_PAUSE_SECONDS)
+            reply = await send_request(self._attachment, request.target, request.payload, request.header)
+            if not is_no_responders(reply):
+                return read_pub_ack(reply)
+        raise NoStreamResponseError(request.subject, attempts)
+
+    # Retries
+
+    async def _persist(self, request: PublishRequest, retry: PublishRetry) -> PubAck:
+        limit = trio.current_time() + retry.deadline_seconds
+        window = await self._window(request, retry)
+        uncertain = False
+        attempt = 1
+        while True:
+            began = trio.current_time()
+            try:
+                ack = await self._bounded_attempt(request, retry, limit)
+            except Exception as error:  # noqa: BLE001  # sorted in the next lines, and raised by them
+                if is_unknown(error) and not uncertain:
+                    uncertain = True
+                    limit = min(limit, began + window - retry.duplicate_margin_seconds)
+                await self._before_next(request, retry, attempt, limit, error, uncertain)
+            else:
+                if attempt > 1:
+                    self._counters.publish_retry_successes += 1
+                    self._log(logging.INFO, "NATS_PUBLISH_RETRY_SUCCESS", subject=request.subject, attempt=attempt)
+                return ack
+            attempt += 1
+
+    async def _bounded_attempt(self, request: PublishRequest, retry: PublishRetry, limit: float) -> PubAck:
+        connected = self._attachment.client.connection.link_is_up
+        own = trio.current_time() + retry.attempt_timeout_seconds
+        with trio.CancelScope(deadline=min(own, limit) if connected else limit) as scope:
+            return await self._attempt(request, 1)
+        assert scope.cancelled_caught
+        raise OperationTimeoutError(
+            f"no PubAck for {request.subject} within {retry.attempt_timeout_seconds:g} s (attempt_timeout_seconds); "
+            "it may or may not have been stored"
+        )
+
+    async def _before_next(
+        self,
+        request: PublishRequest,
+        retry: PublishRetry,
+        attempt: int,
+        limit: float,
+        error: Exception,
+        uncertain: bool,
+    ) -> None:
+        """Wait for the next attempt, or raise because there is none."""
+        subject, why = request.subject, str(error)
+        if not is_retryable(error):
+            self._log(logging.WARNING, "NATS_PUBLISH_NON_RETRYABLE_ERROR", subject=subject, attempt=attempt, reason=why)
+            self._give_up(request, error, uncertain)
+        if attempt >= retry.attempts:
+            self._log(
+                logging.WARNING, "NATS_PUBLISH_MAX_ATTEMPTS_EXCEEDED", subject=subject, attempt=attempt, reason=why
+            )
+            self._give_up(request, error, uncertain)
+        delay = retry.delay(attempt, self._attachment.client.connection.environment.random)
+        if trio.current_time() + delay >= limit:
+            self._log(logging.WARNING, "NATS_PUBLISH_DEADLINE_EXCEEDED", subject=subject, attempt=attempt, reason=why)
+            self._give_up(request, error, uncertain)
+        self._counters.publish_retries += 1
+        self._log(
+            logging.INFO,
+            "NATS_PUBLISH_RETRY_ATTEMPT",
+            subject=subject,
+            attempt=attempt + 1,
+            reason=why,
+            delay=round(delay, 3),
+        )
+        await trio.sleep(delay)
+
+    def _give_up(self, request: PublishRequest, error: Exception, uncertain: bool) -> NoReturn:
+        self._counters.publish_retry_failures += 1
+        if uncertain and not is_unknown(error):
+            raise PublishUnknownError(request.subject, request.message_id, error) from error
+        raise error
+
+    async def _window(self, request: PublishRequest, retry: PublishRetry) -> float:
+        """The duplicate window of the stream of a subject: looked up once, else what the policy assumes."""
+        key = request.expected_stream or request.subject
+        known = self._windows.get(key)
+        if known is not None:
+            return known
+        if not self._attachment.client.connection.link_is_up:
+            return retry.duplicate_window_seconds
+        window: float | None = None
+        with trio.move_on_after(retry.attempt_timeout_seconds):
+            window = await self._look_window_up(request)
+        if window is None:
+            return retry.duplicate_window_seconds
+        if len(self._windows) >= WINDOWS_CACHED_MAX:
+            self._windows.clear()
+        self._windows[key] = window
+        return window
+
+    async def _look_window_up(self, request: PublishRequest) -> float | None:
+        try:
+            names = [request.expected_stream] if request.expected_stream else None
+            names = names or await stream_names(self._api, request.subject)
+            info = await stream_info(self._api, names[0]) if names else None
+        except (JetStreamError, trio.TooSlowError, trio.BrokenResourceError):
+            return None
+        return info.config.duplicate_window_seconds if info is not None else None
+
+    # Books
+
+    def _failed(self, subject: str, error: Exception) -> None:
+        reason = publish_failure_reason(error)
+        self._counters.publish_failures[reason] += 1
+        self._log(logging.WARNING, "NATS_PUBLISH_WITH_ACK_ERROR", subject=subject, reason=reason, error=str(error))
+
+    def _log_queued(self, subject: str) -> None:
+        state = str(self._attachment.client.state)
+        self._log(logging.WARNING, "NATS_PUBLISH_WITH_ACK_QUEUED", subject=subject, state=state)
+
+
+def publish_failure_reason(error: Exception) -> str:
+    """The label of a failed publish in the counters."""
+    if isinstance(error, NoStreamResponseError):
+        return "no_responders"
+    if isinstance(error, APIError):
+        return "api_error"
+    if isinstance(error, PublishUnknownError):
+        return "timeout"
+    return failure_reason(error)

@@ -1,0 +1,264 @@
+"""Retried publishes: how often, when, under which id, and when it must stop."""
+
+from __future__ import annotations
+
+import random
+import re
+from typing import Any
+
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+from trio.testing import MockClock
+
+from beamline_trio import (
+    APIError,
+    ConnectionLostError,
+    JetStream,
+    NoStreamResponseError,
+    OperationTimeoutError,
+    OptionsError,
+    PublishRetry,
+    PublishUnknownError,
+    WrongLastSequenceError,
+)
+from beamline_trio.jetstream import statistics_of
+from tests._memory import ToyServer, lose_link, opened
+from tests.jetstream._script import answer, error, headers_to, stored
+
+STEADY = PublishRetry(jitter=0.0)
+
+
+def ids(server: ToyServer) -> set[str]:
+    """The message ids that were published to `a`."""
+    headers = [header or b"" for header in headers_to(server, "a")]
+    return {found.decode() for header in headers for found in re.findall(rb"Nats-Msg-Id: (\S+)", header)}
+
+
+def with_window(server: ToyServer, seconds: float) -> None:
+    """The stream of `a` remembers ids for so long."""
+    answer(server, "$JS.API.STREAM.NAMES", {"total": 1, "streams": ["S"]})
+    answer(server, "$JS.API.STREAM.INFO.S", {"config": {"name": "S", "duplicate_window": int(seconds * 1e9)}})
+
+
+def codes(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """The log codes of retries, in order."""
+    found = [str(vars(record).get("event", "")) for record in caplog.records]
+    return [code for code in found if code.startswith("NATS_PUBLISH_") and "_WITH_ACK_" not in code]
+
+
+@given(
+    st.integers(1, 200),
+    st.sampled_from(["exponential", "linear"]),
+    st.floats(0.001, 1),
+    st.floats(0.001, 10),
+    st.floats(0, 0.9),
+    st.integers(),
+)
+def test_delays(failed: int, backoff: Any, base: float, most: float, jitter: float, seed: int) -> None:
+    """Base times two to the power, or times the number; capped; and each within its jitter."""
+    retry = PublishRetry(backoff=backoff, base_seconds=base, delay_max_seconds=most, jitter=jitter)
+    plain = min(base * (2.0 ** (failed - 1) if backoff == "exponential" else failed), most)
+    assert plain * (1 - jitter) * 0.999 <= retry.delay(failed, random.Random(seed)) <= plain * (1 + jitter) * 1.001
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"attempts": 0},
+        {"backoff": "square"},
+        {"base_seconds": 0},
+        {"jitter": 1},
+        {"jitter": "much"},
+        {"deadline_seconds": -1},
+        {"duplicate_window_seconds": 0},
+    ],
+)
+def test_a_policy_that_cannot_work(wrong: dict[str, Any]) -> None:
+    """It is refused with the name of the field."""
+    with pytest.raises(OptionsError, match=next(iter(wrong))):
+        PublishRetry(**wrong)
+
+
+async def test_one_id_for_its_whole_life(autojump_clock: MockClock, caplog: pytest.LogCaptureFixture) -> None:
+    """Timeout, lost link, error like 5xx: each attempt carries the id of the first, and the last one's ack counts."""
+    caplog.set_level("INFO")
+    server = ToyServer()
+    with_window(server, 120)
+    answer(server, "a", None, error(503, 10008), stored(9))
+    async with opened(server) as nc:
+        began = trio.current_time()
+        ack = await JetStream(nc, publish_retry=STEADY).publish("a", b"x")
+        assert ack.sequence == 9
+        assert trio.current_time() - began == pytest.approx(2 + 0.1 + 0.2)
+        assert len(ids(server)) == 1
+        assert server.payloads[2:] == [b"x", b"x", b"x"]
+        statistics = statistics_of(nc)
+        assert (statistics.publishes, statistics.publish_acks, statistics.publish_retries) == (1, 1, 2)
+        assert (statistics.publish_retry_successes, statistics.publish_retry_failures) == (1, 0)
+        assert not any(statistics.publish_failures.values())
+    assert codes(caplog) == ["NATS_PUBLISH_RETRY_ATTEMPT", "NATS_PUBLISH_RETRY_ATTEMPT", "NATS_PUBLISH_RETRY_SUCCESS"]
+
+
+async def test_the_users_id_is_kept(autojump_clock: MockClock) -> None:
+    """An id that is given is the id of all attempts."""
+    server = ToyServer()
+    with_window(server, 120)
+    answer(server, "a", None, stored())
+    async with opened(server) as nc:
+        await JetStream(nc).publish("a", b"x", message_id="mine", retry=STEADY)
+    assert ids(server) == {"mine"}
+    assert len(headers_to(server, "a")) == 2
+
+
+async def test_over_a_reconnect(autojump_clock: MockClock) -> None:
+    """A link that is lost under an attempt: the next attempt goes by the next link, with the same id."""
+    server = ToyServer()
+    with_window(server, 120)
+    answer(server, "a", None, stored(3))
+    async with opened(server) as nc, trio.open_nursery() as nursery:
+
+        async def outage() -> None:
+            await trio.sleep(1)
+            server.go_down()
+            await trio.sleep(4)
+            server.come_up()
+
+        nursery.start_soon(outage)
+        assert (await JetStream(nc, publish_retry=STEADY).publish("a", b"x")).sequence == 3
+    assert len(ids(server)) == 1
+
+
+async def test_what_is_not_retried(autojump_clock: MockClock, caplog: pytest.LogCaptureFixture) -> None:
+    """The stream says no for a reason that stays: one attempt."""
+    server = ToyServer()
+    with_window(server, 120)
+    answer(server, "a", error(400, 10071))
+    async with opened(server) as nc:
+        with pytest.raises(WrongLastSequenceError):
+            await JetStream(nc, publish_retry=STEADY).publish("a", b"x", expected_last_sequence=4)
+        assert len(headers_to(server, "a")) == 1
+        assert statistics_of(nc).publish_failures["api_error"] == 1
+    assert codes(caplog) == ["NATS_PUBLISH_NON_RETRYABLE_ERROR"]
+
+
+@pytest.mark.parametrize(
+    "reply, kind",
+    [(None, OperationTimeoutError), (error(503, 10008), APIError), ("503", NoStreamResponseError)],
+)
+async def test_the_attempts_are_spent(
+    reply: Any, kind: type[Exception], autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After so many attempts the last error is raised; a policy replaces the two quick repeats of a 503."""
+    server = ToyServer()
+    with_window(server, 120)
+    if reply != "503":
+        answer(server, "a", reply)
+    async with opened(server) as nc:
+        with pytest.raises(kind):
+            await JetStream(nc, publish_retry=STEADY).publish("a", b"x")
+        assert len(headers_to(server, "a")) == 3
+        statistics = statistics_of(nc)
+        assert (statistics.publish_retry_failures, sum(statistics.publish_failures.values())) == (1, 1)
+    assert codes(caplog) == ["NATS_PUBLISH_MAX_ATTEMPTS_EXCEEDED"]
+
+
+async def test_the_deadline(autojump_clock: MockClock, caplog: pytest.LogCaptureFixture) -> None:
+    """All attempts and delays together take no longer than the deadline."""
+    server = ToyServer()
+    with_window(server, 120)
+    answer(server, "a", None)
+    async with opened(server) as nc:
+        began = trio.current_time()
+        retry = PublishRetry(attempts=100, jitter=0.0, deadline_seconds=5)
+        with pytest.raises(OperationTimeoutError):
+            await JetStream(nc).publish("a", b"x", retry=retry)
+        assert trio.current_time() - began <= 5
+    assert codes(caplog)[-1] == "NATS_PUBLISH_DEADLINE_EXCEEDED"
+
+
+async def test_never_beyond_the_duplicate_window(autojump_clock: MockClock) -> None:
+    """No attempt is written later than the window less the margin, counted from the first that may have arrived."""
+    server = ToyServer()
+    with_window(server, 6)
+    answer(server, "a", None)
+    async with opened(server) as nc:
+        retry = PublishRetry(attempts=100, jitter=0.0, deadline_seconds=60, duplicate_margin_seconds=1)
+        with pytest.raises(OperationTimeoutError):
+            await JetStream(nc).publish("a", b"x", retry=retry)
+    at = [one.at for one in server.record if one.args and one.args[0] == b"a"]
+    assert len(at) == 3
+    assert max(at) - min(at) < 6 - 1
+
+
+async def test_the_window_also_bounds_what_waits_for_a_connection(autojump_clock: MockClock) -> None:
+    """An attempt that waits in the queue when the window ends is withdrawn: the next link must not store it twice."""
+    server = ToyServer()
+    with_window(server, 6)
+    answer(server, "a", None)
+    async with opened(server) as nc, trio.open_nursery() as nursery:
+
+        async def outage() -> None:
+            await trio.sleep(1)
+            server.go_down()
+            await trio.sleep(30)
+            server.come_up()
+
+        nursery.start_soon(outage)
+        with pytest.raises((OperationTimeoutError, ConnectionLostError)):
+            await JetStream(nc).publish("a", b"x", retry=PublishRetry(attempts=9, deadline_seconds=60))
+        await trio.sleep(60)
+        assert len(headers_to(server, "a")) == 1
+
+
+async def test_unknown_stays_unknown(autojump_clock: MockClock) -> None:
+    """An attempt without an answer, then a refusal: the message may be stored, and the error says so with the id."""
+    server = ToyServer()
+    with_window(server, 120)
+    answer(server, "a", None, error(400, 10071))
+    async with opened(server) as nc:
+        with pytest.raises(PublishUnknownError) as caught:
+            await JetStream(nc).publish("a", b"x", retry=STEADY)
+        assert {caught.value.message_id} == ids(server)
+        assert isinstance(caught.value.__cause__, WrongLastSequenceError)
+        assert statistics_of(nc).publish_failures["timeout"] == 1
+
+
+async def test_the_window_is_looked_up_once(autojump_clock: MockClock) -> None:
+    """For each subject, or expected stream; where the server does not tell, the policy's own is assumed."""
+    server = ToyServer()
+    with_window(server, 120)
+    answer(server, "a", stored())
+    async with opened(server) as nc:
+        js = JetStream(nc, publish_retry=STEADY)
+        for _ in range(3):
+            await js.publish("a", b"x")
+        assert len(server.operations("PUB")) == 2
+        await js.publish("a", b"x", expected_stream="S")
+        assert [one[1] for one in server.operations("PUB")][2:] == ["$JS.API.STREAM.INFO.S"]
+    mute = ToyServer()
+    answer(mute, "a", None)
+    async with opened(mute) as nc:
+        retry = PublishRetry(
+            attempts=100, jitter=0.0, deadline_seconds=60, duplicate_window_seconds=5, duplicate_margin_seconds=1
+        )
+        with pytest.raises(OperationTimeoutError):
+            await JetStream(nc).publish("a", b"x", retry=retry)
+    assert len(headers_to(mute, "a")) == 2
+
+
+async def test_it_begins_while_down(autojump_clock: MockClock) -> None:
+    """Without a connection an attempt waits for the next link, within the deadline."""
+    server = ToyServer()
+    answer(server, "a", stored())
+    async with opened(server) as nc, trio.open_nursery() as nursery:
+        await lose_link(server)
+
+        async def come_up() -> None:
+            await trio.sleep(7)
+            server.come_up()
+
+        nursery.start_soon(come_up)
+        await JetStream(nc, publish_retry=STEADY).publish("a", b"x")
+        assert len(ids(server)) == 1
