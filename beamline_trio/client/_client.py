@@ -8,6 +8,7 @@ Must not reach into a socket, and must not run tasks of its own.
 
 from __future__ import annotations
 
+import contextlib
 from typing import Final
 
 import trio
@@ -16,8 +17,10 @@ from ..connection import (
     Connection,
     EventStream,
     Ledger,
+    OptionsError,
     Outcome,
     Pace,
+    PoolServer,
     ReplyCollection,
     Sender,
     State,
@@ -28,6 +31,7 @@ from ..connection import (
 from ..protocol import (
     PUBLISH_FRAME,
     HeadersInput,
+    NatsError,
     ServerInfo,
     decode_subject,
     encode_headers,
@@ -360,6 +364,48 @@ class Client:
         that handler has returned. Cancelled, the drain goes on in the background until the client is left.
         """
         await self.drainer.drain()
+
+    async def reconnect(self) -> None:
+        """Leave the present link and connect anew, at once and without backoff; also from the state `exhausted`.
+
+        What was published before is flushed first, as far as that works within `pong_timeout_seconds`; what is still
+        unconfirmed then is unknown, requests under way raise ConnectionLostError. Returns when the link is left, not
+        when the next one is up: that is the event `Reconnected`. It is not counted as a failure, and another server of
+        the pool is tried before the present one. Cancelled during the flush: nothing has happened.
+
+        Raises:
+            ClientClosedError: the client is closed.
+        """
+        connection = self.connection
+        await trio.lowlevel.checkpoint()
+        connection.check_open()
+        if connection.link_is_up:
+            with trio.move_on_after(connection.options.pong_timeout_seconds), contextlib.suppress(NatsError):
+                await self.sender.ping()
+        connection.check_open()
+        connection.reconnect("the client reconnects")
+
+    def set_server_pool(self, *servers: str) -> None:
+        """Use these servers and no others from the next attempt on; the present link stays (`reconnect` leaves it).
+
+        What the cluster tells of later joins them, unless `ignore_discovered`. The book of a server that stays is kept.
+
+        Args:
+            *servers: URLs, at least one.
+
+        Raises:
+            AddressError: a URL cannot be used. Nothing has changed.
+            OptionsError: there is none.
+            ClientClosedError: the client is closed.
+        """
+        self.connection.check_open()
+        if not servers:
+            raise OptionsError("set_server_pool was given no server; give at least one, such as nats://127.0.0.1:4222")
+        self.connection.pool.replace(servers)
+
+    def server_pool(self) -> tuple[PoolServer, ...]:
+        """The servers as they are tried next, each with its book; no credentials are in it."""
+        return self.connection.pool.snapshot()
 
     def events(self) -> EventStream:
         """What happens to the connection from now on: `async with nc.events() as events`."""

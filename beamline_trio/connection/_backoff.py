@@ -14,7 +14,9 @@ EARLY_SECONDS: Final = 3.0
 EARLY_DELAY_MAX_SECONDS: Final = 0.5
 
 
-def next_delay(passes: int, outage_seconds: float, options: ClientOptions, rng: random.Random) -> float:
+def next_delay(
+    passes: int, outage_seconds: float, options: ClientOptions, rng: random.Random, *, tls: bool = False
+) -> float:
     """Seconds to wait before a pass.
 
     Args:
@@ -23,20 +25,24 @@ def next_delay(passes: int, outage_seconds: float, options: ClientOptions, rng: 
         outage_seconds: how long the outage has lasted.
         options: base, cap and kind of jitter.
         rng: the client's PRNG.
+        tls: whether the next server is reached over TLS.
     """
+    jitter = options.reconnect_jitter
+    if tls and options.reconnect_jitter_tls is not None:
+        jitter = options.reconnect_jitter_tls
     base = options.reconnect_delay_seconds
     if passes == 0:
         return (
             0.0
-            if options.reconnect_jitter == "none"
+            if jitter == "none"
             else rng.uniform(0.0, min(FIRST_JITTER_SECONDS, base, options.reconnect_delay_max_seconds))
         )
     delay = min(base * 2.0 ** min(passes - 1, 64), options.reconnect_delay_max_seconds)
     if base < EARLY_DELAY_MAX_SECONDS:
         early = outage_seconds < EARLY_SECONDS
         delay = min(delay, EARLY_DELAY_MAX_SECONDS if early else outage_seconds / 2)
-    if options.reconnect_jitter == "full":
+    if jitter == "full":
         return rng.uniform(0.0, delay)
-    if options.reconnect_jitter == "upper_half":
+    if jitter == "upper_half":
         return rng.uniform(delay / 2, delay)
     return delay

@@ -9,7 +9,7 @@ Must not do I/O.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import trio
 
@@ -54,7 +54,7 @@ from ._pool import ServerPool
 from ._requests import RequestInbox
 from ._state import State
 from ._statistics import Counters
-from ._waiters import NEVER, Sleeper, Waiter
+from ._waiters import NEVER, Bell, Sleeper, Waiter
 
 log = logging.getLogger("beamline_trio")
 
@@ -98,6 +98,11 @@ class Connection:
         # Refusals that name no subject: whoever confirms a subscription made before one must not believe in it.
         self.subscriptions_refused = 0
         self.subscription_refusal: ServerError | None = None
+        # What wakes the supervisor: the link is gone, or the user wants something. How the present link is left.
+        self.bell = Bell()
+        self.hurried = False
+        self.left_on_purpose = False
+        self.leave: Callable[[str], None] | None = None
         self.link_is_up = False
         self.lost_since = NEVER
         self.parser: Parser | None = None
@@ -127,7 +132,7 @@ class Connection:
         self.counters.established += 1
         server = str(origin.address)
         if restored:
-            self.counters.restored += 1
+            self.counters.restored += not self.left_on_purpose
             outage = trio.current_time() - self.lost_since
             self._log(logging.INFO, "NATS_CONNECTION_RESTORED", server=server, reconnect_attempts=attempts)
             self.emit(Reconnected(server, attempts, outage))
@@ -143,14 +148,17 @@ class Connection:
         self.outbox.open()
         self.pending.room.wake_all()
 
-    def link_down(self, reason: str) -> None:
+    def link_down(self, reason: str, *, on_purpose: bool = False) -> None:
         """The link is lost: what was written is unknown, what was not is pending, whoever waited for an answer is told.
 
-        Without effect when no link is up.
+        One that was left on purpose is no failure: it is not counted and logged as lost. Without effect when no link
+        is up.
         """
         if not self.link_is_up:
             return
         self.link_is_up = False
+        self.leave = None
+        self.bell.ring()
         now = trio.current_time()
         self.lost_since = now
         detached = self.outbox.detach()
@@ -158,15 +166,28 @@ class Connection:
         waiters = detached.waiters + self.inbox.take_written()
         self.pending.put_back([self.pending_operation(frame, waiter, now) for frame, waiter in left])
         self.state = State.RECONNECTING
-        self.counters.lost += 1
         self.counters.publish_failures["disconnected"] += unknown - detached.counted
-        self._log(logging.ERROR, "NATS_CONNECTION_LOST", reason=reason, unknown=unknown, pending=len(left))
+        self.left_on_purpose = on_purpose
+        if on_purpose:
+            self._log(logging.INFO, "NATS_CONNECTION_LEFT", reason=reason, unknown=unknown, pending=len(left))
+        else:
+            self.counters.lost += 1
+            self._log(logging.ERROR, "NATS_CONNECTION_LOST", reason=reason, unknown=unknown, pending=len(left))
         self.emit(Disconnected(str(self.address), reason))
         for waiter in waiters:
             waiter.fail(ConnectionLostError(reason, sent="maybe"))
         for follower in tuple(self.followers):
             follower.link_down()
         self.sleeper.tell(self.pending.next_deadline())
+
+    def reconnect(self, reason: str) -> None:
+        """The user wants a new link, at once: the present one is left, and an outage begins anew."""
+        self.hurried = True
+        self.bell.ring()
+        if self.leave is not None:
+            self.leave(reason)
+        elif self.state is State.EXHAUSTED:
+            self.state = State.RECONNECTING if self.counters.established else State.CONNECTING
 
     def exhaust(self, attempts: int, *, again: bool) -> None:
         """The attempts of this outage are spent: callers are told instead of queued. Counted once an outage."""

@@ -51,6 +51,7 @@ class Link:
         self._last_received = 0.0
         self._scope = trio.CancelScope()
         self.lost_reason = ""
+        self.left = False
         self._parser.hand_over(connection.interests.routes, self)
 
     # Life
@@ -107,8 +108,13 @@ class Link:
         """The link is of no use any more. The first reason counts."""
         if not self.lost_reason:
             self.lost_reason = reason
-            self._connection.link_down(reason)
+            self._connection.link_down(reason, on_purpose=self.left)
             self._scope.cancel()
+
+    def leave(self, reason: str) -> None:
+        """Give it up on purpose."""
+        self.left = not self.lost_reason
+        self.lose(reason)
 
     @trio.lowlevel.enable_ki_protection
     async def _read(self) -> None:

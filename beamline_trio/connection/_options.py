@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeAlias
 
 import attrs
 
-from ..protocol import Secret
+from ..protocol import Secret, ServerInfo
 from . import _validators as check
 from ._hiding import creds_of, hide_in_place, hides_secrets, nkey_of, servers_of, text_or_none
+from ._pool import PoolServer
 from ._sources import CredsCallback, NkeySigner, Sources, TextCallback, UserJWT
 
 DEFAULT_SERVER = "nats://127.0.0.1:4222"
@@ -22,6 +23,9 @@ DEFAULT_SERVER = "nats://127.0.0.1:4222"
 Jitter: TypeAlias = Literal["upper_half", "full", "none"]
 PendingPolicy: TypeAlias = Literal["block", "error"]
 OverflowPolicy: TypeAlias = Literal["drop_new", "drop_oldest", "error"]
+
+# (the pool, the last INFO) -> (one of the pool or its URL, seconds); None as server: the library's own choice.
+ServerChooser: TypeAlias = Callable[[tuple[PoolServer, ...], ServerInfo], tuple[PoolServer | str | None, float]]
 
 # One type checker widens a literal that is given to attrs.field() to str.
 _UPPER_HALF: Any = "upper_half"
@@ -47,6 +51,14 @@ class ClientOptions:
         reconnect_delay_seconds: before the second pass; doubled for each further one. The first comes at once.
         reconnect_delay_max_seconds: the longest delay.
         reconnect_jitter: `upper_half` of the delay, `full` (0 to the delay) or `none`.
+        reconnect_jitter_tls: the same where the next server is reached over TLS, whose handshakes cost it more; None =
+            `reconnect_jitter`.
+        reconnect_delay_callback: called before each pass with the number of passes that this outage has seen, gives
+            the seconds to wait instead; quick and synchronous.
+        choose_server: called before each attempt with the pool (a tuple of PoolServer) and the last INFO, gives
+            `(server, seconds)`: the one to try after so long; None as server = the library's own choice this time.
+        retry_first_connect: when the first pass fails, go on trying in the background instead of raising, unless every
+            server refused the credentials.
         connect_timeout_seconds: for one server: dial, TLS, INFO, CONNECT and PONG together.
         operation_timeout_seconds: for a reply or confirmation, counted from the write; None = only the caller's own
             deadline.
@@ -96,6 +108,12 @@ class ClientOptions:
     reconnect_delay_seconds: float = attrs.field(default=0.1, validator=check.number(least=0.001))
     reconnect_delay_max_seconds: float = attrs.field(default=5.0, validator=check.number(least=0.001))
     reconnect_jitter: Jitter = attrs.field(default=_UPPER_HALF, validator=check.one_of("upper_half", "full", "none"))
+    reconnect_jitter_tls: Jitter | None = attrs.field(
+        default=None, validator=check.one_of("upper_half", "full", "none", optional=True)
+    )
+    reconnect_delay_callback: Callable[[int], float] | None = attrs.field(default=None, validator=check.function)
+    choose_server: ServerChooser | None = attrs.field(default=None, validator=check.function)
+    retry_first_connect: bool = attrs.field(default=False, validator=check.flag)
     connect_timeout_seconds: float = attrs.field(default=5.0, validator=check.number(least=0.001))
     operation_timeout_seconds: float | None = attrs.field(
         default=5.0, validator=check.number(least=0.001, optional=True)

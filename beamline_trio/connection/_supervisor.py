@@ -1,6 +1,7 @@
 """Keeps a connection alive: pass after pass over the servers, with backoff, link after link, until it is closed.
 
-Expected failures are state, not crashes. Only the first connect raises; after that the loop ends with the client.
+Expected failures are state, not crashes. Only the first connect raises; after that the loop ends with the client. Each
+link lives in a task of its own, which dials, shakes hands, runs it and closes its stream.
 
 Must not parse, and must not decide what becomes of operations.
 """
@@ -8,21 +9,27 @@ Must not parse, and must not decide what becomes of operations.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from typing import TypeAlias
 
 import trio
 
 from ..protocol import AuthorizationError, NatsError, ProtocolError
 from ..transport import NameResolutionError, ServerUnreachableError, TLSError
-from ._backoff import next_delay
 from ._connection import Connection
 from ._errors import ConnectTimeoutError, CredentialsError, NoServersError, NotNatsServerError
 from ._events import ReconnectFailed
-from ._handshake import Handshake
+from ._handshake import Established, Handshake
 from ._link import Link
+from ._policy import Policy, Turn
 from ._pool import KnownServer
 from ._state import State
+from ._waiters import NEVER
 
 log = logging.getLogger("beamline_trio")
+
+# What is done in the step in which a handshake is done.
+TurnUp: TypeAlias = Callable[[Link, Established], None]
 
 
 class Supervisor:
@@ -35,10 +42,14 @@ class Supervisor:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._pool = connection.pool
+        self._policy = Policy(connection)
         self._passes = 0
+        self._chosen = 0
         self._attempts = 0
         self._exhausted = False
         self._outage_since = 0.0
+        self._began_at = 0.0
+        self._confirmed_before = 0
 
     @trio.lowlevel.enable_ki_protection
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -49,98 +60,188 @@ class Supervisor:
             AuthorizationError: likewise.
             NoServersError: the first connect failed on all of several servers.
         """
+        failure: NatsError | None = None
+        async with trio.open_nursery() as links:
+            try:
+                link = await self._connect(links, task_status)
+            except NatsError as error:  # raised bare, not in the nursery's group
+                failure = error
+            else:
+                while True:
+                    if link is not None:
+                        await self._live(link)
+                    link = await self._reconnect(links)
+        if failure is not None:
+            raise failure
+
+    async def _connect(self, links: trio.Nursery, task_status: trio.TaskStatus[None]) -> Link | None:
+        """The first pass. None: no server was reached, and `retry_first_connect` goes on trying."""
         connection = self._connection
         connection.state = State.CONNECTING
         errors: list[NatsError] = []
+
+        def up(server: KnownServer, link: Link, established: Established) -> None:
+            self._link_up(server, link, established)
+            task_status.started()
+
         for server in self._pool.one_pass():
             try:
-                await self._attempt(server, task_status)
-                break
+                return await self._attempt(links, server, up)
             except NatsError as error:
                 self._pool.failed(server, error)
                 connection.counters.connect_failures += 1
                 errors.append(error)
-        else:
+        if not connection.options.retry_first_connect or all(isinstance(one, AuthorizationError) for one in errors):
             connection.state = State.DISCONNECTED
             raise errors[0] if len(errors) == 1 else NoServersError(tuple(errors))
-        while True:
-            await self._reconnect()
+        self._outage_since = trio.current_time()
+        self._count_pass()
+        task_status.started()
+        return None
 
-    async def _reconnect(self) -> None:
-        """One wait and one pass. Returns after a link was lost, or when no server could be reached."""
+    async def _live(self, link: Link) -> None:
+        """Wait until a link is lost; then decide whether the outage that follows is a new one."""
         connection = self._connection
-        options = connection.options
-        outage = trio.current_time() - self._outage_since
-        if connection.state is State.EXHAUSTED:
-            if not options.probe_after_exhaustion:
-                await trio.sleep_forever()
-            delay = options.reconnect_delay_max_seconds
-        else:
-            delay = next_delay(self._passes, outage, options, connection.environment.random)
-        self._log_attempt(delay)
-        await trio.sleep(delay)
-        for server in self._pool.one_pass():
+        while not link.lost_reason:
+            await connection.bell.wait()
+        server = self._pool.current
+        lived = trio.current_time() - self._began_at
+        self._attempts = 0
+        if link.left:
+            self._passes = 0
+        elif (
+            lived >= connection.options.reconnect_delay_max_seconds
+            or connection.outbox.confirmed > self._confirmed_before
+        ):
+            self._passes = 0
+            self._exhausted = False
+        else:  # a server that accepts and hangs up is paced like one that does not answer: it is one outage
+            self._count_pass()
+        if server is not None:
+            if link.left:
+                self._pool.left(server)
+            else:
+                self._pool.failed(server, link.lost_reason)
+        if self._passes <= 1:
+            self._outage_since = trio.current_time()
+
+    async def _reconnect(self, links: trio.Nursery) -> Link | None:
+        """One wait and one pass. None: no server could be reached."""
+        chosen = await self._wait_for_turn()
+        for server in self._pool.one_pass() if chosen is None else [chosen]:
+            if server not in self._pool:  # the user replaced it meanwhile
+                continue
             self._attempts += 1
-            connection.counters.reconnect_attempts += 1
+            self._connection.counters.reconnect_attempts += 1
             try:
-                await self._attempt(server, trio.TASK_STATUS_IGNORED)
+                return await self._attempt(links, server, self._link_up)
             except NatsError as error:
                 self._failed(server, error)
-            else:
-                break
-        else:
-            self._passes += 1
-        if options.reconnect_attempts is not None and self._passes >= options.reconnect_attempts:
-            connection.exhaust(self._passes, again=self._exhausted)
+        if chosen is None:
+            self._count_pass()
+        else:  # chosen one by one, as many as there are make a pass
+            self._chosen += 1
+            if self._chosen >= len(self._pool):
+                self._chosen = 0
+                self._count_pass()
+        return None
+
+    def _count_pass(self) -> None:
+        """One more pass of this outage, and perhaps the last."""
+        self._passes += 1
+        limit = self._connection.options.reconnect_attempts
+        if limit is not None and self._passes >= limit:
+            self._connection.exhaust(self._passes, again=self._exhausted)
             self._exhausted = True
 
-    async def _attempt(self, server: KnownServer, task_status: trio.TaskStatus[None]) -> None:
-        """Dial, shake hands, run the link. Returns when it is lost; raises when it was never established."""
+    async def _wait_for_turn(self) -> KnownServer | None:
+        """Wait for the next attempt, or until the user wants it at once; returns the server that was chosen for it."""
         connection = self._connection
-        limit = connection.options.connect_timeout_seconds
+        turn = self._next_turn()
+        if turn.delay < NEVER:
+            self._log_attempt(0.0 if connection.hurried else turn.delay)
+        with trio.move_on_after(turn.delay):
+            await trio.lowlevel.checkpoint()
+            while not connection.hurried:
+                await connection.bell.wait()
+        if connection.hurried:
+            connection.hurried = False
+            self._passes = 0
+            self._exhausted = False
+        return turn.server
+
+    def _next_turn(self) -> Turn:
+        connection = self._connection
+        options = connection.options
+        if connection.state is State.EXHAUSTED:
+            return Turn(options.reconnect_delay_max_seconds if options.probe_after_exhaustion else NEVER)
+        return self._policy.next_turn(self._passes, trio.current_time() - self._outage_since)
+
+    async def _attempt(
+        self, links: trio.Nursery, server: KnownServer, up: Callable[[KnownServer, Link, Established], None]
+    ) -> Link:
+        """Dial, shake hands, and let the link live in a task of its own.
+
+        Raises:
+            NatsError: it was never established.
+        """
+        connection = self._connection
         connection.attempting = True
         self._pool.attempted(server, trio.current_time())
         try:
+            outcome: Link | NatsError = await links.start(
+                self._serve, server, lambda link, established: up(server, link, established)
+            )
+        finally:
+            connection.attempting = False
+        if isinstance(outcome, NatsError):
+            raise outcome
+        return outcome
+
+    @trio.lowlevel.enable_ki_protection
+    async def _serve(self, server: KnownServer, up: TurnUp, *, task_status: trio.TaskStatus[Link | NatsError]) -> None:
+        """The task of one link: reports it, or why it could not be established, and runs it."""
+        connection = self._connection
+        limit = connection.options.connect_timeout_seconds
+        try:
             with trio.CancelScope(deadline=trio.current_time() + limit) as scope:
                 async with connection.dialer.open(server.address) as stream:
-                    established = await Handshake(connection, stream, server.address).run()
+                    established = await self._shake_hands(server, stream)
                     scope.deadline = float("inf")
                     if scope.cancel_called:  # it struck in this very step: all or nothing
                         await trio.lowlevel.checkpoint()
                     connection.check_open()  # a drain may have ended in this very step
                     link = Link(connection, established)
-                    self._pool.succeeded(server, established.info.server_id)
-                    connection.link_up(established.origin, established.info, self._attempts)
-                    task_status.started()
-                    await self._live(link, server)
+                    up(link, established)
+                    task_status.started(link)
+                    await link.run()
+        except NatsError as error:  # of dial and handshake: a link that runs raises none
+            task_status.started(error)
+            return
+        if scope.cancelled_caught:
+            task_status.started(
+                ConnectTimeoutError(
+                    f"{server.address} did not finish the handshake within {limit:g} s (connect_timeout_seconds); "
+                    "a server that accepts and stays silent may be stopped, wait for TLS first, or be no NATS server",
+                    address=str(server.address),
+                )
+            )
+
+    async def _shake_hands(self, server: KnownServer, stream: trio.abc.Stream) -> Established:
+        try:
+            return await Handshake(self._connection, stream, server.address).run()
         except ProtocolError as error:
             text = f"{server.address} breaks the protocol: {error}"
             raise NotNatsServerError(text, address=str(server.address)) from error
-        finally:
-            connection.attempting = False
-        if scope.cancelled_caught:
-            raise ConnectTimeoutError(
-                f"{server.address} did not finish the handshake within {limit:g} s (connect_timeout_seconds); "
-                "a server that accepts and stays silent may be stopped, wait for TLS first, or be no NATS server",
-                address=str(server.address),
-            )
 
-    async def _live(self, link: Link, server: KnownServer) -> None:
-        """Run a link; afterwards decide whether the outage that follows is a new one."""
+    def _link_up(self, server: KnownServer, link: Link, established: Established) -> None:
         connection = self._connection
-        began = trio.current_time()
-        confirmed = connection.outbox.confirmed
-        reason = await link.run()
-        self._pool.failed(server, reason)
-        lived = trio.current_time() - began
-        if lived >= connection.options.reconnect_delay_max_seconds or connection.outbox.confirmed > confirmed:
-            self._passes = 0
-            self._exhausted = False
-        else:  # a server that accepts and hangs up is paced like one that does not answer: it is one outage
-            self._passes += 1
-        if self._passes <= 1:
-            self._outage_since = trio.current_time()
-        self._attempts = 0
+        self._pool.succeeded(server, established.info.server_id)
+        self._began_at = trio.current_time()
+        self._confirmed_before = connection.outbox.confirmed
+        connection.link_up(established.origin, established.info, self._attempts)
+        connection.leave = link.leave
+        connection.hurried = False
 
     def _failed(self, server: KnownServer, error: NatsError) -> None:
         connection = self._connection

@@ -34,12 +34,13 @@ def number(*, least: float, optional: bool = False, whole: bool = False) -> Vali
     return check
 
 
-def one_of(*choices: str) -> Validator:
-    """One of some words."""
+def one_of(*choices: str, optional: bool = False) -> Validator:
+    """One of some words, and None if it is optional."""
+    bound = f"one of {', '.join(choices)}" + (", or None" if optional else "")
 
     def check(_: Any, field: Any, value: Any) -> None:
-        if value not in choices:
-            raise OptionsError(f"{field.name} is {value!r}; it must be one of {', '.join(choices)}")
+        if value not in choices and not (value is None and optional):
+            raise OptionsError(f"{field.name} is {value!r}; it must be {bound}")
 
     return check
 
@@ -48,6 +49,12 @@ def flag(_: Any, field: Any, value: Any) -> None:
     """True or False, and nothing that looks like them."""
     if not isinstance(value, bool):
         raise OptionsError(f"{field.name} is {value!r}; it must be True or False")
+
+
+def function(_: Any, field: Any, value: Any) -> None:
+    """A function or None."""
+    if not (value is None or callable(value)):
+        raise OptionsError(f"{field.name} must be a function, or None, not {type(value).__name__}")
 
 
 def inbox(_: Any, field: Any, value: Any) -> None:

@@ -157,6 +157,22 @@ class Sleeper:
         await trio.lowlevel.wait_task_rescheduled(abort)
 
 
+class Bell:
+    """Wakes one task that waits; rung before it waits, it does not wait."""
+
+    def __init__(self) -> None:
+        self._rung = trio.Event()
+
+    def ring(self) -> None:
+        """Something has changed: look what."""
+        self._rung.set()
+
+    async def wait(self) -> None:
+        """Wait until it has been rung since the last time. Cancelled: it stays rung."""
+        await self._rung.wait()
+        self._rung = trio.Event()
+
+
 class Lot:
     """Tasks waiting for room, in order. One is woken when there is some, and passes it on when there is more.
 

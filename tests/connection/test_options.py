@@ -44,6 +44,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "subscription_pending_policy": ("drop_new", "drop_oldest", "error"),
 }
 FLAGS = [
+    "retry_first_connect",
     "keep_server_order",
     "ignore_discovered",
     "trust_discovered",
@@ -53,8 +54,18 @@ FLAGS = [
     "verbose",
     "pedantic",
 ]
+FUNCTIONS = ["reconnect_delay_callback", "choose_server"]
 TEXTS = ["user", "password", "token"]
-OTHERS = ["servers", "name", "inbox_prefix", "tls", "nkey", "creds"]  # the last two: test_sources.py
+OTHERS = [
+    *FUNCTIONS,
+    "reconnect_jitter_tls",
+    "servers",
+    "name",
+    "inbox_prefix",
+    "tls",
+    "nkey",
+    "creds",
+]  # the last two: test_sources.py
 
 
 def urls(options: ClientOptions) -> tuple[str, ...]:
@@ -96,6 +107,10 @@ def test_the_defaults_are_those_that_are_documented() -> None:
         "reconnect_delay_seconds": 0.1,
         "reconnect_delay_max_seconds": 5,
         "reconnect_jitter": "upper_half",
+        "reconnect_jitter_tls": None,
+        "reconnect_delay_callback": None,
+        "choose_server": None,
+        "retry_first_connect": False,
         "connect_timeout_seconds": 5,
         "operation_timeout_seconds": 5,
         "ping_interval_seconds": 20,
@@ -265,3 +280,18 @@ def test_secrets_are_never_shown() -> None:
     with pytest.raises(TypeError) as unknown:
         combine_options((), options, {"passwort": SECRET})
     assert SECRET not in str(unknown.value)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions(name: str) -> None:
+    """A function or None, and nothing else; the refusal names the key."""
+    assert getattr(made(**{name: print}), name) is print
+    assert getattr(made(**{name: None}), name) is None
+    assert name in refusal(**{name: "print"})
+
+
+def test_the_jitter_of_tls() -> None:
+    """One of the kinds, or None for the same as without TLS."""
+    for kind in ("upper_half", "full", "none", None):
+        assert made(reconnect_jitter_tls=kind).reconnect_jitter_tls == kind
+    assert "upper_half, full, none, or None" in refusal(reconnect_jitter_tls="some")

@@ -1,0 +1,107 @@
+"""When and where the next attempt to reconnect is made: what the user's callbacks say, if it can be used; else the
+library's own backoff and order.
+
+Whatever a callback raises or gives, the supervisor goes on: it is logged, counted and told by an event, and the
+library's own policy decides this time.
+
+Must not wait or dial.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import attrs
+
+from ..protocol import NatsError
+from ._backoff import next_delay
+from ._connection import Connection
+from ._pool import KnownServer, PoolServer
+
+Answer = TypeVar("Answer")
+
+
+@attrs.frozen
+class Turn:
+    """What comes next.
+
+    Attributes:
+        delay: seconds to wait first.
+        server: the one to try then; None = a pass over the pool.
+    """
+
+    delay: float
+    server: KnownServer | None = None
+
+
+class UnusableAnswerError(NatsError):
+    """A callback of the options gave something that cannot be used. It is told by an event, never raised."""
+
+
+class Policy:
+    """The policy of one connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def next_turn(self, passes: int, outage_seconds: float) -> Turn:
+        """What to do next.
+
+        Args:
+            passes: how many passes this outage has seen.
+            outage_seconds: how long it has lasted.
+        """
+        chosen = self._ask("choose_server", self._choose)
+        return chosen if chosen is not None else Turn(self._delay(passes, outage_seconds))
+
+    def _delay(self, passes: int, outage_seconds: float) -> float:
+        connection = self._connection
+        callback = connection.options.reconnect_delay_callback
+        if callback is not None:
+            given = self._ask("reconnect_delay_callback", lambda: _seconds(callback(passes)))
+            if given is not None:
+                return given
+        rng = connection.environment.random
+        return next_delay(passes, outage_seconds, connection.options, rng, tls=self._expects_tls)
+
+    @property
+    def _expects_tls(self) -> bool:
+        """Whether the next server is reached over TLS, as far as can be known before."""
+        connection = self._connection
+        secure = connection.origin is not None and connection.origin.secure
+        return secure or bool(connection.options.tls) or connection.pool.one_pass()[0].address.wants_tls
+
+    def _choose(self) -> Turn | None:
+        connection = self._connection
+        callback = connection.options.choose_server
+        if callback is None:
+            return None
+        answer: Any = callback(connection.pool.snapshot(), connection.info)
+        if not isinstance(answer, tuple) or len(answer) != 2:
+            raise UnusableAnswerError(f"choose_server gave {answer!r}; it must give (server or None, seconds)")
+        wanted, delay = answer
+        if wanted is None:
+            return None
+        url = wanted.url if isinstance(wanted, PoolServer) else wanted
+        server = connection.pool.find(url) if isinstance(url, str) else None
+        if server is None:
+            raise UnusableAnswerError(
+                f"choose_server gave {url!r}, which is no server of the pool; give one of those it was called with"
+            )
+        return Turn(_seconds(delay), server)
+
+    def _ask(self, option: str, question: Callable[[], Answer]) -> Answer | None:
+        """The answer, or None when there is none that can be used."""
+        try:
+            return question()
+        except Exception as error:  # noqa: BLE001  # whatever the user's function raises: the supervisor must live
+            self._connection.on_callback_error(option, error)
+            return None
+
+
+def _seconds(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
+        raise UnusableAnswerError(f"the delay is {value!r}; it must be a number of seconds, 0 or more")
+    return float(value)
