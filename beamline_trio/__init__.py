@@ -98,6 +98,8 @@ if typing.TYPE_CHECKING:
     from .transport import ServerUnreachableError as ServerUnreachableError
     from .transport import TCPDialer as TCPDialer
     from .transport import TLSError as TLSError
+    from .transport import TLSFiles as TLSFiles
+    from .transport import TLSFilesError as TLSFilesError
 else:
     _STAGES = {
         "client": (
@@ -129,7 +131,7 @@ else:
         ),
         "transport": (
             "AddressError", "ConnectError", "Dialer", "NameResolutionError", "ServerUnreachableError", "TCPDialer",
-            "TLSError",
+            "TLSError", "TLSFiles", "TLSFilesError",
         ),
     }  # fmt: skip
     _HOMES = {name: stage for stage, names in _STAGES.items() for name in names}

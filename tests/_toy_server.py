@@ -176,7 +176,7 @@ class ServerLink:
         for _ in range(min(most, self.pongs_owed)):
             self.pongs_owed -= 1
             self.send(b"PONG\r\n")
-            if not self._pinged:
+            if not self._pinged and self.server.says_more:
                 self._pinged = True
                 self.send(self.server.info(connect_info=True))
 
@@ -198,6 +198,7 @@ class ToyServer:
         refuses: dialling fails. silent: it accepts and says nothing. hangs_up: it closes instead of answering CONNECT.
         greeting: what it sends instead of INFO; endless_greeting: what comes behind that, over and over;
             greets_and_hangs_up: it closes behind the greeting.
+        says_more: an INFO follows the first PONG, as from nats-server.
         info_chunks: how many parts INFO comes in.
         stalled: it reads nothing (see `stall`); deaf: it reads everything and does nothing.
         pongs_held: it owes the PONGs (see `release_pongs`).
@@ -215,6 +216,7 @@ class ToyServer:
         self.greeting: bytes | None = None
         self.endless_greeting = b""
         self.greets_and_hangs_up = False
+        self.says_more = True
         self.info_chunks = 1
         self.password: tuple[str, str] | None = None
         self.denied_publish: set[bytes] = set()

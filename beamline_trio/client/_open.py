@@ -27,7 +27,7 @@ from ..connection import (
     servers_of,
 )
 from ..protocol import NatsError, Secret
-from ..transport import Dialer, TCPDialer
+from ..transport import Dialer, TCPDialer, TLSFiles
 from ._client import Client
 
 
@@ -153,6 +153,7 @@ def open_client(
         TypeError: an override is no option.
         OptionsError: an option is out of bounds.
         AddressError: a URL cannot be used.
+        TLSFilesError: a file given as `tls` cannot be used.
         ConnectError: (on entering) the server cannot be reached; the subclass says why.
         AuthorizationError: (on entering) the server refuses the credentials.
         FileNotFoundError: (on entering) a file of credentials is not there; the text names it.
@@ -161,11 +162,13 @@ def open_client(
     servers = servers_of(servers) if servers else ()
     hide_in_place(overrides)
     combined = combine_options(servers, options, overrides)
-    context = combined.tls if isinstance(combined.tls, ssl.SSLContext) else None
+    context = combined.tls if isinstance(combined.tls, (ssl.SSLContext, TLSFiles)) else None
+    if isinstance(context, TLSFiles):
+        context.context()  # what cannot be read is told now
     if dialer is None:
         dialer = TCPDialer(ssl_context=context, keep_address_order=combined.keep_server_order)
     elif context is not None:
-        raise OptionsError("tls is an SSLContext and a dialer is given; give the context to the dialer")
+        raise OptionsError(f"tls is {type(context).__name__} and a dialer is given; give it to the dialer")
     return ClientContext(combined, dialer)
 
 

@@ -71,6 +71,7 @@ class Handshake:
         self._pong = False
         self._pinged = False
         self._secure = False
+        self._greeted = False
         self._error: ServerError | None = None
 
     async def run(self) -> Established:
@@ -84,26 +85,53 @@ class Handshake:
             HandshakeError: the server hung up or answered with another error.
         """
         try:
+            if self._connection.options.tls_first:
+                await self._start_tls()
             info = await self._receive_info()
-            if self._wants_tls(info):
-                self._stream = await self._start_tls()
-                self._secure = True
-                # What a stranger put behind the plaintext INFO goes, and whatever it made us believe.
-                self._parser.take_rest()
-                self._pong = False
-                self._error = None
-                self._info = attrs.evolve(info, connect_urls=(), lame_duck=False)
+            if not self._secure and self._wants_tls(info):
+                await self._start_tls()
+                self._forget_plaintext()
             broken = await self._send_hello(await self._connect_options(info))
             if broken is not None:
                 raise self._broken_off(broken)
-            while not self._pong:
-                await self._receive()
-                if self._error is not None:
-                    raise self._refusal(self._error)
+            await self._receive_pong()
+            if self._info is None:
+                await self._receive_info_inside_tls()
+            if self._secure and self._info is not None and self._info.headers and not info.headers:
+                raise TLSError(
+                    f"{self._address} says inside TLS that it knows headers, and said otherwise before; somebody "
+                    "changes what it says in plain text",
+                    address=str(self._address),
+                )
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
             raise self._broken_off(_reason(exc)) from exc
-        last = self._info if self._info is not None else info
+        last = self._info if self._info is not None else ServerInfo(headers=info.headers)
         return Established(self._stream, self._parser, last, self._pinged, self._origin())
+
+    def _forget_plaintext(self) -> None:
+        """What a stranger put behind the plaintext INFO goes, and whatever it made us believe.
+
+        All that is used of that INFO is what the server says nowhere else before CONNECT: its nonce, whose signature
+        leaves inside TLS only, and whether it knows headers, which is compared with what it says inside TLS.
+        """
+        self._parser.take_rest()
+        self._pong = False
+        self._pinged = False
+        self._error = None
+        self._info = None
+
+    async def _receive_pong(self) -> None:
+        while not self._pong:
+            await self._receive()
+            if self._error is not None:
+                raise self._refusal(self._error)
+
+    async def _receive_info_inside_tls(self) -> None:
+        """nats-server puts an INFO behind its first PONG; behind a second PONG there is none to wait for."""
+        self._pong = False
+        await self._stream.send_all(PING)
+        self._connection.counters.bytes_out += len(PING)
+        await self._receive_pong()
 
     def _origin(self) -> Origin:
         """What servers inherit that are told of on this link.
@@ -116,18 +144,21 @@ class Handshake:
         vouched = (self._secure and checked) or self._connection.options.trust_discovered
         return Origin(self._address, self._secure, vouched)
 
-    async def _start_tls(self) -> trio.abc.Stream:
+    async def _start_tls(self) -> None:
         try:
-            return await self._connection.dialer.start_tls(self._stream, self._address.tls_name or self._address.host)
+            self._stream = await self._connection.dialer.start_tls(
+                self._stream, self._address.tls_name or self._address.host
+            )
         except TLSError as exc:  # the seam knows the host only
             raise TLSError(f"{self._address}: {exc}", address=str(self._address)) from exc.__cause__
+        self._secure = True
 
     def _broken_off(self, cause: BaseException) -> Exception:
         address = str(self._address)
         if isinstance(cause, ssl.SSLError):
             return TLSError(
                 f"{address} refused TLS: {cause}; it may want a client certificate: load one into the ssl.SSLContext "
-                "given as tls",
+                "given as tls, or give TLSFiles",
                 address=address,
             )
         return HandshakeError(
@@ -152,7 +183,7 @@ class Handshake:
         if not data:
             if self._error is not None:
                 raise self._refusal(self._error)
-            before = "CONNECT was answered" if self._info is not None else "it sent INFO; it may want TLS first"
+            before = "CONNECT was answered" if self._greeted else "it sent INFO; it may want TLS first (tls_first)"
             raise HandshakeError(f"{self._address} closed the connection before {before}", address=str(self._address))
         self._connection.counters.bytes_in += len(data)
         self._parser.feed(bytes(data))
@@ -176,7 +207,7 @@ class Handshake:
             echo=options.echo,
             headers=info.headers,
             no_responders=info.headers,
-            tls_required=self._wants_tls(info),
+            tls_required=self._secure,
             credentials=self._address.credentials or await options.sources.ask(str(self._address), info.nonce),
         )
 
@@ -204,6 +235,7 @@ class Handshake:
 
     def on_info(self, info: ServerInfo) -> None:
         """INFO: the first, or one behind the PONG."""
+        self._greeted = True
         self._info = info
 
     def on_error(self, text: str) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeAlias
 import attrs
 
 from ..protocol import Secret, ServerInfo
+from ..transport import TLSFiles
 from . import _validators as check
 from ._hiding import creds_of, hide_in_place, hides_secrets, nkey_of, servers_of, text_or_none
 from ._pool import PoolServer
@@ -88,7 +89,9 @@ class ClientOptions:
         nkey: a user's seed, the `pathlib.Path` of a file that holds it, or an NkeySigner; never shown.
         creds: the path of a credentials file, its content as bytes, a callback that gives that, or a UserJWT; a file is
             read anew for each attempt to connect.
-        tls: an SSLContext, or True to insist on TLS with the platform's certificates.
+        tls: an SSLContext, TLSFiles (read anew for each connect), or True to insist on TLS with the platform's
+            certificates.
+        tls_first: TLS before the server's INFO, which a server with `handshake_first` wants; insists on TLS.
         echo: whether the client's own messages come back to its subscriptions.
         verbose: ask the server for `+OK` (for debugging).
         pedantic: ask the server for strict checks.
@@ -151,13 +154,15 @@ class ClientOptions:
     creds: str | Secret | os.PathLike[str] | UserJWT | CredsCallback | None = attrs.field(
         default=None, converter=creds_of, validator=check.creds, repr=False
     )
-    tls: ssl.SSLContext | bool | None = attrs.field(default=None, validator=check.tls_choice)
+    tls: ssl.SSLContext | TLSFiles | bool | None = attrs.field(default=None, validator=check.tls_choice)
+    tls_first: bool = attrs.field(default=False, validator=check.flag)
     echo: bool = attrs.field(default=True, validator=check.flag)
     verbose: bool = attrs.field(default=False, validator=check.flag)
     pedantic: bool = attrs.field(default=False, validator=check.flag)
 
     def __attrs_post_init__(self) -> None:
         check.one_kind_of_credentials(self)
+        check.tls_not_refused(self)
 
     @property
     def sources(self) -> Sources:

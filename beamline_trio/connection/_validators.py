@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from ..protocol import InvalidSubjectError, Secret, check_inbox_prefix, decode_public_key, is_seed
+from ..transport import TLSFiles
 from ._errors import OptionsError
 from ._sources import NkeySigner, UserJWT
 
@@ -114,10 +115,18 @@ def one_kind_of_credentials(options: Any) -> None:
         raise OptionsError(f"{' and '.join(kinds)} are both given, and each says who the client is; give one")
 
 
+def tls_not_refused(options: Any) -> None:
+    """tls_first is TLS."""
+    if options.tls_first and options.tls is False:
+        raise OptionsError("tls_first is True and tls is False; give one of them, or neither")
+
+
 def tls_choice(_: Any, field: Any, value: Any) -> None:
-    """A context, True, False or None."""
-    if not (value is None or isinstance(value, (bool, ssl.SSLContext))):
-        raise OptionsError(f"{field.name} must be an ssl.SSLContext, True, False or None, not {type(value).__name__}")
+    """A context, files, True, False or None."""
+    if not (value is None or isinstance(value, (bool, ssl.SSLContext, TLSFiles))):
+        raise OptionsError(
+            f"{field.name} must be an ssl.SSLContext, TLSFiles, True, False or None, not {type(value).__name__}"
+        )
 
 
 def servers_given(_: Any, field: Any, value: tuple[Secret, ...]) -> None:

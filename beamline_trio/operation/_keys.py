@@ -32,10 +32,11 @@ _LEGACY: Final = {
     "tls_cert_file": "nats_tls_cert_file",
     "tls_key_file": "nats_tls_key_file",
     "tls_ca_cert_file": "nats_tls_ca_cert_file",
+    "tls_key_password": "nats_tls_key_password",
     "tls_verify": "nats_tls_verify",
     "metrics_port": "metrics_port",
 }
-_SECRETS: Final = frozenset({"user", "password", "token", "nkey"})
+_SECRETS: Final = frozenset({"user", "password", "token", "nkey", "tls_key_password"})
 _NONE: Final = frozenset({"none", "null"})
 _FLAGS: Final = {
     "true": True,
@@ -52,6 +53,7 @@ TLS_OPTIONS: Final[dict[str, type]] = {
     "tls_cert_file": str,
     "tls_key_file": str,
     "tls_ca_cert_file": str,
+    "tls_key_password": str,
     "tls_verify": bool,
 }
 OPERATION_OPTIONS: Final[dict[str, type]] = {"metrics_port": int, "metrics_host": str, **TLS_OPTIONS}

@@ -97,6 +97,6 @@ class AuthorizationError(ServerError):
         self.address = address
         where = f" (server {address})" if address else ""
         self.args = (
-            f"the server says: {text}{where}; check the credentials, given as options or in the server's URL, and "
-            "whether they have expired",
+            f"the server says: {text}{where}; check user and password, token, nkey or creds, "
+            "given as options or in the server's URL, and whether they have expired",
         )

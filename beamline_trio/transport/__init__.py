@@ -12,3 +12,5 @@ from ._errors import ConnectError as ConnectError
 from ._errors import NameResolutionError as NameResolutionError
 from ._errors import ServerUnreachableError as ServerUnreachableError
 from ._errors import TLSError as TLSError
+from ._errors import TLSFilesError as TLSFilesError
+from ._tls import TLSFiles as TLSFiles

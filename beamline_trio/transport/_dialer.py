@@ -17,8 +17,8 @@ import trio
 
 from ._address import ServerAddress
 from ._environment import Environment
-from ._errors import TLSError
 from ._tcp import connect_tcp
+from ._tls import TLSFiles, upgrade
 
 
 class Dialer(Protocol):
@@ -50,7 +50,8 @@ class TCPDialer:
     """TCP over all addresses of a name, resolved anew for each dial; TLS by an `ssl.SSLContext`.
 
     Args:
-        ssl_context: for the upgrade; None = the platform's trusted certificates, host name checked.
+        ssl_context: for the upgrade, a context or the files to make one of; None = the platform's trusted certificates,
+            host name checked.
         environment: wall clock and chance; None = the real ones.
         keep_address_order: a name's addresses are tried in the order in which DNS gives them; otherwise in one drawn
             by chance.
@@ -59,7 +60,7 @@ class TCPDialer:
     def __init__(
         self,
         *,
-        ssl_context: ssl.SSLContext | None = None,
+        ssl_context: ssl.SSLContext | TLSFiles | None = None,
         environment: Environment | None = None,
         keep_address_order: bool = False,
     ) -> None:
@@ -84,15 +85,4 @@ class TCPDialer:
 
     async def start_tls(self, stream: trio.abc.Stream, host: str) -> trio.abc.Stream:
         """Upgrade; see `Dialer.start_tls`."""
-        context = self._ssl_context if self._ssl_context is not None else ssl.create_default_context()
-        secured = trio.SSLStream(stream, context, server_hostname=host, https_compatible=True)
-        try:
-            await secured.do_handshake()
-        except trio.BrokenResourceError as exc:
-            reason = exc.__cause__ if exc.__cause__ is not None else exc
-            raise TLSError(
-                f"TLS handshake with {host} failed: {reason}; check the certificate, its host name and the CA given "
-                "as tls=ssl.SSLContext",
-                address=host,
-            ) from exc
-        return secured
+        return await upgrade(stream, host, self._ssl_context)

@@ -32,5 +32,24 @@ class TLSError(ConnectError):
     """TLS failed or does not match: bad certificate, no TLS on the other side, or TLS wanted by one side only."""
 
 
+class TLSFilesError(TLSError):
+    """A file given for TLS cannot be used.
+
+    Attributes:
+        field: of TLSFiles: ca_file, cert_file or key_file.
+        filename: the file.
+        reason: why, in words.
+    """
+
+    def __init__(self, field: str, filename: str | None, reason: str, *, beside: str = "") -> None:
+        super().__init__(f"{field} is {filename!r}{beside}: {reason}", address="")
+        self.field = field
+        self.filename = filename
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return str(self.args[0])  # OSError would add its own words for a filename
+
+
 class AddressError(NatsError, ValueError):
     """A server's URL cannot be used. Nothing was dialled."""

@@ -45,6 +45,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
 }
 FLAGS = [
     "retry_first_connect",
+    "tls_first",
     "keep_server_order",
     "ignore_discovered",
     "trust_discovered",
@@ -135,6 +136,7 @@ def test_the_defaults_are_those_that_are_documented() -> None:
         "nkey": None,
         "creds": None,
         "tls": None,
+        "tls_first": False,
         "echo": True,
         "verbose": False,
         "pedantic": False,
@@ -221,7 +223,7 @@ def test_tls() -> None:
     wrongs: list[object] = ["yes", 1, {}]
     for wrong in wrongs:
         text = refusal(tls=wrong)
-        assert text.startswith("tls must be an ssl.SSLContext, True, False or None, not ")
+        assert text.startswith("tls must be an ssl.SSLContext, TLSFiles, True, False or None, not ")
         assert type(wrong).__name__ in text
 
 

@@ -310,7 +310,7 @@ async def test_wrong_credentials_are_an_error_of_their_own(
     assert caught.value.address == server.url
     assert server.url in text
     assert "Authorization Violation" in text
-    assert "check user, password or token" in text
+    assert "check user and password, token" in text
     assert "esame" not in text
 
 

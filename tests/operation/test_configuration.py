@@ -9,8 +9,9 @@ from typing import Any
 import attrs
 import pytest
 import trustme
+from cryptography.hazmat.primitives import serialization
 
-from beamline_trio import ClientOptions, OptionsError
+from beamline_trio import ClientOptions, OptionsError, Secret, TLSFiles
 from beamline_trio.operation import CLIENT_PROFILE, ROUTER_PROFILE, Configuration, load_options
 from beamline_trio.operation._keys import KEYS
 
@@ -229,7 +230,8 @@ def test_secrets_may_be_files_of_their_own(tmp_path: Path, file: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text(" pa55 \n")
     client = load({"NATS_USER": "u", "NATS_PASSWORD_FILE": str(secret)}).client
-    assert (client.user, client.password) == ("u", " pa55 ")
+    assert client.user == "u"
+    assert client.password == Secret(" pa55 ")
     assert load(file=toml(file, f"token_file = '{secret}'")).client.token == " pa55 "
     with pytest.raises(OptionsError, match="NATS_TOKEN_FILE is '/nowhere': No such file"):
         load({"NATS_TOKEN_FILE": "/nowhere"})
@@ -259,7 +261,30 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     authority.cert_pem.write_to_path(directory / "ca.pem")
     client.cert_chain_pems[0].write_to_path(directory / "cert.pem")
     client.private_key_pem.write_to_path(directory / "key.pem")
-    return {name: str(directory / f"{name}.pem") for name in ("ca", "cert", "key")}
+    write_encrypted(directory / "encrypted.pem", client)
+    (directory / "password").write_text("open sesame\n")
+    return {name: str(directory / f"{name}.pem") for name in ("ca", "cert", "key", "encrypted")}
+
+
+def write_encrypted(path: Path, certificate: trustme.LeafCert) -> None:
+    """Certificate and key in one file, the key encrypted."""
+    key = serialization.load_pem_private_key(certificate.private_key_pem.bytes(), None)
+    secret = serialization.BestAvailableEncryption(b"open sesame")
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, secret)
+    path.write_bytes(pem + certificate.cert_chain_pems[0].bytes())
+
+
+def test_the_password_of_a_key_is_a_secret(certificates: dict[str, str]) -> None:
+    """An encrypted key needs its password, from a variable or a file; it is shown nowhere."""
+    environment = {"NATS_TLS_CERT_FILE": certificates["encrypted"]}
+    password = str(Path(certificates["ca"]).parent / "password")
+    for given in ({"NATS_TLS_KEY_PASSWORD": "open sesame"}, {"NATS_TLS_KEY_PASSWORD_FILE": password}):
+        configuration = load(environment | given)
+        assert isinstance(configuration.client.tls, TLSFiles)
+        assert "sesame" not in repr(configuration)
+    with pytest.raises(OptionsError, match="key_password") as caught:
+        load(environment | {"NATS_TLS_KEY_PASSWORD": "close sesame"})
+    assert "sesame" not in str(caught.value)
 
 
 def test_tls_files_make_a_context(certificates: dict[str, str]) -> None:
@@ -269,14 +294,16 @@ def test_tls_files_make_a_context(certificates: dict[str, str]) -> None:
         "NATS_TLS_CERT_FILE": certificates["cert"],
         "NATS_TLS_KEY_FILE": certificates["key"],
     }
-    context = load(environment).client.tls
-    assert isinstance(context, ssl.SSLContext)
+    files = load(environment).client.tls
+    assert isinstance(files, TLSFiles)
+    context = files.context()
     assert context.verify_mode is ssl.CERT_REQUIRED
     assert context.check_hostname
     assert len(context.get_ca_certs()) == 1  # the given authority, and none of the platform's
 
-    context = load({"NATS_TLS_VERIFY": "false", "NATS_TLS_ENABLED": "true"}).client.tls
-    assert isinstance(context, ssl.SSLContext)
+    files = load({"NATS_TLS_VERIFY": "false", "NATS_TLS_ENABLED": "true"}).client.tls
+    assert isinstance(files, TLSFiles)
+    context = files.context()
     assert (context.verify_mode, context.check_hostname) == (ssl.CERT_NONE, False)
 
 
@@ -293,7 +320,8 @@ def test_tls_that_is_off_or_given_stays(certificates: dict[str, str]) -> None:
     [
         ({"NATS_TLS_CA_CERT_FILE": "/nowhere"}, "NATS_TLS_CA_CERT_FILE is '/nowhere': No such file"),
         ({"NATS_TLS_CERT_FILE": "/nowhere"}, "NATS_TLS_CERT_FILE is '/nowhere': No such file"),
-        ({"NATS_TLS_KEY_FILE": "key"}, "NATS_TLS_KEY_FILE is given without a certificate"),
+        ({"NATS_TLS_KEY_FILE": "key"}, "NATS_TLS_KEY_FILE is .*: it is given without a certificate"),
+        ({"NATS_TLS_CERT_FILE": "encrypted"}, "it must be PEM, certificate and key of a pair, and key_password that"),
         ({"NATS_TLS_CERT_FILE": "ca", "NATS_TLS_KEY_FILE": "key"}, "it must be PEM, certificate and key of a pair"),
     ],
 )

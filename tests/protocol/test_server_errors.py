@@ -80,7 +80,7 @@ def test_authorization_errors(text: str) -> None:
         assert type(error) is AuthorizationError
         assert error.closes
         assert error.text.lower() == text.lower()
-        assert "check the credentials" in str(error)
+        assert "check user and password, token, nkey or creds" in str(error)
 
 
 @pytest.mark.parametrize("text, operation, subject, queue_group, sid, reply", PERMISSIONS)
