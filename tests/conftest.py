@@ -140,12 +140,13 @@ def _parse_shard(text: str) -> tuple[int, int]:
 
 def _meets_server(item: pytest.Item) -> bool:
     """False for what runs on the simulated server: by the fixture `nats`, or in tests/contract (its conftest.py)."""
-    if "nats" in getattr(item, "fixturenames", ()) and "[simulated" in item.name:
+    call = getattr(item, "callspec", None)
+    # The parameter behind `nats`: a seed, or None for the real server.
+    if call is not None and call.params.get("_nats_side") is not None:
         return False
     if not item.path.is_relative_to(_TESTS / "contract"):
         return True
     asked: Sequence[str] = getattr(item, "fixturenames", ())
-    call = getattr(item, "callspec", None)
     if "server_side" in asked:
         return call is not None and call.params["server_side"] == "real"
     return "nats_server_executable" in asked

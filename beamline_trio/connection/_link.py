@@ -181,6 +181,7 @@ class Link:
                 self._connection.counters.pongs_missed += 1
                 self.lose(f"no PONG within {options.pong_timeout_seconds:g} s")
                 return
+            self._connection.counters.pings_answered += 1
             due = trio.current_time() + interval
 
     @trio.lowlevel.enable_ki_protection

@@ -91,7 +91,9 @@ class Statistics:
         callback_errors: exceptions of callbacks and hooks.
         server_errors: `-ERR` received.
         events_dropped: events lost by consumers that did not read.
-        pings: keep-alive pings sent; `pongs_missed`: links given up because none came back.
+        pings: keep-alive pings sent.
+        pings_answered: those whose PONG came in time.
+        pongs_missed: links given up because none came.
         confirm_latency: counts per bound of round trips of confirmed publishes; the sum in seconds beside it.
     """
 
@@ -128,6 +130,7 @@ class Statistics:
     server_errors: int
     events_dropped: int
     pings: int
+    pings_answered: int
     pongs_missed: int
     confirm_latency_counts: tuple[int, ...]
     confirm_latency_seconds: float
@@ -163,5 +166,6 @@ class Counters:
         self.callback_errors = 0
         self.server_errors = 0
         self.pings = 0
+        self.pings_answered = 0
         self.pongs_missed = 0
         self.confirm_latency = Latencies()

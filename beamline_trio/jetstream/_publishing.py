@@ -173,6 +173,7 @@ class Publishing:
             self._log(logging.WARNING, "NATS_PUBLISH_DEADLINE_EXCEEDED", subject=subject, attempt=attempt, reason=why)
             self._give_up(request, error, uncertain)
         self._counters.publish_retries += 1
+        self._counters.publish_retry_delay.observe(delay)
         self._log(
             logging.INFO,
             "NATS_PUBLISH_RETRY_ATTEMPT",

@@ -58,6 +58,7 @@ class JetStreamStatistics:
         publishes_skipped: publishes not sent because the client fails open and had no connection.
         publish_retries: further attempts made by a `PublishRetry`.
         publish_retry_successes: publishes that a further attempt saved; publish_retry_failures: those none saved.
+        publish_retry_delay_counts: waits before further attempts, per bound of LATENCY_BOUNDS_SECONDS; and their sum.
         publish_latency_counts: round trips of publishes per bound of LATENCY_BOUNDS_SECONDS; beside it their sum.
         acks: acks taken in (terms and double acks included).
         ack_failures: reason -> acks that failed.
@@ -82,6 +83,8 @@ class JetStreamStatistics:
     publish_retries: int
     publish_retry_successes: int
     publish_retry_failures: int
+    publish_retry_delay_counts: tuple[int, ...]
+    publish_retry_delay_seconds: float
     publish_latency_counts: tuple[int, ...]
     publish_latency_seconds: float
     acks: int
@@ -111,6 +114,7 @@ class JetStreamCounters:
         self.publish_retries = 0
         self.publish_retry_successes = 0
         self.publish_retry_failures = 0
+        self.publish_retry_delay = Latencies()
         self.publish_latency = Latencies()
         self.acks = 0
         self.ack_failures: dict[str, int] = dict.fromkeys(ACK_FAILURE_REASONS, 0)
@@ -134,6 +138,8 @@ class JetStreamCounters:
         }
         return JetStreamStatistics(
             acks_pending=acks_pending,
+            publish_retry_delay_counts=tuple(self.publish_retry_delay.counts),
+            publish_retry_delay_seconds=self.publish_retry_delay.total_seconds,
             publish_latency_counts=tuple(self.publish_latency.counts),
             publish_latency_seconds=self.publish_latency.total_seconds,
             **plain,

@@ -18,7 +18,8 @@ import attrs
 from ..client import Client
 from ..connection import State
 from ..router import Router
-from ._reading import MOMENTARY, Reading, read_client, read_router
+from ._reading import read_client, read_router
+from ._series import MOMENTARY, Reading
 
 CLIENTS_PER_NAME_MAX: Final = 64
 LABELS_MAX: Final = 1_024

@@ -18,7 +18,7 @@ from ..client import Client
 from ..router import Router
 from ._accounts import Accounts
 from ._contract import MetricContract, load_contract
-from ._reading import Distribution, Reading
+from ._series import Distribution, Reading
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric

@@ -19,7 +19,7 @@ from beamline_trio.metrics import load_event_contract, load_log_contract
 from beamline_trio.server_process import ServerNotFoundError, find_nats_server
 from beamline_trio.simulation import run
 from tests.metrics import _provoke_connection, _provoke_program
-from tests.metrics._watch import Watch
+from tests.metrics._watch import Series, Watch
 
 ROOT = Path(__file__).parents[2]
 DRIFT_TESTS = ("tests/metrics", "tests/test_docs_reference.py")
@@ -44,7 +44,7 @@ def provoke(watch: Watch) -> list[str]:
 
 def unseen(watch: Watch) -> list[str]:
     """What is listed and was not seen."""
-    series = [f"{name}{{{','.join(values)}}}" for (name, values), count in watch.seen().items() if not count]
+    series = [_shown(series) for series, count in watch.seen().items() if not count]
     logs = [log.code for log in load_log_contract() if not watch.logs[log.code]]
     events = [event.name for event in load_event_contract() if not watch.events[event.name]]
     return series + logs + events
@@ -53,13 +53,17 @@ def unseen(watch: Watch) -> list[str]:
 def table(watch: Watch) -> list[str]:
     """A line for each series, code and event: how often it was seen."""
     lines = [f"{'metric {bounded labels}':<76}{'seen':>8}"]
-    for (name, values), count in watch.seen().items():
-        lines.append(f"{name + ('{' + ','.join(values) + '}' if values else ''):<76}{count:>8}")
+    lines += [f"{_shown(series):<76}{count:>8}" for series, count in watch.seen().items()]
     lines.append(f"{'log code':<76}{'seen':>8}")
     lines += [f"{log.code:<76}{watch.logs[log.code]:>8}" for log in load_log_contract()]
     lines.append(f"{'event':<76}{'seen':>8}")
     lines += [f"{event.name:<76}{watch.events[event.name]:>8}" for event in load_event_contract()]
     return lines
+
+
+def _shown(series: Series) -> str:
+    name, values = series
+    return f"{name}{{{','.join(values)}}}" if values else name
 
 
 def promtool(output: bytes) -> tuple[bool, str]:

@@ -29,7 +29,8 @@ import trio
 
 from beamline_trio import Client, State, open_client
 from beamline_trio.faults import FaultDialer
-from beamline_trio.metrics._reading import MOMENTARY, Key, Reading, read_client
+from beamline_trio.metrics._reading import read_client
+from beamline_trio.metrics._series import MOMENTARY, Key, Reading
 from beamline_trio.testing import EitherServer
 from tests._memory import Audit, tasks
 

@@ -1,0 +1,66 @@
+"""Series at one moment: numbers and distributions by their names and labels, which can be added and subtracted.
+
+That is all that folding a closed client into its label's total takes. Must not know where a number comes from.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import attrs
+
+# The name of a metric, and the values of its labels but for `client`.
+Key: TypeAlias = tuple[str, tuple[str, ...]]
+
+STATUS = "router_nats_connection_status"
+PENDING = "router_nats_pending_operations_count"
+# What is about now and not about all the time: nothing of it outlives its client.
+MOMENTARY = frozenset({STATUS, PENDING})
+
+
+@attrs.frozen
+class Distribution:
+    """The observations of a histogram: counts per bound (and above the last one), and the sum in seconds."""
+
+    bounds: tuple[float, ...]
+    counts: tuple[int, ...]
+    total_seconds: float
+
+    def plus(self, other: Distribution, sign: int = 1) -> Distribution:
+        """Both together, or this less the other."""
+        counts = tuple(mine + sign * theirs for mine, theirs in zip(self.counts, other.counts, strict=True))
+        return Distribution(self.bounds, counts, self.total_seconds + sign * other.total_seconds)
+
+
+@attrs.define
+class Reading:
+    """Numbers and distributions by their series."""
+
+    numbers: dict[Key, float] = attrs.field(factory=dict)
+    distributions: dict[Key, Distribution] = attrs.field(factory=dict)
+
+    def add(self, other: Reading) -> None:
+        """Add another; of two connections under one label the worse status is shown."""
+        for key, number in other.numbers.items():
+            known = self.numbers.get(key)
+            if known is None:
+                self.numbers[key] = number
+            else:
+                self.numbers[key] = min(known, number) if key[0] == STATUS else known + number
+        for key, distribution in other.distributions.items():
+            before = self.distributions.get(key)
+            self.distributions[key] = distribution if before is None else before.plus(distribution)
+
+    def less(self, earlier: Reading) -> Reading:
+        """What has come since an earlier reading of the same source."""
+        numbers = {key: number - earlier.numbers.get(key, 0) for key, number in self.numbers.items()}
+        distributions = {
+            key: distribution.plus(earlier.distributions[key], -1) if key in earlier.distributions else distribution
+            for key, distribution in self.distributions.items()
+        }
+        return Reading(numbers, distributions)
+
+    def lasting(self) -> Reading:
+        """What of it outlives the client."""
+        numbers = {key: number for key, number in self.numbers.items() if key[0] not in MOMENTARY}
+        return Reading(numbers, dict(self.distributions))
