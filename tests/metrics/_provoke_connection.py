@@ -49,6 +49,8 @@ async def outages(world: World, watch: Watch) -> None:
         server.start()
         await until_state(nc, State.CONNECTED)
         await nc.flush()
+        await nc.reconnect()
+        await until_state(nc, State.CONNECTED)
         server.lame_duck()
         await trio.sleep(1)
 
@@ -209,6 +211,30 @@ async def arrivals(world: World, watch: Watch) -> None:
             await nc.flush()
 
 
+async def first_connect(world: World, watch: Watch) -> None:
+    """The server comes after the client."""
+    server = await world.start_server("a")
+    server.kill()
+    async with watch.open(server.url, world.dialer("app"), retry_first_connect=True) as (nc, _):
+        await trio.sleep(1)
+        server.start()
+        await until_state(nc, State.CONNECTED)
+
+
+async def keep_alive(world: World, watch: Watch) -> None:
+    """The client pings a silent server, which answers, and then does not."""
+    server = await world.start_server("a")
+    async with watch.open(server.url, world.dialer("app"), ping_interval_seconds=0.5, pong_timeout_seconds=0.5) as (
+        nc,
+        _,
+    ):
+        await trio.sleep(2)
+        server.pause()
+        await until_state(nc, State.RECONNECTING)
+        server.resume()
+        await until_state(nc, State.CONNECTED)
+
+
 async def discovery(world: World, watch: Watch) -> None:
     """A server joins the cluster."""
     server = await world.start_server("a", ServerConfig(cluster="c"))
@@ -219,6 +245,8 @@ async def discovery(world: World, watch: Watch) -> None:
 
 PROVOCATIONS = (
     outages,
+    first_connect,
+    keep_alive,
     discovery,
     failed_attempts,
     refused_publishes,
