@@ -41,7 +41,8 @@ class ServerFiles:
         if self._options.debug:
             lines.append("debug: true")
         if self._options.jetstream:
-            lines.append(f"jetstream {{ store_dir: {_quoted(self.store_directory)} }}")
+            settings = f"store_dir: {_quoted(self.store_directory)}\n{self._options.jetstream_settings}"
+            lines.append(f"jetstream {{ {settings}\n}}")
         draft = self.config_path.with_suffix(".new")
         draft.write_text("\n".join([*lines, text, ""]), encoding="utf-8")
         draft.replace(self.config_path)

@@ -51,6 +51,7 @@ class ServerOptions:
         jetstream: enable JetStream, its store in `store_directory`.
         store_directory: where JetStream stores its streams; it is kept when the server goes. None = a
             temporary one, removed with the server.
+        jetstream_settings: text for the block of JetStream in the configuration file, as `domain: hub`.
         config: text appended to the generated configuration file: authorization, tls, max_payload, cluster
             and so on, but not host, port, listen or ports_file_dir.
         arguments: more command line arguments, for example ("-V",) to trace.
@@ -68,6 +69,7 @@ class ServerOptions:
     port: int = attrs.field(default=0, validator=_is_port)
     jetstream: bool = False
     store_directory: Path | None = attrs.field(default=None, converter=_path)
+    jetstream_settings: str = ""
     config: str = ""
     arguments: tuple[str, ...] = attrs.field(default=(), converter=_arguments)
     executable: Path | None = attrs.field(default=None, converter=_path)

@@ -90,6 +90,41 @@ class Queued:
 
 
 @attrs.frozen
+class Stored:
+    """One message that a stream has stored."""
+
+    server: str
+    stream: str
+    sequence: int
+    identity: str
+    at: float
+
+
+@attrs.frozen
+class HandedOut:
+    """One delivery of a consumer; `deliveries` counts those of the message, this one included."""
+
+    server: str
+    stream: str
+    consumer: str
+    sequence: int
+    deliveries: int
+    identity: str
+    at: float
+
+
+@attrs.frozen
+class Acknowledged:
+    """One message that a client has acknowledged to a consumer."""
+
+    server: str
+    stream: str
+    consumer: str
+    sequence: int
+    at: float
+
+
+@attrs.frozen
 class Books:
     """A client's own account at one moment, as the scenario handed it over."""
 
@@ -110,6 +145,9 @@ class Journal:
         written: identity -> links that the network took it for; in the order in which it took them.
         unsent: identity -> links that died while the client waited for room to write it, or the rest of it.
         links: number -> when a client handed its first bytes to it.
+        stored: what streams have stored, in order.
+        handed_out: what consumers have delivered, in order.
+        acknowledged: what was acknowledged to consumers, in order.
         books: accounts that were handed over.
         reported: who -> messages whose loss the application was told of.
         ended: receivers that the application ended itself.
@@ -126,6 +164,9 @@ class Journal:
         self.written: dict[str, list[int]] = {}
         self.unsent: dict[str, list[int]] = {}
         self.links: dict[int, float] = {}
+        self.stored: list[Stored] = []
+        self.handed_out: list[HandedOut] = []
+        self.acknowledged: list[Acknowledged] = []
         self.books: list[Books] = []
         self.reported: dict[str, int] = {}
         self.ended: set[str] = set()
@@ -234,6 +275,25 @@ class Journal:
         if identity is not None:
             self.queued.append(Queued(server, link, sid, identity, end, self._now()))
 
+    def stored_in_stream(self, server: str, stream: str, sequence: int, subject: bytes, header: bytes) -> None:
+        """A stream has stored a message."""
+        identity = identity_of(header)
+        if identity is not None:
+            self.stored.append(Stored(server, stream, sequence, identity, self._now()))
+
+    def handed_out_by_consumer(
+        self, server: str, stream: str, consumer: str, sequence: int, deliveries: int, header: bytes
+    ) -> None:
+        """A consumer has delivered a message."""
+        identity = identity_of(header)
+        if identity is not None:
+            note = HandedOut(server, stream, consumer, sequence, deliveries, identity, self._now())
+            self.handed_out.append(note)
+
+    def acknowledged_to_consumer(self, server: str, stream: str, consumer: str, sequences: tuple[int, ...]) -> None:
+        """A consumer has taken an acknowledgement."""
+        self.acknowledged += [Acknowledged(server, stream, consumer, one, self._now()) for one in sequences]
+
     def _begin(self, publisher: str, subject: str) -> Publication:
         if not _PUBLISHER.fullmatch(publisher):
             # Else the identity that is read off the wire is not the one that was sent, and laws blame the innocent.
@@ -287,3 +347,6 @@ class Witness:
         self._journal = journal
         self.published = journal.published
         self.delivered = journal.delivered_to_link
+        self.stored = journal.stored_in_stream
+        self.handed_out = journal.handed_out_by_consumer
+        self.acknowledged = journal.acknowledged_to_consumer

@@ -27,6 +27,7 @@ _DURATIONS: Final = {
     "lame_duck_grace_seconds": "lame_duck_grace_period",
     "lame_duck_duration_seconds": "lame_duck_duration",
 }
+_JETSTREAM: Final = ("jetstream", "jetstream_domain", "jetstream_sync_interval_seconds", "jetstream_ack_v2")
 _AUTHORIZATION: Final = ("users", "token", "auth_timeout_seconds")
 
 
@@ -47,11 +48,24 @@ def config_text(config: ServerConfig) -> str:
             lines.append(f"{_PLAIN[field]}: {json.dumps(value)}")
         elif field in _DURATIONS:
             lines.append(f'{_DURATIONS[field]}: "{round(value * 1000)}ms"')
-        elif field not in _AUTHORIZATION:
-            known = ", ".join(sorted((*_PLAIN, *_DURATIONS, *_AUTHORIZATION)))
+        elif field not in (*_AUTHORIZATION, *_JETSTREAM):
+            known = ", ".join(sorted((*_PLAIN, *_DURATIONS, *_AUTHORIZATION, *_JETSTREAM)))
             raise ValueError(f"{field} cannot be set for a test that runs on both servers; these can: {known}")
     if changed.keys() & set(_AUTHORIZATION):
         lines.append(f"authorization: {json.dumps(_authorization(config))}")
+    if config.jetstream_ack_v2:
+        lines.append("feature_flags: { js_ack_fc_v2: true }")
+    return "\n".join(lines)
+
+
+def jetstream_text(config: ServerConfig) -> str:
+    """Lines for the block of JetStream in that file; what has its default is left out."""
+    lines = []
+    if config.jetstream_domain:
+        lines.append(f"domain: {json.dumps(config.jetstream_domain)}")
+    seconds = config.jetstream_sync_interval_seconds
+    if seconds != attrs.fields(ServerConfig).jetstream_sync_interval_seconds.default:
+        lines.append(f'sync_interval: "{round(seconds * 1000)}ms"' if seconds else "sync_interval: always")
     return "\n".join(lines)
 
 

@@ -20,7 +20,7 @@ import trio
 from ..server_process import Server, open_server
 from ..simulation import ServerConfig, SimulatedServer, World
 from ..transport import Dialer, TCPDialer
-from ._config_text import config_text
+from ._config_text import config_text, jetstream_text
 
 _NAME = "nats"
 
@@ -145,5 +145,10 @@ async def _open_simulated(world: World, config: ServerConfig) -> AsyncGenerator[
 
 @asynccontextmanager
 async def _open_real(executable: Path, config: ServerConfig) -> AsyncGenerator[EitherServer]:
-    async with open_server(executable=executable, config=config_text(config)) as process:
+    async with open_server(
+        executable=executable,
+        jetstream=config.jetstream,
+        jetstream_settings=jetstream_text(config),
+        config=config_text(config),
+    ) as process:
         yield _Real(process)

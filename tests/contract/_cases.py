@@ -8,6 +8,9 @@ from . import (
     _cases_credentials,
     _cases_errors,
     _cases_handshake,
+    _cases_js_consumers,
+    _cases_js_messages,
+    _cases_js_streams,
     _cases_life,
     _cases_messages,
     _cases_permissions,
@@ -28,4 +31,7 @@ CASES = (
     *_cases_life.CASES,
     *_cases_clusters.CASES,
     *_cases_corners.CASES,
+    *_cases_js_streams.CASES,
+    *_cases_js_messages.CASES,
+    *_cases_js_consumers.CASES,
 )

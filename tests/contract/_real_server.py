@@ -87,7 +87,10 @@ class RealServer:
 @asynccontextmanager
 async def open_real_server(config: ServerConfig, executable: Path) -> AsyncGenerator[RealServer]:
     """A fresh nats-server on a free loopback port, gone when the block ends."""
-    async with open_server(config=config_text(config), executable=executable) as process:
+    settings = f"domain: {json.dumps(config.jetstream_domain)}" if config.jetstream_domain else ""
+    async with open_server(
+        config=config_text(config), executable=executable, jetstream=config.jetstream, jetstream_settings=settings
+    ) as process:
         yield RealServer(process)
 
 
@@ -127,6 +130,8 @@ def config_text(config: ServerConfig) -> str:
         value = getattr(config, field)
         if value is not None:
             lines.append(f'{setting}: "{round(value * 1000)}ms"')
+    if config.jetstream_ack_v2:
+        lines.append("feature_flags: { js_ack_fc_v2: true }")
     return "\n".join(lines)
 
 

@@ -61,6 +61,9 @@ class ServerConfig:
         write_deadline_seconds: how long a client may take nothing before it is dropped as too slow.
         lame_duck_grace_seconds: from the announcement of the end to the first client that is closed.
         lame_duck_duration_seconds: from the announcement to the end.
+        jetstream: whether it has streams.
+        jetstream_domain: the name of its JetStream.
+        jetstream_ack_v2: whether deliveries have the long reply subject.
     """
 
     users: tuple[User, ...] = ()
@@ -77,6 +80,9 @@ class ServerConfig:
     write_deadline_seconds: float | None = None
     lame_duck_grace_seconds: float | None = None
     lame_duck_duration_seconds: float | None = None
+    jetstream: bool = False
+    jetstream_domain: str = ""
+    jetstream_ack_v2: bool = False
 
 
 class ContractServer(Protocol):

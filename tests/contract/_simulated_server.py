@@ -38,6 +38,9 @@ _SAME = (
     "write_deadline_seconds",
     "lame_duck_grace_seconds",
     "lame_duck_duration_seconds",
+    "jetstream",
+    "jetstream_domain",
+    "jetstream_ack_v2",
 )
 
 

@@ -6,7 +6,8 @@ simulation's). A record is the frames of each client and how its link ended. Rec
 - INFO: keys and their order stay; the values of `_VOLATILE` keys are replaced by their types;
 - deliveries of one message to several subscriptions of one link, which come side by side, are sorted by sid;
 - deliveries to the sids of a queue group, on any link, are compared as one sorted heap;
-- an end behind -ERR is an end: whether it comes as FIN or as reset depends on bytes behind the error.
+- an end behind -ERR is an end: whether it comes as FIN or as reset depends on bytes behind the error;
+- in what JetStream says, moments, ids of events and servers, and names that a server has drawn, as long as they are;
 
 Nothing else is masked.
 """
@@ -16,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import re
 from collections.abc import Callable, Container, Iterable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
@@ -65,6 +67,16 @@ _VOLATILE = frozenset(
     }
 )
 _CHUNK_BYTES = 65536
+_NANOSECONDS = re.compile(rb"\b1[78]\d{17}\b")
+_JETSTREAM_MASKS = (
+    (re.compile(rb"(?!0001)\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"), b"<time>"),
+    (re.compile(rb'"id":"[A-Za-z0-9]{22}"'), b'"id":"<id>"'),
+    (re.compile(rb"\bN[A-Z2-7]{55}\b"), b"<server>"),
+    (re.compile(rb'"host":"[0-9.]+","id":\d+'), b'"host":"<host>","id":<cid>'),
+    (re.compile(rb'"rtt":\d+'), b'"rtt":<rtt>'),
+    (re.compile(rb'"(name|consumer)":"[A-Za-z0-9]{8}"'), rb'"\1":"<drawn>"'),
+    (_NANOSECONDS, b"<ns>"),
+)
 
 
 @attrs.frozen
@@ -325,6 +337,8 @@ def _ending(transcript: Transcript, client: str) -> str:
 
 
 def _masked(frame: bytes) -> bytes:
+    if frame.startswith((b"MSG ", b"HMSG ")):
+        return _masked_message(frame)
     if not frame.startswith(b"INFO "):
         return frame
     text, brace, rest = frame[5:].rpartition(b"}")
@@ -332,6 +346,19 @@ def _masked(frame: bytes) -> bytes:
     written = _compact(fields) == text + brace
     masked = _compact({key: _value(key, value) for key, value in fields.items()})
     return b"INFO " + masked + rest if written else b"INFO (written in another way) " + masked + rest
+
+
+def _masked_message(frame: bytes) -> bytes:
+    """A message, with the size that it has after masking."""
+    line, _, rest = frame.partition(b"\r\n")
+    body = rest
+    for pattern, mask_ in _JETSTREAM_MASKS:
+        body = pattern.sub(mask_, body)
+    line = _NANOSECONDS.sub(b"<ns>", line)
+    if len(body) != len(rest):
+        head, _, size = line.rpartition(b" ")
+        line = b"%b %d" % (head, int(size) + len(body) - len(rest))
+    return line + b"\r\n" + body
 
 
 def _compact(fields: dict[str, Any]) -> bytes:

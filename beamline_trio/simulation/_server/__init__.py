@@ -2,7 +2,8 @@
 
     Network --accept--> SimulatedServer --> Process: the state of one run
                             |                  |- ClientConnection: _wire -> _operations -> _delivery -> _outbound
-                            |                  '- Cluster: RouteConnection to each other server
+                            |                  |- Cluster: RouteConnection to each other server
+            |                  '- JetStream: streams and consumers (Storage outlives the process)
                             '- ServerConfig, Observer, views for tests
 
 It shares no code with the client's parser or connection.
@@ -11,6 +12,9 @@ It shares no code with the client's parser or connection.
 from ._config import Rule as Rule
 from ._config import ServerConfig as ServerConfig
 from ._config import User as User
+from ._jetstream import ConsumerView as ConsumerView
+from ._jetstream import MessageView as MessageView
+from ._jetstream import StreamView as StreamView
 from ._server import ServerState as ServerState
 from ._server import SimulatedServer as SimulatedServer
 from ._surroundings import Observer as Observer

@@ -21,6 +21,10 @@ _FIXED: Final = (
     "cluster",
     "cluster_port",
     "no_auth_user",
+    "jetstream",
+    "jetstream_domain",
+    "jetstream_sync_interval_seconds",
+    "jetstream_ack_v2",
 )
 
 
@@ -46,6 +50,23 @@ def check_config(config: ServerConfig) -> None:
         raise ValueError(
             f"lame_duck_duration_seconds is {duration} and lame_duck_grace_seconds {grace}; "
             f"the first must be at least {_LAME_DUCK_SECONDS_MIN}, and the second less than that"
+        )
+
+    _check_jetstream(config)
+
+
+def _check_jetstream(config: ServerConfig) -> None:
+    if not config.jetstream:
+        return
+    if config.cluster:
+        raise ValueError(
+            f"jetstream is set for a server of the cluster {config.cluster!r}, and the model has streams with one "
+            "replica on a server of its own; leave one of the two out"
+        )
+    if config.jetstream_sync_interval_seconds < 0:
+        raise ValueError(
+            f"jetstream_sync_interval_seconds is {config.jetstream_sync_interval_seconds}; "
+            "it must be 0 (before each answer) or more"
         )
 
 

@@ -57,6 +57,10 @@ class ServerConfig:
         cluster_port: where it listens for routes, if it is in a cluster.
         advertise: host:port that clients of the cluster are told; empty = the server's own name and port.
         no_advertise: clients are told nothing of the cluster's servers.
+        jetstream: it has streams; for a server in no cluster.
+        jetstream_domain: the name of its JetStream; empty = none.
+        jetstream_sync_interval_seconds: how often what was written is brought to the disk; 0 = before each answer.
+        jetstream_ack_v2: deliveries have the long reply subject, with domain and account.
     """
 
     name: str = ""
@@ -78,6 +82,10 @@ class ServerConfig:
     cluster_port: int = CLUSTER_PORT
     advertise: str = ""
     no_advertise: bool = False
+    jetstream: bool = False
+    jetstream_domain: str = ""
+    jetstream_sync_interval_seconds: float = 120.0
+    jetstream_ack_v2: bool = False
 
     @property
     def auth_required(self) -> bool:

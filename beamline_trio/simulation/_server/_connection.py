@@ -46,6 +46,8 @@ class ClientConnection:
         greeted: its first PING after that was answered, so it may be told news.
         max_payload: the limit that holds for it.
         subscriptions: by sid.
+        address: where it is.
+        started: when it came, in seconds of virtual time.
         active: there were messages or changes of interest since this was last looked at.
         closed: the server is done with it.
     """
@@ -63,6 +65,8 @@ class ClientConnection:
         self.liveness = Liveness(process, self._send_ping, self._stale)
         self.number = link.number
         self.host = link.remote_host
+        self.address = link.remote_address
+        self.started = process.now()
         self.client_id = process.next_client_id()
         self.outbound = Outbound(process, link, self._too_slow)
         self.options = ConnectOptions()

@@ -1,4 +1,4 @@
-"""From a message to those who want it: plain subscriptions, one member of each queue group, other servers.
+"""From a message to those who want it: plain subscriptions, one member of each queue group, other servers, JetStream.
 
 This is the hot path: a message is a few byte strings, and no object is made for it.
 
@@ -27,9 +27,14 @@ def publish(process: Process, source: ClientConnection, message: MessageParts) -
     for sub in matches.plain:
         if _deliver(process, source, sub, message):
             delivered = True
-    if not matches.queues and not matches.routes:
+    if not matches.queues and not matches.beyond:
         return delivered
-    targets: dict[RouteConnection, list[bytes]] = {sub.route: [] for sub in matches.routes if sub.route is not None}
+    targets: dict[RouteConnection, list[bytes]] = {}
+    for sub in matches.beyond:
+        if sub.route is not None:
+            targets[sub.route] = []
+        elif sub.service is not None and sub.service(message, source):
+            delivered = True
     for members in matches.queues:
         chosen = _choose(process, source, members, message)
         if chosen is None:
@@ -42,6 +47,18 @@ def publish(process: Process, source: ClientConnection, message: MessageParts) -
         route.send_message(message, queues)
         delivered = True
     return delivered
+
+
+def publish_from_server(process: Process, to: bytes, message: MessageParts) -> None:
+    """Deliver a message of the server's own to those who listen to `to`; they see the subject that it has."""
+    matches = process.interest.match(to)
+    for sub in matches.plain:
+        _deliver(process, None, sub, message)
+    for members in matches.queues:
+        _choose(process, None, members, message)
+    for sub in matches.beyond:
+        if sub.service is not None:
+            sub.service(message, None)
 
 
 def publish_from_route(process: Process, route: RouteConnection, message: MessageParts, queues: list[bytes]) -> None:

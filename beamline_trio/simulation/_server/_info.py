@@ -30,14 +30,35 @@ class Identity:
     host: str
     port: int
     cluster: str = ""
+    jetstream: bool = False
+    domain: str = ""
 
     @classmethod
-    def draw(cls, random: Random, *, name: str, host: str, port: int, cluster: str) -> Identity:
+    def draw(
+        cls,
+        random: Random,
+        *,
+        name: str,
+        host: str,
+        port: int,
+        cluster: str,
+        jetstream: bool = False,
+        domain: str = "",
+    ) -> Identity:
         """A new one, with an id like those of nats-server."""
         server_id = "N" + _text(random)
         key = "X" + _text(random)
         server_name = name or server_id
-        return cls(server_id=server_id, server_name=server_name, key=key, host=host, port=port, cluster=cluster)
+        return cls(
+            server_id=server_id,
+            server_name=server_name,
+            key=key,
+            host=host,
+            port=port,
+            cluster=cluster,
+            jetstream=jetstream,
+            domain=domain,
+        )
 
 
 def encode_info(
@@ -66,6 +87,8 @@ def encode_info(
     if auth_required:
         fields["auth_required"] = True
     fields["max_payload"] = max_payload
+    if identity.jetstream:
+        fields["jetstream"] = True
     fields["client_id"] = client_id
     fields["client_ip"] = client_ip
     if identity.cluster:
@@ -74,6 +97,8 @@ def encode_info(
         fields["connect_urls"] = list(connect_urls)
     if lame_duck:
         fields["ldm"] = True
+    if identity.domain:
+        fields["domain"] = identity.domain
     if connect_info:
         fields["connect_info"] = True
         fields["remote_account"] = "$G"

@@ -8,30 +8,35 @@ Must not know what a message is, nor deliver one.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from ._subjects import is_valid
 
 if TYPE_CHECKING:
     from ._connection import ClientConnection
+    from ._delivery import MessageParts
     from ._route import RouteConnection
 
 _CACHED_SUBJECTS_MAX: Final = 4096
+# A part of the server that takes messages: told of one and of the client it comes from, it says whether it does.
+Service: TypeAlias = "Callable[[MessageParts, ClientConnection | None], bool]"
 
 
 class Subscription:
-    """One SUB of a client, or what a route asks for on behalf of its server.
+    """One SUB of a client, what a route asks for on behalf of its server, or what a part of the server listens to.
 
     Attributes:
         connection: the client, None for a permission's pattern.
         route: the route, None for a client's own subscription.
+        service: the part of the server, None for a client's or a route's.
         weight: how many members of the queue group a route stands for.
         delivered: messages since SUB.
         most: after how many of them it ends; 0 = never.
         closed: it has ended; a list of matches may still have it.
     """
 
-    __slots__ = ("closed", "connection", "delivered", "most", "queue", "route", "sid", "subject", "weight")
+    __slots__ = ("closed", "connection", "delivered", "most", "queue", "route", "service", "sid", "subject", "weight")
 
     def __init__(
         self,
@@ -40,12 +45,14 @@ class Subscription:
         sid: bytes = b"",
         connection: ClientConnection | None = None,
         route: RouteConnection | None = None,
+        service: Service | None = None,
     ) -> None:
         self.subject = subject
         self.queue = queue
         self.sid = sid
         self.connection = connection
         self.route = route
+        self.service = service
         self.weight = 1
         self.delivered = 0
         self.most = 0
@@ -57,19 +64,19 @@ class Matches:
 
     Attributes:
         plain: those of clients without a queue group.
-        routes: those of routes without a queue group.
+        beyond: those of routes and of parts of the server, without a queue group.
         queues: for each queue group its members; a route's counts `weight` times.
     """
 
-    __slots__ = ("plain", "queues", "routes")
+    __slots__ = ("beyond", "plain", "queues")
 
     def __init__(self) -> None:
         self.plain: list[Subscription] = []
-        self.routes: list[Subscription] = []
+        self.beyond: list[Subscription] = []
         self.queues: list[list[Subscription]] = []
 
     def __bool__(self) -> bool:
-        return bool(self.plain or self.queues or self.routes)
+        return bool(self.plain or self.queues or self.beyond)
 
 
 class _Node:
@@ -173,7 +180,7 @@ def _collect(
 
 def _take(node: _Node, matches: Matches, groups: dict[bytes, list[Subscription]]) -> None:
     for sub in node.plain:
-        (matches.plain if sub.route is None else matches.routes).append(sub)
+        (matches.plain if sub.route is None and sub.service is None else matches.beyond).append(sub)
     for queue, members in node.queues.items():
         group = groups.setdefault(queue, [])
         for sub in members:

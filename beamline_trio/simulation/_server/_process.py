@@ -19,6 +19,7 @@ from ._interest import Interest, Subscription
 if TYPE_CHECKING:
     from ._cluster import Cluster
     from ._connection import ClientConnection
+    from ._jetstream import JetStream
     from ._outbound import Outbound
     from ._surroundings import Events, Observer, Timer, TraceSink
 
@@ -38,6 +39,7 @@ class Process:
         lame_duck: it takes no more clients.
         observer: what is told of messages.
         cluster: its routes; None = it has none and takes none.
+        jetstream: its streams; None = it has no JetStream.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Process:
         self.lame_duck = False
         self.observer: Observer | None = None
         self.cluster: Cluster | None = None
+        self.jetstream: JetStream | None = None
         self._events = events
         self._trace = trace
         self._late: list[tuple[Callable[..., object], tuple[object, ...]]] = []

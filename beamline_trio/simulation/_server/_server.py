@@ -13,12 +13,14 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Final
 
+from .._errors import SimulationError
 from . import _texts as texts
 from ._checks import check_config, check_reload
 from ._cluster import Cluster
 from ._config import ServerConfig
 from ._connection import ClientConnection
 from ._info import Identity
+from ._jetstream import JetStream, Storage, StreamView, open_jetstream, view_stream
 from ._lame_duck import LameDuck
 from ._process import Process
 from ._reload import reload
@@ -53,7 +55,7 @@ class SimulatedServer:
         config: how it is configured.
         port: where clients connect.
         routes: the servers of its cluster that it dials, as host, host:port or nats-route://host:port.
-        wall_clock: seconds since the epoch; the core protocol has no use for it.
+        wall_clock: seconds since the epoch, for JetStream.
 
     Raises:
         ValueError: nats-server would not start with this configuration.
@@ -73,6 +75,11 @@ class SimulatedServer:
         wall_clock: Callable[[], float],
     ) -> None:
         check_config(config)
+        if config.jetstream and routes:
+            raise ValueError(
+                f"jetstream is set for a server with the routes {list(routes)}, and the model has streams with one "
+                "replica on a server of its own; leave one of the two out"
+            )
         self.name = name
         self.port = port
         self.config = config
@@ -86,6 +93,8 @@ class SimulatedServer:
         self._process: Process | None = None
         # Taken by the kernel while the process was paused.
         self._waiting: list[ClientConnection] = []
+        # What it has on disk.
+        self._storage = Storage()
 
     def __repr__(self) -> str:
         return f"<SimulatedServer {self.url} {self.state}>"
@@ -151,6 +160,13 @@ class SimulatedServer:
             if subject is None or is_subset(subject.encode("utf-8", "surrogateescape"), sub.subject)
         )
 
+    @property
+    def streams(self) -> tuple[StreamView, ...]:
+        """Its streams by name, with their messages and consumers; when it does not run, none."""
+        jetstream: JetStream | None = None if self._process is None else self._process.jetstream
+        streams = {} if jetstream is None else jetstream.streams
+        return tuple(view_stream(streams[name]) for name in sorted(streams))
+
     def _clients(self) -> list[ClientConnection]:
         return [] if self._process is None else list(self._process.clients.values())
 
@@ -167,6 +183,8 @@ class SimulatedServer:
             host=_ANY_ADDRESS,
             port=self.port,
             cluster=(config.cluster or "cluster") if clustered else "",
+            jetstream=config.jetstream,
+            domain=config.jetstream_domain if config.jetstream else "",
         )
         process = Process(self.name, config, identity, self._events, self._random, self._trace)
         process.observer = self._observer
@@ -176,6 +194,8 @@ class SimulatedServer:
         if clustered:
             process.cluster = Cluster(process, self._network, self._routes)
             process.cluster.start()
+        if config.jetstream:
+            process.jetstream = open_jetstream(process, self._storage, self.wall_clock() - process.now())
 
     def kill(self) -> None:
         """End it at once (SIGKILL), also when it is paused: the kernel closes its connections."""
@@ -188,6 +208,25 @@ class SimulatedServer:
         self._waiting.clear()
         if process.cluster is not None:
             process.cluster.kill()
+
+    def crash(self) -> None:
+        """End it at once by a power failure of its machine's disk: `kill`, and what was not synced is lost.
+
+        Its connections break as with `kill`; for a host that falls silent see `World.network.power_off`.
+        """
+        self.kill()
+        if self.config.jetstream_sync_interval_seconds:
+            self._storage.lose_unsynced()
+
+    def wipe(self) -> None:
+        """Delete its store directory.
+
+        Raises:
+            SimulationError: it runs.
+        """
+        if self._process is not None:
+            raise SimulationError(f"the store of {self.name!r} cannot be deleted while it runs; kill or stop it first")
+        self._storage.wipe()
 
     def stop(self) -> None:
         """Shut it down in order (SIGTERM): what waits is written, then the connections are closed."""
@@ -286,6 +325,8 @@ class SimulatedServer:
         if process is not self._process:
             return
         self._take_down("stop")
+        if process.jetstream is not None:
+            process.jetstream.shut_down()
         for client in list(process.clients.values()):
             client.close(texts.SERVER_SHUTDOWN)
         if process.cluster is not None:

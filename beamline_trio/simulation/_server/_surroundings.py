@@ -142,3 +142,17 @@ class Observer(Protocol):
     def delivered(self, server: str, link: int, sid: bytes, header: bytes | None, end: int) -> None:
         """A message was queued to a client; `end` = all bytes queued to this link up to the end of the message."""
         ...
+
+    def stored(self, server: str, stream: str, sequence: int, subject: bytes, header: bytes) -> None:
+        """A stream has stored a message."""
+        ...
+
+    def handed_out(
+        self, server: str, stream: str, consumer: str, sequence: int, deliveries: int, header: bytes
+    ) -> None:
+        """A consumer is about to deliver a message, for the `deliveries`-th time."""
+        ...
+
+    def acknowledged(self, server: str, stream: str, consumer: str, sequences: tuple[int, ...]) -> None:
+        """A consumer has taken an acknowledgement of these messages."""
+        ...

@@ -1,0 +1,71 @@
+"""Headers that JetStream reads in a message: found by their exact name, as the server finds them.
+
+Must not know what they mean for a stream.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ._golang import SECOND, GoError, parse_duration
+
+MESSAGE_ID: Final = b"Nats-Msg-Id"
+EXPECTED_STREAM: Final = b"Nats-Expected-Stream"
+EXPECTED_LAST_SEQUENCE: Final = b"Nats-Expected-Last-Sequence"
+EXPECTED_LAST_SUBJECT_SEQUENCE: Final = b"Nats-Expected-Last-Subject-Sequence"
+EXPECTED_LAST_SUBJECT_SEQUENCE_SUBJECT: Final = b"Nats-Expected-Last-Subject-Sequence-Subject"
+EXPECTED_LAST_MESSAGE_ID: Final = b"Nats-Expected-Last-Msg-Id"
+ROLLUP: Final = b"Nats-Rollup"
+TTL: Final = b"Nats-TTL"
+REQUIRED_API_LEVEL: Final = b"Nats-Required-Api-Level"
+NEVER: Final = -1
+# Headers of features that the simulation does not model.
+NOT_MODELLED: Final = (b"Nats-Incr", b"Nats-Batch-Id", b"Nats-Schedule", b"Nats-Scheduler", b"Nats-Stream-Source")
+
+
+def find(header: bytes, name: bytes) -> bytes | None:
+    """The first value of a header; None when it is not there."""
+    at = header.find(b"\r\n" + name + b":")
+    if at < 0:
+        return None
+    start = at + len(name) + 3
+    return header[start : header.index(b"\r\n", start)].strip(b" ")
+
+
+def number(header: bytes, name: bytes) -> int | None:
+    """The number in a header; -1 when it is none, None when it is not there."""
+    value = find(header, name)
+    if value is None:
+        return None
+    return int(value) if value.isdigit() else -1
+
+
+def time_to_live(header: bytes) -> int:
+    """Seconds that a message is to live: 0 = as long as the stream lets it, -1 = for ever.
+
+    Raises:
+        GoError: the value is none.
+    """
+    value = find(header, TTL)
+    if value is None or not value:
+        return 0
+    if value == b"never":
+        return NEVER
+    text = value.decode("utf-8", "replace")
+    seconds = int(text) if text.isdigit() else parse_duration(text) // SECOND
+    if seconds < 1:
+        raise GoError(f"invalid TTL {text}")
+    return seconds
+
+
+def block(status: int, description: str = "", **fields: object) -> bytes:
+    """A header block that is a status; underscores in names stand for dashes."""
+    lines = [f"NATS/1.0 {status} {description}".rstrip()]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in fields.items()]
+    return "".join(f"{line}\r\n" for line in [*lines, ""]).encode()
+
+
+def with_size_only(header: bytes, size: int) -> bytes:
+    """The headers of a message whose payload is left out."""
+    start = header[:-2] if header else b"NATS/1.0\r\n"
+    return b"%bNats-Msg-Size: %d\r\n\r\n" % (start, size)
