@@ -125,6 +125,32 @@ class MemoryDialer:
         return stream
 
 
+class SlowStream(MemoryStream):
+    """Takes 10 kB each 0.1 s: 100 kB/s."""
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Send, slowly."""
+        for start in range(0, len(data), 10_000):
+            await trio.sleep(0.1)
+            await super().send_all(data[start : start + 10_000])
+
+
+class SlowDialer(MemoryDialer):
+    """Its links are slow."""
+
+    @asynccontextmanager
+    async def open(self, address: ServerAddress) -> AsyncGenerator[trio.abc.Stream]:
+        """Dial; the stream is slow."""
+        async with super().open(address) as stream:
+            assert isinstance(stream, MemoryStream)
+            slow = SlowStream(stream.link)
+            self.streams.append(slow)
+            try:
+                yield slow
+            finally:
+                slow.close()
+
+
 class Audit(trio.abc.Instrument):
     """Looks at clients after every scheduler step.
 

@@ -16,12 +16,12 @@ def ledger_of(connection: Connection) -> Ledger:
     """The account of all publishes."""
     outbox = connection.outbox
     return Ledger(
-        accepted=connection.outbox.accepted + connection.queued - connection.withdrawn,
+        accepted=connection.outbox.accepted + connection.queued + connection.losses.refused - connection.withdrawn,
         open=outbox.open_operations + connection.pending.operations,
         confirmed=outbox.confirmed,
         failed=outbox.failed,
-        expired=connection.expired,
-        dropped=connection.dropped,
+        expired=connection.losses.expired,
+        dropped=connection.losses.dropped,
         unknown=outbox.unknown,
         skipped=connection.counters.skipped,
     )
@@ -37,11 +37,11 @@ def statistics_of(connection: Connection) -> Statistics:
     }
     plain["messages_in"] += connection.parser.messages if connection.parser is not None else 0
     return Statistics(
-        publishes=connection.outbox.accepted + connection.queued,
+        publishes=connection.outbox.accepted + connection.queued + connection.losses.refused,
         requests_inflight=len(connection.inbox),
         pending_operations=connection.pending.operations,
         pending_bytes=connection.pending.bytes,
-        pending_expired=connection.expired,
+        pending_expired=connection.losses.expired,
         subscriptions=len(connection.interests),
         events_dropped=connection.events.dropped,
         confirm_latency_counts=tuple(counters.confirm_latency.counts),

@@ -28,13 +28,12 @@ from ..protocol import (
 from ..transport import Dialer, ServerAddress
 from ._collection import ReplyCollection
 from ._discovery import Origin, advertised
-from ._errors import ClientClosedError, ConnectionLostError, OperationTimeoutError, PendingTimeoutError
+from ._errors import ClientClosedError, ConnectionLostError, OperationTimeoutError
 from ._events import (
     CallbackFailed,
     Closed,
     Connected,
     Disconnected,
-    Dropped,
     Event,
     EventHub,
     Exhausted,
@@ -47,12 +46,15 @@ from ._events import (
 )
 from ._followers import Follower
 from ._interests import Interest, InterestRoute, Interests
+from ._log import ClientLog
+from ._losses import Losses
 from ._options import ClientOptions
-from ._outbox import Outbox
+from ._outbox import Detached, Outbox
 from ._pending import PendingOperation, PendingQueue
 from ._pool import ServerPool
 from ._requests import RequestInbox
-from ._state import State
+from ._retry import Retry
+from ._state import Outcome, State
 from ._statistics import Counters
 from ._waiters import NEVER, Bell, Sleeper, Waiter
 
@@ -106,10 +108,11 @@ class Connection:
         self.link_is_up = False
         self.lost_since = NEVER
         self.parser: Parser | None = None
+        self.log = self._log = ClientLog(options.name)
+        self.losses = Losses(options, self.counters, self.inbox, self._log, self.emit)
+        self.retry = Retry(self.outbox, self.counters, self._log)
         self.queued = 0
         self.withdrawn = 0
-        self.expired = 0
-        self.dropped = 0
         self.outage_logged = False
 
     # Turns
@@ -124,7 +127,9 @@ class Connection:
         self.outbox.attach(self.interests.replay())
         for follower in tuple(self.followers):
             self.outbox.attach(follower.link_up())
-        if not self.pending:
+        if self.pending:
+            self.retry.begin(self.pending.operations)
+        else:
             self.open_outbox()
         self.state = State.CONNECTED
         self.attempting = False
@@ -161,10 +166,13 @@ class Connection:
         self.bell.ring()
         now = trio.current_time()
         self.lost_since = now
+        self.retry.end()
         detached = self.outbox.detach()
-        left, unknown = detached.unwritten, detached.unknown
+        left, unknown = self._unsent(detached), detached.unknown
         waiters = detached.waiters + self.inbox.take_written()
-        self.pending.put_back([self.pending_operation(frame, waiter, now) for frame, waiter in left])
+        self.pending.put_back(left)
+        if self.options.fail_open:
+            self._skip_unsent()
         self.state = State.RECONNECTING
         self.counters.publish_failures["disconnected"] += unknown - detached.counted
         self.left_on_purpose = on_purpose
@@ -178,6 +186,7 @@ class Connection:
             waiter.fail(ConnectionLostError(reason, sent="maybe"))
         for follower in tuple(self.followers):
             follower.link_down()
+        self.pending.room.wake_all()
         self.sleeper.tell(self.pending.next_deadline())
 
     def reconnect(self, reason: str) -> None:
@@ -206,15 +215,12 @@ class Connection:
         self.state = State.CLOSED
         self.attempting = False
         self.link_is_up = False
+        self.retry.end()
         detached = self.outbox.detach()
-        left = detached.unwritten
-        waiters = detached.waiters + [waiter for _, waiter in left if waiter is not None]
-        waiters += self.inbox.take_all()
-        operations = self.pending.clear()
-        waiters += [operation.waiter for operation in operations if operation.waiter is not None]
-        unsent = [operation for operation in operations if operation.frame]
-        self._dropped(len(unsent) + sum(1 for frame, _ in left if frame), "closed")
-        for waiter in waiters:
+        unsent = self._unsent(detached) + self.pending.clear()
+        self.counters.publish_failures["closed"] += detached.unknown - detached.counted
+        self.losses.close(unsent)
+        for waiter in detached.waiters + self.inbox.take_all():
             waiter.fail(ClientClosedError("the client was closed while this operation waited"))
         for interest in self.interests.everything():
             self.interests.remove(interest)
@@ -265,7 +271,7 @@ class Connection:
                 if waiter.subject is not None and waiter.waiting:
                     self.counters.confirmed_publishes += 1
                     self.counters.confirm_latency.observe(trio.current_time() - waiter.written_at)
-                waiter.succeed(None)
+                waiter.succeed(Outcome.SENT)
 
     def on_malformed(self, sid: bytes, subject: bytes, reason: str) -> None:
         """A message was skipped."""
@@ -387,40 +393,35 @@ class Connection:
         following = min(following, self.inbox.next_end())
         expired = self.pending.expire(now)
         if expired:
-            self._expire(expired)
+            self.losses.expire(expired)
         return min(following, self.pending.next_deadline())
 
-    def pending_operation(self, frame: bytes, waiter: Waiter | None, now: float) -> PendingOperation:
-        """An entry of the pending queue, with its deadline."""
+    def pending_operation(self, frame: bytes, waiter: Waiter | None, since: float) -> PendingOperation:
+        """An entry of the pending queue for what has been waiting for a connection since then."""
         timeout = self.options.pending_timeout_seconds
         subject = decode_subject(frame.split(b" ", 2)[1]) if frame else ""
-        return PendingOperation(frame, waiter, now + timeout if timeout is not None else NEVER, subject)
+        return PendingOperation(frame, waiter, since + timeout if timeout is not None else NEVER, subject)
 
     def refuse_pending(self, operation: PendingOperation, error: PayloadTooLargeError) -> None:
         """An operation that waited is larger than what the server of the new link takes: it is told, and not sent."""
-        self.dropped += 1
-        self.counters.publish_failures["too_large"] += 1
-        self._log(logging.WARNING, "NATS_PENDING_DROPPED", count=1, subject=operation.subject, reason=str(error))
-        self.emit(Dropped(operation.subject, 1, str(error)))
-        self._tell(operation, error)
+        self.retry.too_large()
+        self.losses.too_large(operation, error)
 
-    def _tell(self, operation: PendingOperation, error: Exception) -> None:
-        waiter = operation.waiter
-        if waiter is not None:
-            self.inbox.discard(waiter.token)
-            waiter.fail(error)
+    def _unsent(self, detached: Detached) -> list[PendingOperation]:
+        """What a link leaves unwritten; what was pending before keeps its deadline."""
+        now = trio.current_time()
+        return [
+            self.retry.find(frame, waiter) or self.pending_operation(frame, waiter, now)
+            for frame, waiter in detached.unwritten
+        ]
 
-    def _expire(self, operations: list[PendingOperation]) -> None:
-        unsent = [operation for operation in operations if operation.frame]
-        self.expired += len(unsent)
-        self.counters.publish_failures["pending_timeout"] += len(unsent)
-        limit = self.options.pending_timeout_seconds
-        error = f"no connection for {limit:g} s (pending_timeout_seconds)"
-        if unsent:
-            self._log(logging.WARNING, "NATS_PENDING_EXPIRED", count=len(unsent), subject=unsent[0].subject)
-            self.emit(Dropped(unsent[0].subject, len(unsent), error))
-        for operation in operations:
-            self._tell(operation, PendingTimeoutError(f"{error}; nothing was sent"))
+    def _skip_unsent(self) -> None:
+        """Who waits for the confirmation of what was never written need not wait for a connection: it fails open."""
+        for operation in self.pending.remove(lambda operation: operation.is_confirmed_publish):
+            assert operation.waiter is not None
+            self.withdrawn += 1
+            self.counters.skipped += 1
+            operation.waiter.succeed(Outcome.SKIPPED)
 
     def _discover(self, info: ServerInfo) -> None:
         """Take in the servers that an INFO tells of."""
@@ -449,22 +450,13 @@ class Connection:
     def _refuse_publishes(self, error: ServerError, subject: str, reply: str, reason: str) -> None:
         self._log(logging.WARNING, "NATS_PUBLISH_ERROR", subject=subject, reason=error.text)
         self.outbox.on_refused()
-        self.counters.publish_failures[reason] += 1
+        self.retry.refused(subject)
         target, answer = subject.encode("utf-8", "replace"), reply.encode("utf-8", "replace")
+        if not self.outbox.settle_counted(target, answer):
+            self.counters.publish_failures[reason] += 1
         for waiter in self.outbox.blamed(target, answer) + self.inbox.take_blamed(target, answer):
             waiter.fail(server_error(error.text))  # one for each task: an error collects what happens to it
-
-    def _dropped(self, count: int, reason: str) -> None:
-        if count:
-            self.dropped += count
-            self.counters.publish_failures["closed"] += count
-            self._log(logging.WARNING, "NATS_PENDING_DROPPED", count=count, reason=reason)
-            self.emit(Dropped("", count, reason))
 
     def _control(self, frames: Iterable[bytes]) -> None:
         for frame in frames:
             self.outbox.put_control(frame)
-
-    def _log(self, level: int, event: str, **fields: object) -> None:
-        details = " ".join(f"{key}={value}" for key, value in fields.items())
-        log.log(level, "%s %s", event, details, extra={"event": event, "client": self.options.name, **fields})

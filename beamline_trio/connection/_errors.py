@@ -43,7 +43,10 @@ class PendingTimeoutError(NatsError, trio.TooSlowError):
 
 
 class PendingFullError(NatsError):
-    """The queue for operations without a connection is full and its policy is `error`. Nothing was queued."""
+    """The queue for operations without a connection is full: its policy refused this operation, or dropped it.
+
+    It was not sent.
+    """
 
 
 class TooManyRequestsError(NatsError):

@@ -14,21 +14,13 @@ from typing import Final
 
 import trio
 
-from ..protocol import (
-    PayloadTooLargeError,
-    PermissionsError,
-    ProtocolError,
-    ServerError,
-    ServerInfo,
-    payload_size,
-)
+from ..protocol import PermissionsError, ProtocolError, ServerError, ServerInfo
 from ..transport import direct_write
 from ._connection import Connection
 from ._handshake import RECEIVE_BYTES, Established
+from ._pending_drain import PendingDrain
 from ._waiters import NEVER, Waiter
 
-DRAIN_BATCHES: Final = 10
-DRAIN_PAUSE_SECONDS: Final = 0.02
 LAST_WORDS_SECONDS: Final = 1.0
 LAST_WORDS_WAIT_SECONDS: Final = 0.05
 
@@ -72,7 +64,7 @@ class Link:
                     nursery.start_soon(self._read)
                     nursery.start_soon(self._ping)
                     if connection.pending:
-                        nursery.start_soon(self._drain_pending)
+                        nursery.start_soon(PendingDrain(connection).run)
         finally:
             connection.counters.messages_in += self._parser.messages
             connection.parser = None
@@ -91,11 +83,6 @@ class Link:
             return count
 
         return counted
-
-    @property
-    def _is_up(self) -> bool:
-        """Whether the connection still lives on this link."""
-        return not self.lost_reason and self._connection.link_is_up
 
     def _last_words(self, otherwise: str) -> str:
         """Why the server hung up: an error of a kind that closes, or any other that it sent just before."""
@@ -183,56 +170,6 @@ class Link:
                 return
             self._connection.counters.pings_answered += 1
             due = trio.current_time() + interval
-
-    @trio.lowlevel.enable_ki_protection
-    async def _drain_pending(self) -> None:
-        """Ten batches, the first at once, then whatever came meanwhile; after that publishers go straight again.
-
-        Never more than the outbox's bound is handed over at once: on a slow link the rest stays pending, and the
-        keep-alive PING finds its place between two chunks.
-        """
-        connection = self._connection
-        pending = connection.pending
-        size = max(1, -(-pending.operations // DRAIN_BATCHES))
-        for batch in range(DRAIN_BATCHES):
-            if not pending:
-                break
-            if batch:
-                await trio.sleep(DRAIN_PAUSE_SECONDS)
-            await self._send_pending(size)
-            if not self._is_up:
-                return
-        bound = connection.options.outbox_bytes_max
-        while pending.bytes > bound:
-            await self._send_pending(pending.operations)
-            if not self._is_up:
-                return
-        self._hand_over(pending.operations + 1, 2 * bound)
-        connection.open_outbox()
-
-    async def _send_pending(self, most: int) -> None:
-        """Hand so many over, chunk by chunk as the writer takes them."""
-        connection = self._connection
-        while most > 0 and connection.pending and self._is_up:
-            most -= self._hand_over(most, connection.options.outbox_bytes_max)
-            if connection.outbox.has_work:
-                await connection.outbox.wait_taken()
-
-    def _hand_over(self, most: int, bytes_max: int) -> int:
-        """Put at most so many, and little more than so many bytes, into the outbox; returns how many."""
-        connection = self._connection
-        limit = connection.info.max_payload
-        count = size = 0
-        while count < most and size < bytes_max and connection.pending:
-            for operation in connection.pending.take(1):
-                count += bool(operation.frame)
-                size += len(operation.frame)
-                if operation.frame and payload_size(operation.frame) > limit:
-                    connection.refuse_pending(operation, PayloadTooLargeError(payload_size(operation.frame), limit))
-                    continue
-                connection.counters.pending_retried += bool(operation.frame)
-                connection.outbox.put(operation.frame, operation.waiter, accepted_before=True)
-        return count
 
     # What the parser tells
 

@@ -22,7 +22,7 @@ from ._sources import CredsCallback, NkeySigner, Sources, TextCallback, UserJWT
 DEFAULT_SERVER = "nats://127.0.0.1:4222"
 
 Jitter: TypeAlias = Literal["upper_half", "full", "none"]
-PendingPolicy: TypeAlias = Literal["block", "error"]
+PendingPolicy: TypeAlias = Literal["block", "error", "drop_oldest", "drop_new"]
 OverflowPolicy: TypeAlias = Literal["drop_new", "drop_oldest", "error"]
 
 # (the pool, the last INFO) -> (one of the pool or its URL, seconds); None as server: the library's own choice.
@@ -70,7 +70,9 @@ class ClientOptions:
         pending_bytes_max: their bytes.
         pending_timeout_seconds: how long one waits for a connection, also a caller held back by `block`; None = for
             ever.
-        pending_policy: when the queue is full, `block` the caller or raise an `error`.
+        pending_policy: without a connection and with a full queue `block` the caller, raise an `error`, or drop: the
+            oldest operations (`drop_oldest`), or the new one (`drop_new`). Whoever waits for a dropped one gets an
+            error.
         fail_open: publishes without a connection are SKIPPED instead of queued.
         subscription_pending_messages_max: messages that may wait in one subscription.
         subscription_pending_bytes_max: the bytes of their headers and payloads (their subjects come on top, at most a
@@ -82,6 +84,7 @@ class ClientOptions:
         inbox_prefix: where replies come.
         events_pending_max: events kept for a consumer that does not read; the oldest go first.
         requests_inflight_max: requests that may wait for a reply at once.
+        acks_pending_max: acknowledgements that may wait for a connection.
         user: user name, or a callback that gives it, as for the next two; a URL's own user information wins. A callback
             may be async, and is asked anew for each attempt to connect.
         password: password; never shown.
@@ -129,7 +132,9 @@ class ClientOptions:
     pending_timeout_seconds: float | None = attrs.field(
         default=60.0, validator=check.number(least=0.001, optional=True)
     )
-    pending_policy: PendingPolicy = attrs.field(default=_BLOCK, validator=check.one_of("block", "error"))
+    pending_policy: PendingPolicy = attrs.field(
+        default=_BLOCK, validator=check.one_of("block", "error", "drop_oldest", "drop_new")
+    )
     fail_open: bool = attrs.field(default=False, validator=check.flag)
     subscription_pending_messages_max: int = attrs.field(default=65_536, validator=check.number(least=1, whole=True))
     subscription_pending_bytes_max: int = attrs.field(default=67_108_864, validator=check.number(least=1, whole=True))
@@ -141,6 +146,7 @@ class ClientOptions:
     inbox_prefix: str = attrs.field(default="_INBOX", validator=check.inbox)
     events_pending_max: int = attrs.field(default=1_000, validator=check.number(least=1, whole=True))
     requests_inflight_max: int = attrs.field(default=65_536, validator=check.number(least=1, whole=True))
+    acks_pending_max: int = attrs.field(default=65_536, validator=check.number(least=1, whole=True))
     user: str | TextCallback | None = attrs.field(default=None, validator=check.secret)
     password: Secret | TextCallback | None = attrs.field(
         default=None, converter=text_or_none, validator=check.secret, repr=False

@@ -302,6 +302,15 @@ class Outbox:
         """The waiters of written publishes to a subject or with a reply subject, for an error that names it."""
         return [waiter for waiter in self._expected() if waiter.is_about(subject, reply)]
 
+    def settle_counted(self, subject: bytes, reply: bytes) -> bool:
+        """Whether an error is about a publish whose failure was counted before: its next one is not that publish's."""
+        for expectation in self._expectations:
+            for waiter in expectation.waiters:
+                if waiter.counted and waiter.is_about(subject, reply):
+                    waiter.counted = False
+                    return True
+        return False
+
     def next_deadline(self, timeout: float) -> float:
         """When the oldest waiter for a PONG runs out of time."""
         return min((waiter.written_at + timeout for waiter in self._expected()), default=NEVER)
@@ -327,6 +336,16 @@ class Outbox:
     def expects_pong(self) -> bool:
         """Whether a PING was written whose PONG has not come."""
         return bool(self._expectations)
+
+    @property
+    def written(self) -> int:
+        """Publishes written on this link."""
+        return self._written
+
+    @property
+    def covered(self) -> int:
+        """Of them those that were written before a PING whose PONG has come."""
+        return self._covered
 
     @property
     def unconfirmed(self) -> int:

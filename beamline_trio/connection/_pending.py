@@ -9,7 +9,7 @@ Must not send, and must not raise: its owner tells the callers.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import attrs
 
@@ -24,6 +24,11 @@ class PendingOperation:
     waiter: Waiter | None
     deadline: float
     subject: str
+
+    @property
+    def is_confirmed_publish(self) -> bool:
+        """Whether somebody waits for the server's confirmation of it."""
+        return bool(self.frame) and self.waiter is not None and self.waiter.wants_pong
 
 
 class PendingQueue:
@@ -49,6 +54,10 @@ class PendingQueue:
         """Let the next in if another publish may fit."""
         if self.room and self.fits(0):
             self.room.wake_one()
+
+    def can_fit(self, size: int) -> bool:
+        """Whether a publish of so many bytes may ever be added."""
+        return self._operations_max > 0 and size <= self._bytes_max
 
     def fits(self, size: int) -> bool:
         """Whether a publish of so many bytes may be added."""
@@ -86,19 +95,39 @@ class PendingQueue:
                 return operation
         return None
 
+    def make_room(self, size: int) -> list[PendingOperation]:
+        """Remove and return the oldest publishes, until one of so many bytes fits: no more than it takes.
+
+        Where more is here than the bounds allow, it is enough that the queue does not grow.
+        """
+        operations_max = max(self._operations_max, self.operations)
+        bytes_max = max(self._bytes_max, self.bytes)
+        removed: list[PendingOperation] = []
+        bare: list[PendingOperation] = []
+        while self.operations and (self.operations >= operations_max or self.bytes + size > bytes_max):
+            operation = self._queue.popleft()
+            (removed if operation.frame else bare).append(operation)
+            self._count(operation, -1)
+        self._queue.extendleft(reversed(bare))
+        return removed
+
     def next_deadline(self) -> float:
         """When the oldest expires."""
         return min((operation.deadline for operation in self._queue), default=NEVER)
 
     def expire(self, now: float) -> list[PendingOperation]:
         """Remove and return those whose deadline has passed."""
-        expired = [operation for operation in self._queue if operation.deadline <= now]
-        if expired:
-            self._queue = deque(operation for operation in self._queue if operation.deadline > now)
-            for operation in expired:
+        return self.remove(lambda operation: operation.deadline <= now)
+
+    def remove(self, goes: Callable[[PendingOperation], bool]) -> list[PendingOperation]:
+        """Remove and return those of which this is true."""
+        removed = [operation for operation in self._queue if goes(operation)]
+        if removed:
+            self._queue = deque(operation for operation in self._queue if not goes(operation))
+            for operation in removed:
                 self._count(operation, -1)
             self._wake()
-        return expired
+        return removed
 
     def clear(self) -> list[PendingOperation]:
         """Remove and return everything."""

@@ -12,14 +12,13 @@ import logging
 
 import trio
 
-from ..protocol import PayloadTooLargeError, PermissionsError
+from ..protocol import PayloadTooLargeError, PermissionsError, ServerError
 from ._collection import Reply, ReplyCollection
 from ._connection import Connection
 from ._errors import ConnectionLostError, PendingFullError, PendingTimeoutError, TooManyRequestsError
+from ._pending import PendingOperation
 from ._state import Outcome, State
 from ._waiters import NEVER, Waiter
-
-log = logging.getLogger("beamline_trio")
 
 
 class Sender:
@@ -27,6 +26,7 @@ class Sender:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._log = connection.log
 
     def send_nowait(self, frame: bytes, subject: str) -> Outcome:
         """Append or queue now.
@@ -49,30 +49,45 @@ class Sender:
         Raises:
             ClientClosedError: the client is closed.
             ConnectionLostError: the state is `exhausted`.
-            PendingFullError: no connection, the queue is full, and its policy is `error`.
+            PendingFullError: no connection, the queue is full, and its policy is `error`; or the frame is larger
+                than the queue.
             PendingTimeoutError: no connection for `pending_timeout_seconds`, and the queue stayed full.
         """
         outcome = self._place(frame, subject, waiter, skippable=skippable)
         if outcome is not None:
             return outcome
-        limit = self._connection.options.pending_timeout_seconds
+        connection = self._connection
+        outbox, room = connection.outbox, connection.pending.room
         blocked_since = trio.current_time()
         while outcome is None:
-            if self._connection.outbox.is_open:
-                await self._connection.outbox.wait_room()
+            if connection.link_is_up:
+                await (outbox.wait_room() if outbox.is_open else room.wait())
                 blocked_since = trio.current_time()
             else:
-                deadline = blocked_since + limit if limit is not None else NEVER
-                with trio.CancelScope(deadline=deadline) as scope:
-                    await self._connection.pending.room.wait()
-                if scope.cancelled_caught:
-                    raise self._blocked_too_long(subject)
-            outcome = self._place(frame, subject, waiter, skippable=skippable)
-        if self._connection.outbox.is_open:
-            self._connection.outbox.pass_room_on()
+                await self._wait_pending_room(subject, blocked_since)
+            outcome = self._place(frame, subject, waiter, skippable=skippable, since=blocked_since)
+        if outbox.is_open:
+            outbox.pass_room_on()
         else:
-            self._connection.pending.pass_room_on()
+            connection.pending.pass_room_on()
         return outcome
+
+    async def _wait_pending_room(self, subject: str, since: float) -> None:
+        """Wait until something leaves the pending queue, a link comes up, or the time is over."""
+        connection = self._connection
+        limit = connection.options.pending_timeout_seconds
+        pending = connection.pending
+        if not pending.room:
+            connection.losses.log_full(pending.operations)
+        with trio.CancelScope(deadline=since + limit if limit is not None else NEVER) as scope:
+            await pending.room.wait()
+        if scope.cancelled_caught:
+            connection.counters.pending_dropped["block"] += 1
+            connection.counters.publish_failures["pending_timeout"] += 1
+            raise PendingTimeoutError(
+                f"publish to {subject}: no connection, and the pending queue stayed full for {limit:g} s "
+                "(pending_timeout_seconds); nothing was sent"
+            )
 
     async def confirm(self, frame: bytes, subject: str, target: bytes) -> Outcome:
         """Send, and wait until the server has it: the PONG of a PING behind it.
@@ -89,23 +104,24 @@ class Sender:
             if await self._send_and_yield(frame, subject, waiter, skippable=True) is Outcome.SKIPPED:
                 await trio.lowlevel.cancel_shielded_checkpoint()
                 return Outcome.SKIPPED
-            await waiter.wait()
+            outcome: Outcome = await waiter.wait()
         except Exception as error:
-            reason = failure_reason(error)
-            connection.counters.confirmed_publish_failures[reason] += 1
-            if reason == "timeout":
-                connection.counters.publish_failures["timeout"] += 1
-                waiter.counted = True
-            log.warning(
-                "NATS_PUBLISH_ERROR subject=%s reason=%s",
-                subject,
-                error,
-                extra={"event": "NATS_PUBLISH_ERROR", "subject": subject, "reason": str(error)},
-            )
+            self._confirm_failed(waiter, subject, error)
             if connection.options.fail_open and connection.state is not State.CLOSED:
                 return Outcome.SKIPPED
             raise
-        return Outcome.SENT
+        return outcome
+
+    def _confirm_failed(self, waiter: Waiter, subject: str, error: Exception) -> None:
+        """Count and log it, unless that was done where the failure happened to it."""
+        counters = self._connection.counters
+        reason = failure_reason(error)
+        counters.confirmed_publish_failures[reason] += 1
+        if reason == "timeout":
+            counters.publish_failures["timeout"] += 1
+            waiter.counted = True
+        if not isinstance(error, ServerError):  # one was logged as it came
+            self._log(logging.WARNING, "NATS_PUBLISH_ERROR", subject=subject, reason=str(error))
 
     async def ping(self) -> float:
         """Wait for a PONG of its own behind everything sent so far; returns the seconds from its write.
@@ -188,7 +204,9 @@ class Sender:
         if timeout is not None:
             self._connection.sleeper.tell(waiter.written_at + timeout)
 
-    def _place(self, frame: bytes, subject: str, waiter: Waiter | None, *, skippable: bool) -> Outcome | None:
+    def _place(
+        self, frame: bytes, subject: str, waiter: Waiter | None, *, skippable: bool, since: float | None = None
+    ) -> Outcome | None:
         """Append or queue; None when there is no room."""
         connection = self._connection
         connection.check_open()
@@ -206,35 +224,32 @@ class Sender:
             if connection.state is State.EXHAUSTED:
                 connection.counters.publish_failures["disconnected"] += skippable
                 raise ConnectionLostError("all reconnect attempts are spent", sent="no")
-        return self._queue(frame, subject, waiter)
+        since = since if since is not None else trio.current_time()
+        return self._queue(connection.pending_operation(frame, waiter, since))
 
-    def _queue(self, frame: bytes, subject: str, waiter: Waiter | None) -> Outcome | None:
+    def _queue(self, operation: PendingOperation) -> Outcome | None:
+        """Queue behind what is pending; None when the caller has to wait for room.
+
+        While a link is up the queue is being sent: then it is the outbox's turn to hold callers back, and no policy's.
+        """
         connection = self._connection
-        options = connection.options
-        if frame and not connection.pending.fits(len(frame)):
-            never = len(frame) > options.pending_bytes_max or not options.pending_operations_max
-            if options.pending_policy == "error" or never:
-                raise self._full(subject, len(frame))
-            return None
-        operation = connection.pending_operation(frame, waiter, trio.current_time())
-        connection.pending.add(operation)
-        if frame:
+        pending = connection.pending
+        size = len(operation.frame)
+        if operation.frame and not pending.fits(size):
+            policy = connection.options.pending_policy
+            if connection.link_is_up or (policy == "block" and pending.can_fit(size)):
+                return None
+            if policy == "drop_new":
+                return self._drop_new(operation)
+            if policy != "drop_oldest" or not pending.can_fit(size):
+                raise self._full(size)
+            connection.losses.drop_oldest(pending.operations, pending.make_room(size))
+        pending.add(operation)
+        if operation.frame:
             connection.queued += 1
             connection.outbox.spend()
+            self._log_first(operation.subject)
         connection.sleeper.tell(operation.deadline)
-        if frame and not connection.outage_logged and not connection.link_is_up:
-            connection.outage_logged = True
-            log.warning(
-                "NATS_PUBLISH_QUEUED subject=%s state=%s (the first of this outage)",
-                subject,
-                connection.state,
-                extra={
-                    "event": "NATS_PUBLISH_QUEUED",
-                    "client": options.name,
-                    "subject": subject,
-                    "state": str(connection.state),
-                },
-            )
         return Outcome.QUEUED
 
     def _too_many_requests(self) -> TooManyRequestsError:
@@ -244,34 +259,28 @@ class Sender:
             "wait for some of them"
         )
 
-    def _full(self, subject: str, size: int) -> PendingFullError:
+    def _log_first(self, subject: str) -> None:
         connection = self._connection
-        connection.counters.pending_dropped["error"] += 1
-        connection.counters.publish_failures["pending_full"] += 1
+        if connection.outage_logged or connection.link_is_up:
+            return
+        connection.outage_logged = True
+        self._log(logging.WARNING, "NATS_PUBLISH_QUEUED", subject=subject, state=str(connection.state))
+
+    def _drop_new(self, operation: PendingOperation) -> Outcome:
+        """The policy `drop_new`. Who waits for it is told by its waiter."""
+        self._connection.outbox.spend()
+        self._connection.losses.drop_new(self._connection.pending.operations, operation)
+        return Outcome.DROPPED
+
+    def _full(self, size: int) -> PendingFullError:
+        connection = self._connection
         pending = connection.pending
         options = connection.options
-        text = (
+        connection.losses.refuse(pending.operations)
+        return PendingFullError(
             f"no connection, and {pending.operations} operations with {pending.bytes} bytes are pending; {size} more "
             f"bytes do not fit (pending_operations_max {options.pending_operations_max}, pending_bytes_max "
             f"{options.pending_bytes_max}); publish less, raise the limits, or use pending_policy='block'"
-        )
-        fields = {
-            "event": "NATS_QUEUE_FULL",
-            "client": options.name,
-            "size": pending.operations,
-            "max_size": options.pending_operations_max,
-            "policy": options.pending_policy,
-        }
-        log.warning("NATS_QUEUE_FULL subject=%s %s", subject, text, extra=fields)
-        return PendingFullError(text)
-
-    def _blocked_too_long(self, subject: str) -> PendingTimeoutError:
-        connection = self._connection
-        connection.counters.pending_dropped["block"] += 1
-        connection.counters.publish_failures["pending_timeout"] += 1
-        return PendingTimeoutError(
-            f"publish to {subject}: no connection, and the pending queue stayed full for "
-            f"{connection.options.pending_timeout_seconds:g} s (pending_timeout_seconds); nothing was sent"
         )
 
 

@@ -38,6 +38,7 @@ PUBLISH_FAILURE_REASONS: Final[tuple[str, ...]] = (
     "too_large",
     "closed",
 )
+PENDING_POLICIES: Final[tuple[str, ...]] = ("block", "error", "drop_oldest", "drop_new")
 SUBSCRIBE_FAILURE_REASONS: Final[tuple[str, ...]] = ("permission", "server_error", "timeout", "disconnected", "closed")
 
 
@@ -83,7 +84,10 @@ class Statistics:
         pending_bytes: their bytes.
         pending_dropped: policy -> operations refused or dropped by it.
         pending_expired: operations that waited longer than `pending_timeout_seconds`.
-        pending_retried: operations taken from the queue and sent again after a reconnect.
+        pending_retried: operations taken from the queue and handed to a new link; what it dies under unwritten goes
+            back, and is counted again next time.
+        pending_retry_success: of them those that the server has confirmed.
+        pending_retry_failed: of them those that it refused, that are too large for it, or that are unknown.
         slow_consumer: messages dropped because a subscription was full.
         subscriptions: subscriptions now.
         unroutable: messages for subscriptions that had ended.
@@ -122,6 +126,8 @@ class Statistics:
     pending_dropped: dict[str, int]
     pending_expired: int
     pending_retried: int
+    pending_retry_success: int
+    pending_retry_failed: int
     slow_consumer: int
     subscriptions: int
     unroutable: int
@@ -158,8 +164,10 @@ class Counters:
         self.skipped = 0
         self.requests = 0
         self.late_replies = 0
-        self.pending_dropped: dict[str, int] = {"block": 0, "error": 0}
+        self.pending_dropped: dict[str, int] = dict.fromkeys(PENDING_POLICIES, 0)
         self.pending_retried = 0
+        self.pending_retry_success = 0
+        self.pending_retry_failed = 0
         self.slow_consumer = 0
         self.unroutable = 0
         self.malformed = 0

@@ -35,6 +35,8 @@ def read_client(client: Client) -> Reading:
         "router_nats_subscribe_total": statistics.subscribes,
         "router_nats_pending_operations_expired_total": statistics.pending_expired,
         "router_nats_pending_operations_retry_total": statistics.pending_retried,
+        "router_nats_pending_operations_retry_success_total": statistics.pending_retry_success,
+        "router_nats_pending_operations_retry_failed_total": statistics.pending_retry_failed,
         "router_nats_slow_consumer_total": statistics.slow_consumer,
     }
     for name, number in plain.items():

@@ -37,10 +37,11 @@ NUMBERS: dict[str, tuple[float, bool, bool]] = {
     "control_line_bytes_max": (64, True, False),
     "events_pending_max": (1, True, False),
     "requests_inflight_max": (1, True, False),
+    "acks_pending_max": (1, True, False),
 }
 CHOICES: dict[str, tuple[str, ...]] = {
     "reconnect_jitter": ("upper_half", "full", "none"),
-    "pending_policy": ("block", "error"),
+    "pending_policy": ("block", "error", "drop_oldest", "drop_new"),
     "subscription_pending_policy": ("drop_new", "drop_oldest", "error"),
 }
 FLAGS = [
@@ -130,6 +131,7 @@ def test_the_defaults_are_those_that_are_documented() -> None:
         "inbox_prefix": "_INBOX",
         "events_pending_max": 1000,
         "requests_inflight_max": 65_536,
+        "acks_pending_max": 65_536,
         "user": None,
         "password": None,
         "token": None,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
@@ -13,8 +11,7 @@ import trio.testing
 from trio.testing import MockClock
 
 from beamline_trio import Client, ConnectionLostError, Disconnected, Exhausted, OperationTimeoutError, State
-from beamline_trio.transport import ServerAddress
-from tests._memory import MemoryDialer, MemoryStream, ToyServer, lose_link, opened, wait_connected
+from tests._memory import MemoryDialer, SlowDialer, ToyServer, lose_link, opened, wait_connected
 
 NO_JITTER: dict[str, Any] = {"reconnect_jitter": "none"}
 
@@ -162,30 +159,6 @@ async def test_the_last_words_of_a_server_are_the_reason(text: str, autojump_clo
 # A slow link
 
 
-class _SlowStream(MemoryStream):
-    """Takes 10 kB each 0.1 s: 100 kB/s."""
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        for start in range(0, len(data), 10_000):
-            await trio.sleep(0.1)
-            await super().send_all(data[start : start + 10_000])
-
-
-class _SlowDialer(MemoryDialer):
-    """Its links are slow."""
-
-    @asynccontextmanager
-    async def open(self, address: ServerAddress) -> AsyncGenerator[trio.abc.Stream]:
-        async with super().open(address) as stream:
-            assert isinstance(stream, MemoryStream)
-            slow = _SlowStream(stream.link)
-            self.streams.append(slow)
-            try:
-                yield slow
-            finally:
-                slow.close()
-
-
 class _Bound(trio.abc.Instrument):
     """The most bytes that were in the outbox after any step."""
 
@@ -203,7 +176,7 @@ async def test_a_slow_link_takes_a_large_pending_queue(autojump_clock: MockClock
     payload = bytes(10_000)
     bound = 131_072
     options: dict[str, Any] = {"pending_timeout_seconds": None, "outbox_bytes_max": bound}
-    async with opened(server, dialer=_SlowDialer(server), **options) as nc:
+    async with opened(server, dialer=SlowDialer(server), **options) as nc:
         await lose_link(server)
         for _ in range(800):
             await nc.publish("a", payload)
@@ -226,7 +199,7 @@ async def test_a_slow_link_that_dies_leaves_the_rest_pending(autojump_clock: Moc
     link, each once and in order.
     """
     server = ToyServer()
-    async with opened(server, dialer=_SlowDialer(server), pending_timeout_seconds=None) as nc:
+    async with opened(server, dialer=SlowDialer(server), pending_timeout_seconds=None) as nc:
         await lose_link(server)
         for number in range(800):
             await nc.publish("a", b"%d " % number + bytes(10_000))

@@ -85,6 +85,24 @@ class PendingQueueMachine(RuleBasedStateMachine):
         waiters = [operation.waiter for operation in self.gone if operation.waiter is not None]
         assert self.queue.withdraw(data.draw(st.sampled_from(waiters))) is None
 
+    @rule(size=st.integers(1, BYTES_MAX))
+    def make_room(self, size: int) -> None:
+        """Removed are the oldest publishes, in order, and no more than it takes: then it fits, or the queue is no
+        larger with it than it was.
+        """
+        operations, bytes_before = self.queue.operations, self.queue.bytes
+        removed = self.queue.make_room(size)
+        assert removed == self.publishes()[: len(removed)]
+
+        def enough(of: list[PendingOperation]) -> bool:
+            left = operations - len(of)
+            left_bytes = bytes_before - sum(len(operation.frame) for operation in of)
+            return left < max(OPERATIONS_MAX, operations) and left_bytes + size <= max(BYTES_MAX, bytes_before)
+
+        assert enough(removed)
+        assert not removed or not enough(removed[:-1])
+        self.leave(removed)
+
     @rule(now=st.integers(0, 10).map(float))
     def expire(self, now: float) -> None:
         """Removed are exactly those whose deadline has come, in order."""
@@ -133,6 +151,9 @@ def test_nothing_fits_a_queue_of_no_operations() -> None:
     assert not PendingQueue(0, 100).fits(1)
     assert not PendingQueue(10, 0).fits(1)
     assert PendingQueue(1, 1).fits(1)
+    assert not PendingQueue(0, 100).can_fit(1)
+    assert not PendingQueue(10, 5).can_fit(6)
+    assert PendingQueue(1, 5).can_fit(5)
 
 
 @pytest.mark.parametrize("way", ["take", "withdraw", "expire", "clear"])

@@ -58,11 +58,12 @@ async def test_every_series_shows_its_own_number() -> None:
     counters.established, counters.lost, counters.restored, counters.connect_failures = 101, 102, 103, 104
     counters.reconnect_attempts, counters.exhausted, counters.subscribes = 105, 106, 107
     counters.pending_retried, counters.slow_consumer = 108, 109
-    connection.expired, connection.queued, connection.outbox.unknown = 110, 111, 112
+    connection.losses.expired, connection.queued, connection.outbox.unknown = 110, 111, 112
     counters.reconnect_failures["dns"] = 113
     counters.publish_failures["permission"] = 114
     counters.subscribe_failures["timeout"] = 115
     counters.pending_dropped["error"] = 116
+    counters.pending_retry_success, counters.pending_retry_failed = 117, 118
     expected = {
         "nats_connection_established_total": 101,
         "nats_connection_lost_total": 102,
@@ -72,6 +73,8 @@ async def test_every_series_shows_its_own_number() -> None:
         "nats_reconnection_exhausted_total": 106,
         "nats_subscribe_total": 107,
         "nats_pending_operations_retry_total": 108,
+        "nats_pending_operations_retry_success_total": 117,
+        "nats_pending_operations_retry_failed_total": 118,
         "nats_slow_consumer_total": 109,
         "nats_pending_operations_expired_total": 110,
         "nats_publish_total": 111,

@@ -1,0 +1,82 @@
+"""Sends what was pending when a link came up: ten batches, the first at once, then whatever came meanwhile.
+
+After that publishers go straight again. Never more than the outbox's bound is handed over at once: on a slow link the
+rest stays pending, and the keep-alive PING finds its place between two chunks.
+
+Must not decide what becomes of an operation that cannot be sent.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import trio
+
+from ..protocol import PayloadTooLargeError, payload_size
+from ._connection import Connection
+from ._waiters import Waiter
+
+DRAIN_BATCHES: Final = 10
+DRAIN_PAUSE_SECONDS: Final = 0.02
+
+
+class PendingDrain:
+    """The drain of the pending queue on one link. Cancelled with the link: what is left stays pending.
+
+    Args:
+        connection: whose queue it is.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    @trio.lowlevel.enable_ki_protection
+    async def run(self) -> None:
+        """Send, let the publishers in, and wait for the PONG that says what has arrived."""
+        connection = self._connection
+        pending = connection.pending
+        size = max(1, -(-pending.operations // DRAIN_BATCHES))
+        for batch in range(DRAIN_BATCHES):
+            if not pending:
+                break
+            if batch:
+                await trio.sleep(DRAIN_PAUSE_SECONDS)
+            await self._send(size)
+            if not connection.link_is_up:
+                return
+        bound = connection.options.outbox_bytes_max
+        while pending.bytes > bound:
+            await self._send(pending.operations)
+            if not connection.link_is_up:
+                return
+        self._hand_over(pending.operations + 1, 2 * bound)
+        waiter = Waiter(keepalive=True)
+        connection.outbox.put(b"", waiter)
+        connection.open_outbox()
+        await waiter.wait()
+        connection.retry.taken()
+        connection.retry.end()
+
+    async def _send(self, most: int) -> None:
+        """Hand so many over, chunk by chunk as the writer takes them."""
+        connection = self._connection
+        while most > 0 and connection.pending and connection.link_is_up:
+            most -= self._hand_over(most, connection.options.outbox_bytes_max)
+            if connection.outbox.has_work:
+                await connection.outbox.wait_taken()
+            connection.retry.taken()
+
+    def _hand_over(self, most: int, bytes_max: int) -> int:
+        """Put at most so many, and little more than so many bytes, into the outbox; returns how many."""
+        connection = self._connection
+        limit = connection.info.max_payload
+        count = size = 0
+        while count < most and size < bytes_max and connection.pending:
+            for operation in connection.pending.take(1):
+                count += bool(operation.frame)
+                size += len(operation.frame)
+                if operation.frame and payload_size(operation.frame) > limit:
+                    connection.refuse_pending(operation, PayloadTooLargeError(payload_size(operation.frame), limit))
+                else:
+                    connection.retry.hand_over(operation)
+        return count
