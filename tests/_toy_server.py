@@ -132,7 +132,8 @@ class ServerLink:
     def _operations(self) -> Iterator[Operation]:
         data, start = self._unread, 0
         while (end := data.find(_CRLF, start)) >= 0:
-            verb, *args = data[start:end].split() or [b""]
+            # As nats-server does: at blanks and tabs, and at no other white space.
+            verb, *args = [field for field in data[start:end].replace(b"\t", b" ").split(b" ") if field] or [b""]
             header, payload, after = None, b"", end + 2
             if verb in (b"PUB", b"HPUB"):
                 after += int(args[-1]) + 2

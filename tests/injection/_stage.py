@@ -1,0 +1,188 @@
+"""Calls of the public interface with one hostile argument, and what the server read of each.
+
+A call is made as its signature asks, all other arguments being ordinary: awaited, entered, started in a nursery, or
+used as a decorator. What it raised does not matter here, only what the server has read.
+
+Must not judge.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, Final
+
+import attrs
+import trio
+import trio.testing
+
+from beamline_trio import Client, Message, NatsError, Router
+from beamline_trio.jetstream import JetStream
+from tests._toy_server import Operation, ToyServer
+
+from ._surface import Place, calls_of, exported, records
+
+# Long enough for whatever a call waits for in virtual time, short enough for its retries not to matter.
+PATIENCE_SECONDS: Final = 0.5
+
+
+async def _handle(message: Message) -> bytes | None:
+    return b"answer"
+
+
+ORDINARY: Final[dict[str, Any]] = {
+    "subject": "ordinary.subject",
+    "reply": "ordinary.reply",
+    "queue_group": "ordinary",
+    "headers": {"Ordinary": "value"},
+    "payload": b"payload",
+    "handler": _handle,
+    "concurrency": 1,
+    "on_outcome": None,
+    "name": "ordinary",
+    "stream": "ordinary",
+}
+# How to get an object of each class that has calls.
+OBJECTS: Final[dict[str, Callable[[Client], Any]]] = {
+    "Client": lambda nc: nc,
+    "Message": lambda nc: Message(nc, b"ordinary", b"x", b"ordinary.reply", None),
+    "Router": lambda nc: Router(),
+    "JetStream": JetStream,
+    "Subscription": lambda nc: nc.subscribe("ordinary"),
+    "Replies": lambda nc: nc.request_many("ordinary"),
+}
+# What an object that was made with hostile text does then.
+USES: Final[dict[str, Callable[[Client, Any], Awaitable[object]]]] = {
+    "Router": lambda nc, router: _serve_one(nc, router, {"subject": "ordinary"}),
+    "JetStream": lambda nc, js: js.publish("ordinary", b"x"),
+}
+# Functions that open clients, which the options' own test calls.
+OPENERS: Final = ("open_client", "run_client")
+
+
+class NoOrdinaryValueError(Exception):
+    """A call needs an argument that nothing is known about: give it one in ORDINARY."""
+
+
+def hostile_argument(place: Place, text: str) -> Any:
+    """What a place is given: the text itself, in a header's name or value, or in a record."""
+    if place.field:
+        return _record_with(place, text)
+    if place.parameter == "headers":
+        return {"Name": text} if len(text) % 2 else {text: "value"}
+    return text
+
+
+def _record_with(place: Place, text: str) -> Any:
+    annotation = str(inspect.signature(function_of(place)).parameters[place.parameter].annotation)
+    record = next(record for name, record in records().items() if re.search(rf"\b{name}\b", annotation))
+    value = _of_type(str(getattr(attrs.fields(record), place.field).type), text)
+    # A durable name that is given beside another name must be the same.
+    return attrs.evolve(ordinary_record(record, named=place.field != "durable_name"), **{place.field: value})
+
+
+def _of_type(annotation: str, text: str) -> Any:
+    """Text as a field holds it: alone, in a sequence, or as names and values."""
+    if re.search(r"\b(dict|Mapping)\b", annotation):
+        return {"name": text} if len(text) % 2 else {text: "value"}
+    return (text, "ordinary") if re.search(r"\b(tuple|list|Sequence)\b", annotation) else text
+
+
+def ordinary_record(record: type, *, named: bool = True) -> Any:
+    """A record with an ordinary name, and an ordinary value in each field that must be given."""
+    given = {
+        field.name: _of_type(str(field.type), "ordinary")
+        for field in attrs.fields(record)
+        if field.default is attrs.NOTHING or (named and field.name == "name")
+    }
+    return record(**given)
+
+
+def function_of(place: Place) -> Callable[..., Any]:
+    """The function behind a place."""
+    if not place.owner:
+        function: Callable[..., Any] = exported()[place.call]
+        return function
+    return calls_of(exported()[place.owner])[place.call]
+
+
+def arguments_for(nc: Client, place: Place, value: Any) -> dict[str, Any]:
+    """All arguments of a call: the one in question, and ordinary ones where there is no default."""
+    arguments: dict[str, Any] = {}
+    known = {**ORDINARY, "client": nc}
+    for parameter in inspect.signature(function_of(place)).parameters.values():
+        if parameter.name in ("self", "task_status"):
+            continue
+        if parameter.name == place.parameter:
+            arguments[parameter.name] = value
+        elif parameter.default is inspect.Parameter.empty:
+            record = records().get(str(parameter.annotation))
+            if parameter.name not in known and record is None:
+                raise NoOrdinaryValueError(f"{place}: {parameter.name}: {parameter.annotation}")
+            other = known[parameter.name] if record is None else ordinary_record(record)
+            wants_bytes = str(parameter.annotation) == "bytes" and isinstance(other, str)
+            arguments[parameter.name] = other.encode() if wants_bytes else other
+    return arguments
+
+
+async def call(nc: Client, place: Place, value: Any) -> None:
+    """Make the call, whatever becomes of it."""
+    function = function_of(place)
+    arguments = arguments_for(nc, place, value)
+    with trio.move_on_after(PATIENCE_SECONDS):
+        if place.call == "__init__":
+            await USES[place.owner](nc, exported()[place.owner](**arguments))
+            return
+        bound = partial(function, OBJECTS[place.owner](nc)) if place.owner else function
+        if "task_status" in inspect.signature(function).parameters:
+            await _start(partial(bound, **arguments))
+        elif place.owner == "Router":
+            await _serve_one(nc, Router(), arguments)
+        else:
+            await _use(nc, bound(**arguments))
+
+
+async def _start(start: Callable[..., Awaitable[object]]) -> None:
+    async with trio.open_nursery() as nursery:
+        await nursery.start(start)
+        nursery.cancel_scope.cancel()
+
+
+async def _serve_one(nc: Client, router: Router, arguments: dict[str, Any]) -> None:
+    router.route(**arguments)(_handle)
+    await _start(partial(router.run, nc))
+
+
+async def _use(nc: Client, result: Any) -> None:
+    if inspect.isawaitable(result):
+        await result
+    elif hasattr(result, "__aenter__"):
+        async with result:
+            await nc.flush()  # what is left before it was written is taken back
+
+
+def shape(operations: list[Operation]) -> list[tuple[str, int, int]]:
+    """Verb, number of arguments and number of header lines of each operation."""
+    return [(one.verb, len(one.args), (one.header or b"").count(b"\n")) for one in operations]
+
+
+async def operations_of(server: ToyServer, nc: Client, place: Place, value: Any) -> tuple[list[Operation], bool]:
+    """What the server read of a call, but for keep-alives, and whether the call raised."""
+    await nc.flush()
+    before, raised = len(server.record), False
+    try:
+        await call(nc, place, value)
+    except* (NatsError, OSError, ValueError, TypeError):
+        raised = True
+    await nc.flush()
+    return [one for one in server.record[before:] if one.verb not in ("PING", "PONG")], raised
+
+
+async def ordinary_shape(server: ToyServer, nc: Client, place: Place) -> list[tuple[str, int, int]]:
+    """What the server reads of an ordinary call, once what only the first needs is there."""
+    await operations_of(server, nc, place, hostile_argument(place, "Ordinary"))
+    operations, _ = await operations_of(server, nc, place, hostile_argument(place, "Ordinary"))
+    assert operations, f"an ordinary call for {place} puts nothing on the wire"
+    return shape(operations)
