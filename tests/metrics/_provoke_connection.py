@@ -124,7 +124,7 @@ async def refused_publishes(world: World, watch: Watch) -> None:
 async def unsent_publishes(world: World, watch: Watch) -> None:
     """Publishes that are never sent: expired, too many, kept waiting too long, too large, left behind."""
     server = await world.start_server("a")
-    for policy in ("block", "error"):
+    for policy in ("block", "error", "drop_oldest", "drop_new"):
         options: dict[str, Any] = {"pending_operations_max": 1, "pending_policy": policy}
         async with watch.open(server.url, world.dialer("app"), **options) as (nc, _):
             server.kill()

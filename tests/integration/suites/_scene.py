@@ -28,7 +28,7 @@ import pytest
 import trio
 
 from beamline_trio import Client, State, open_client
-from beamline_trio.faults import FaultDialer
+from beamline_trio.faults import FaultDialer, close_connection
 from beamline_trio.metrics._reading import read_client
 from beamline_trio.metrics._series import MOMENTARY, Key, Reading
 from beamline_trio.testing import EitherServer
@@ -179,6 +179,12 @@ class Scene:
             assert nc.ledger().balanced
         moved = {key: value - before.get(key, 0) for key, value in _series(clients).items()}
         self.reports.append(fault.report({_shown(key): value for key, value in moved.items() if value}))
+
+    async def break_link(self, nc: Client) -> None:
+        """The TCP connection of the client under test breaks, and it knows; nothing of anybody's is on its way."""
+        with self.faults.inject("publish", close_connection(), subjects="break"):
+            await nc.publish("break", b"")
+            await until(lambda: nc.state is State.RECONNECTING)
 
     async def healed(self, *clients: Client) -> None:
         """Wait until clients are connected, have nothing pending, and the server answers them."""
