@@ -42,6 +42,7 @@ if typing.TYPE_CHECKING:
     from .connection import LameDuck as LameDuck
     from .connection import Ledger as Ledger
     from .connection import MessageSkipped as MessageSkipped
+    from .connection import Migrated as Migrated
     from .connection import NkeySigner as NkeySigner
     from .connection import NoServersError as NoServersError
     from .connection import NotNatsServerError as NotNatsServerError
@@ -110,6 +111,7 @@ else:
             "CallbackFailed", "ClientClosedError", "ClientOptions", "Closed", "Connected", "ConnectionLostError",
             "ConnectTimeoutError", "CredentialsError", "CredentialsNotFoundError", "Disconnected", "Dropped", "Event",
             "EventStream", "Exhausted", "HandshakeError", "InternalError", "LameDuck", "Ledger", "MessageSkipped",
+            "Migrated",
             "NkeySigner", "NoServersError", "NotNatsServerError", "OperationTimeoutError", "OptionsError", "Outcome",
             "PendingFullError", "PendingTimeoutError", "PoolServer", "Reconnected", "ReconnectFailed", "RepliesEnd",
             "ServerDiscovered", "ServerErrorReceived", "SlowConsumer", "State", "Statistics", "TooManyRequestsError",

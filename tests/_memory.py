@@ -180,12 +180,16 @@ class Audit(trio.abc.Instrument):
         """Note whose link a task serves."""
         frame = getattr(task.coro, "cr_frame", None)
         if "._link.Link._" in task.name and frame is not None:
-            self._links[task] = frame.f_locals["self"]._connection
+            self._links[task] = frame.f_locals["self"]
 
     def task_exited(self, task: trio.lowlevel.Task) -> None:
         """The reader, writer or pinger of a link ended."""
-        connection = self._links.pop(task, None)
-        if connection is not None and connection.state is State.CONNECTED and "_drain" not in task.name:
+        link = self._links.pop(task, None)
+        if link is None or "_drain" in task.name:
+            return
+        connection = link._connection
+        lives_on_it = getattr(connection.leave, "__self__", None) is link
+        if lives_on_it and connection.state is State.CONNECTED:
             self.findings.append(f"{task.name} ended while the client said connected")
 
     def check(self) -> None:

@@ -32,6 +32,7 @@ from ._events import EventStream as EventStream
 from ._events import Exhausted as Exhausted
 from ._events import LameDuck as LameDuck
 from ._events import MessageSkipped as MessageSkipped
+from ._events import Migrated as Migrated
 from ._events import Reconnected as Reconnected
 from ._events import ReconnectFailed as ReconnectFailed
 from ._events import ServerDiscovered as ServerDiscovered

@@ -39,6 +39,7 @@ from ._events import (
     Exhausted,
     LameDuck,
     MessageSkipped,
+    Migrated,
     Reconnected,
     ServerDiscovered,
     ServerErrorReceived,
@@ -153,6 +154,26 @@ class Connection:
         self.outbox.open()
         self.pending.room.wake_all()
 
+    def take_over(self, origin: Origin, info: ServerInfo) -> None:
+        """Another link goes on where the present one stands, which is idle: nothing is lost, and nothing was down."""
+        left = str(self.address)
+        self.retry.taken()
+        self.retry.end()
+        self.outbox.detach()
+        self.origin = origin
+        self.info = info
+        self.outbox.payload_max = info.max_payload
+        self.outbox.attach(self.interests.replay())
+        if self.pending:
+            self.retry.begin(self.pending.operations)
+        else:
+            self.open_outbox()
+        self.counters.established += 1
+        server = str(origin.address)
+        self._log(logging.INFO, "NATS_CONNECTION_MIGRATED", server=server, left=left)
+        self.emit(Migrated(server, left))
+        self._discover(info)
+
     def link_down(self, reason: str, *, on_purpose: bool = False) -> None:
         """The link is lost: what was written is unknown, what was not is pending, whoever waited for an answer is told.
 
@@ -241,6 +262,7 @@ class Connection:
             self.pool.shuts_down(info.server_id)
             self._log(logging.WARNING, "NATS_LAME_DUCK", server=str(self.address))
             self.emit(LameDuck(str(self.address)))
+            self.bell.ring()
         self._discover(info)
 
     def on_server_error(self, text: str) -> ServerError:

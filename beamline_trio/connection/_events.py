@@ -120,6 +120,14 @@ class LameDuck:
     server: str
 
 
+@attrs.frozen
+class Migrated:
+    """The client has moved to another server, since the one it left shuts down; it was connected all the time."""
+
+    server: str
+    left: str
+
+
 Event: TypeAlias = (
     Connected
     | Disconnected
@@ -134,6 +142,7 @@ Event: TypeAlias = (
     | MessageSkipped
     | CallbackFailed
     | LameDuck
+    | Migrated
 )
 
 

@@ -9,14 +9,16 @@ Must not know subscriptions or callers.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import trio
 
-from ..protocol import PermissionsError, ProtocolError, ServerError, ServerInfo
+from ..protocol import PING, PermissionsError, ProtocolError, ServerError, ServerInfo
 from ..transport import direct_write
 from ._connection import Connection
+from ._handover import Handover
 from ._handshake import RECEIVE_BYTES, Established
 from ._pending_drain import PendingDrain
 from ._waiters import NEVER, Waiter
@@ -42,6 +44,10 @@ class Link:
         self._error_at = 0.0
         self._last_received = 0.0
         self._scope = trio.CancelScope()
+        self._active = trio.CancelScope()
+        self._farewell: Callable[[Link], Awaitable[None]] | None = None
+        self._heard = trio.Event()
+        self._counted = 0
         self.lost_reason = ""
         self.left = False
         self._parser.hand_over(connection.interests.routes, self)
@@ -60,16 +66,55 @@ class Link:
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._write)
                     nursery.start_soon(self._read)
-                    nursery.start_soon(self._ping)
-                    if connection.pending:
-                        nursery.start_soon(PendingDrain(connection).run)
+                    with self._active:
+                        async with trio.open_nursery() as active:
+                            active.start_soon(self._write)
+                            active.start_soon(self._ping)
+                            if connection.pending:
+                                active.start_soon(PendingDrain(connection).run)
+                    if self._farewell is not None:
+                        await self._farewell(self)
+                        self.lose("another link has taken over")
         finally:
-            connection.counters.messages_in += self._parser.messages
-            connection.parser = None
+            self._count_messages()
             self.lose("the client gave the link up")
         return self.lost_reason
+
+    def _count_messages(self) -> None:
+        """What its parser has counted becomes the client's; once it is no longer the one that is asked."""
+        connection = self._connection
+        connection.counters.messages_in += self._parser.messages - self._counted
+        self._counted = self._parser.messages
+        if connection.parser is self._parser:
+            connection.parser = None
+
+    # Two links at once
+
+    @property
+    def retired(self) -> bool:
+        """Whether another link has taken over: the client no longer lives on this one."""
+        return self._farewell is not None
+
+    def take_over(self, handover: Handover) -> None:
+        """What this link brings goes through a handover until that is over."""
+        self._parser.hand_over(handover.new, self)
+        handover.when_over(lambda: self._parser.hand_over(self._connection.interests.routes, self))
+
+    def retire(self, handover: Handover, farewell: Callable[[Link], Awaitable[None]]) -> None:
+        """Another link takes over: read on, and do nothing else but the farewell. The writer must be idle."""
+        self._farewell = farewell
+        self._count_messages()
+        self._parser.hand_over(handover.old, self)
+        self._active.cancel()
+
+    async def say(self, frames: bytes) -> None:
+        """Of a retired link: write, and wait until the server has it all. A failure is the reader's to find."""
+        self._heard = trio.Event()
+        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            await self._stream.send_all(frames + PING)
+        self._connection.counters.bytes_out += len(frames) + len(PING)
+        await self._heard.wait()
 
     def _direct(self) -> Callable[[bytes], int] | None:
         write = direct_write(self._stream)
@@ -84,6 +129,11 @@ class Link:
 
         return counted
 
+    @property
+    def _is_up(self) -> bool:
+        """Whether the connection still lives on this link."""
+        return not self.retired and self._connection.link_is_up
+
     def _last_words(self, otherwise: str) -> str:
         """Why the server hung up: an error of a kind that closes, or any other that it sent just before."""
         error = self._error
@@ -95,7 +145,8 @@ class Link:
         """The link is of no use any more. The first reason counts."""
         if not self.lost_reason:
             self.lost_reason = reason
-            self._connection.link_down(reason, on_purpose=self.left)
+            if not self.retired:
+                self._connection.link_down(reason, on_purpose=self.left)
             self._scope.cancel()
 
     def leave(self, reason: str) -> None:
@@ -145,7 +196,8 @@ class Link:
             await trio.sleep(LAST_WORDS_WAIT_SECONDS)
             self.lose(f"connection broken: {exc.__cause__ if exc.__cause__ is not None else exc}")
         finally:
-            self.lose("the writer ended")
+            if not self.retired:
+                self.lose("the writer ended")
 
     @trio.lowlevel.enable_ki_protection
     async def _ping(self) -> None:
@@ -175,10 +227,13 @@ class Link:
 
     def on_info(self, info: ServerInfo) -> None:
         """INFO, a later one."""
-        self._connection.on_info(info)
+        if not self.retired:
+            self._connection.on_info(info)
 
     def on_error(self, text: str) -> None:
         """`-ERR`: kept as the reason if the server hangs up, and told to whom it is about."""
+        if self.retired:
+            return
         error = self._connection.on_server_error(text)
         if not isinstance(error, PermissionsError):
             self._error = error
@@ -186,12 +241,15 @@ class Link:
 
     def on_ping(self) -> None:
         """PING: answered by the writer."""
-        if self._connection.link_is_up:
+        if self._is_up:
             self._connection.outbox.put_pong()
 
     def on_pong(self) -> None:
         """PONG: that of the oldest PING."""
-        self._connection.on_pong()
+        if self.retired:
+            self._heard.set()
+        else:
+            self._connection.on_pong()
 
     def on_malformed(self, sid: bytes, subject: bytes, reason: str) -> None:
         """A message was skipped."""

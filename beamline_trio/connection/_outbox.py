@@ -333,6 +333,11 @@ class Outbox:
         return bool(self._frames or self._unwritten or self._tail)
 
     @property
+    def idle(self) -> bool:
+        """Whether the writer waits for work, and the server has confirmed all that was written."""
+        return self._writer is not None and not self.has_work and not self._expectations and not self.unconfirmed
+
+    @property
     def expects_pong(self) -> bool:
         """Whether a PING was written whose PONG has not come."""
         return bool(self._expectations)
@@ -369,6 +374,12 @@ class Outbox:
         """Publishers may append."""
         self.is_open = True
         self.room = 0 if self._writer is not None else self._bytes_max - sum(map(len, self._frames))
+        self._lot.wake_all()
+
+    def close(self) -> None:
+        """Publishers stay out, while the link goes on: those that come, and those that wait for room, queue."""
+        self.is_open = False
+        self.room = 0
         self._lot.wake_all()
 
     def detach(self) -> Detached:

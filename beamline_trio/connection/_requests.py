@@ -120,6 +120,14 @@ class RequestInbox:
     def closed(self) -> None:
         """The client is closed; the waiters are told by it."""
 
+    def tokens(self) -> list[bytes]:
+        """Of the requests that wait now."""
+        return [*self._waiting, *self._collections]
+
+    def any_waits(self, tokens: list[bytes]) -> bool:
+        """Whether one of some requests still waits."""
+        return any(token in self._waiting or token in self._collections for token in tokens)
+
     def take_all(self) -> list[Waiter]:
         """All waiters; none waits here any more."""
         return self._take(lambda waiter: True)

@@ -9,18 +9,20 @@ Must not parse, and must not decide what becomes of operations.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
 import trio
 
 from ..protocol import AuthorizationError, NatsError, ProtocolError
 from ..transport import NameResolutionError, ServerUnreachableError, TLSError
+from ._backoff import next_delay
 from ._connection import Connection
 from ._errors import ConnectTimeoutError, CredentialsError, NoServersError, NotNatsServerError
 from ._events import ReconnectFailed
 from ._handshake import Established, Handshake
 from ._link import Link
+from ._migration import Migration
 from ._policy import Policy, Turn
 from ._pool import KnownServer
 from ._state import State
@@ -30,6 +32,8 @@ log = logging.getLogger("beamline_trio")
 
 # What is done in the step in which a handshake is done.
 TurnUp: TypeAlias = Callable[[Link, Established], None]
+# What is waited for between the handshake and that step.
+Preparation: TypeAlias = Callable[[Established], Awaitable[None]]
 
 
 class Supervisor:
@@ -69,7 +73,7 @@ class Supervisor:
             else:
                 while True:
                     if link is not None:
-                        await self._live(link)
+                        await self._live(links, link)
                     link = await self._reconnect(links)
         if failure is not None:
             raise failure
@@ -99,11 +103,13 @@ class Supervisor:
         task_status.started()
         return None
 
-    async def _live(self, link: Link) -> None:
-        """Wait until a link is lost; then decide whether the outage that follows is a new one."""
+    async def _live(self, links: trio.Nursery, link: Link) -> None:
+        """Wait until a link, or what has taken over from it, is lost; then decide whether the outage is a new one."""
         connection = self._connection
         while not link.lost_reason:
             await connection.bell.wait()
+            if connection.info.lame_duck and not link.lost_reason:
+                link = await self._migrate(links, link)
         server = self._pool.current
         lived = trio.current_time() - self._began_at
         self._attempts = 0
@@ -124,6 +130,41 @@ class Supervisor:
                 self._pool.failed(server, link.lost_reason)
         if self._passes <= 1:
             self._outage_since = trio.current_time()
+
+    async def _migrate(self, links: trio.Nursery, old: Link) -> Link:
+        """Find another server while the link goes on to one that shuts down; returns the link on which the client is.
+
+        It is that of the server that shuts down, lost, when none could be reached before.
+        """
+        connection = self._connection
+        migration = Migration(connection, old)
+
+        def up(server: KnownServer, link: Link, established: Established) -> None:
+            if self._pool.current is not None:
+                self._pool.left(self._pool.current)
+            if old.lost_reason:
+                self._link_up(server, link, established)
+            else:
+                self._lives_on(server, link, established)
+                migration.take_over(link, established)
+
+        passes = 0
+        began_at = trio.current_time()
+        while not old.lost_reason:
+            for server in [one for one in self._pool.one_pass() if not one.lame_duck]:
+                self._attempts += 1
+                connection.counters.reconnect_attempts += 1
+                try:
+                    return await self._attempt(links, server, up, migration.prepare)
+                except NatsError as error:
+                    self._failed(server, error)
+                if old.lost_reason:
+                    return old
+            passes += 1
+            age, rng = trio.current_time() - began_at, connection.environment.random
+            with trio.move_on_after(next_delay(passes, age, connection.options, rng)):
+                await connection.bell.wait()
+        return old
 
     async def _reconnect(self, links: trio.Nursery) -> Link | None:
         """One wait and one pass. None: no server could be reached."""
@@ -178,9 +219,13 @@ class Supervisor:
         return self._policy.next_turn(self._passes, trio.current_time() - self._outage_since)
 
     async def _attempt(
-        self, links: trio.Nursery, server: KnownServer, up: Callable[[KnownServer, Link, Established], None]
+        self,
+        links: trio.Nursery,
+        server: KnownServer,
+        up: Callable[[KnownServer, Link, Established], None],
+        prepare: Preparation | None = None,
     ) -> Link:
-        """Dial, shake hands, and let the link live in a task of its own.
+        """Dial, shake hands, prepare, and let the link live in a task of its own.
 
         Raises:
             NatsError: it was never established.
@@ -190,7 +235,7 @@ class Supervisor:
         self._pool.attempted(server, trio.current_time())
         try:
             outcome: Link | NatsError = await links.start(
-                self._serve, server, lambda link, established: up(server, link, established)
+                self._serve, server, lambda link, established: up(server, link, established), prepare
             )
         finally:
             connection.attempting = False
@@ -199,7 +244,14 @@ class Supervisor:
         return outcome
 
     @trio.lowlevel.enable_ki_protection
-    async def _serve(self, server: KnownServer, up: TurnUp, *, task_status: trio.TaskStatus[Link | NatsError]) -> None:
+    async def _serve(
+        self,
+        server: KnownServer,
+        up: TurnUp,
+        prepare: Preparation | None,
+        *,
+        task_status: trio.TaskStatus[Link | NatsError],
+    ) -> None:
         """The task of one link: reports it, or why it could not be established, and runs it."""
         connection = self._connection
         limit = connection.options.connect_timeout_seconds
@@ -210,6 +262,8 @@ class Supervisor:
                     scope.deadline = float("inf")
                     if scope.cancel_called:  # it struck in this very step: all or nothing
                         await trio.lowlevel.checkpoint()
+                    if prepare is not None:
+                        await prepare(established)
                     connection.check_open()  # a drain may have ended in this very step
                     link = Link(connection, established)
                     up(link, established)
@@ -235,11 +289,15 @@ class Supervisor:
             raise NotNatsServerError(text, address=str(server.address)) from error
 
     def _link_up(self, server: KnownServer, link: Link, established: Established) -> None:
+        self._lives_on(server, link, established)
+        self._connection.link_up(established.origin, established.info, self._attempts)
+
+    def _lives_on(self, server: KnownServer, link: Link, established: Established) -> None:
+        """The client is on this link from now on."""
         connection = self._connection
         self._pool.succeeded(server, established.info.server_id)
         self._began_at = trio.current_time()
         self._confirmed_before = connection.outbox.confirmed
-        connection.link_up(established.origin, established.info, self._attempts)
         connection.leave = link.leave
         connection.hurried = False
 

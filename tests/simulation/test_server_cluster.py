@@ -27,7 +27,7 @@ async def start(world: World, *names: str, **routes: list[str]) -> list[Simulate
 
 @asynccontextmanager
 async def client(world: World, server: SimulatedServer) -> AsyncGenerator[Client]:
-    async with open_client(server.url, dialer=world.dialer(f"at-{server.name}")) as nc:
+    async with open_client(server.url, dialer=world.dialer(f"at-{server.name}"), ignore_discovered=True) as nc:
         await nc.flush()
         yield nc
 
