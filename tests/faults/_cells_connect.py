@@ -60,7 +60,13 @@ async def _connect_fails(stage: Stage, fault: OperationFault, error_class: type[
                 "connect_failures": failures,
                 f"reconnect_failures.{reason}": failures,
             },
-            {LOST: 1, RESTORED: 1, "NATS_PUBLISH_QUEUED": 1},
+            {
+                LOST: 1,
+                RESTORED: 1,
+                "NATS_PUBLISH_QUEUED": 1,
+                "NATS_RETRY_PENDING": 1,
+                "NATS_RETRY_COMPLETE": 1,
+            },
         )
         assert proof.nc.ledger().unknown == 1
 
