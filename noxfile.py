@@ -46,6 +46,7 @@ DETERMINISM_SEEDS: Final = "1:100"
 # The whole suite sweeps 200 seeds.
 NIGHTLY_SWEEP_SEEDS: Final = 10_000
 NIGHTLY_DETERMINISM_SEEDS: Final = 1_000
+NIGHTLY_MUTATED_STREAMS: Final = 1_000_000
 # What each fault looked like in the suites, for docs/failure_tables.py.
 FAILURES: Final = ROOT / "build" / "failures.json"
 SWEEP: Final = "tests/simulation/test_sweep.py"
@@ -237,6 +238,10 @@ def nightly(session: nox.Session) -> None:
     seeds = ("--seeds", f"{first}:{last}")
     identical = functools.partial(_run_module, session, pythons[_RUNNING], tree, "tests.determinism", *seeds)
     record.run(f"traces of the seeds {first} to {last} in two processes, Python {_RUNNING}", identical)
+    first, last = _share(NIGHTLY_MUTATED_STREAMS, options.shard)
+    streams = ("--streams", str(last - first + 1), "--seed", str(seed))
+    survived = functools.partial(_run_module, session, pythons[_RUNNING], tree, "tests.protocol", *streams)
+    record.run(f"{last - first + 1:,} mutated streams under the parser, seed {seed}, Python {_RUNNING}", survived)
     drawn = ("--draw", "20", "--draw-seed", str(seed))
     found = functools.partial(_run_module, session, pythons[_RUNNING], tree, "tests.mutants", *drawn)
     record.run(f"mutants, and 20 drawn by seed {seed}, Python {_RUNNING}", found)

@@ -22,8 +22,7 @@ from beamline_trio import (
     ServerErrorReceived,
 )
 from tests._memory import ToyServer, lose_link, opened, wait_connected
-from tests.protocol._streams import OPERATIONS
-from tests.protocol.test_parser_properties import mutated
+from tests.protocol._mutated import mutated
 
 
 async def test_it_holds_at_once_for_what_comes(autojump_clock: MockClock) -> None:
@@ -186,7 +185,7 @@ async def test_any_broken_stream_ends_in_a_working_client(seed: int, autojump_cl
     async with opened(server, reconnect_delay_seconds=0.001) as nc, nc.subscribe("in") as sub:
         for _ in range(25):
             await wait_connected(nc)
-            stream = mutated(rng, OPERATIONS)
+            stream = mutated(rng)
             server.link.send_in_chunks(stream + b"\r\n", rng.randrange(1, 6))
             server.link.send(b"")
             with trio.move_on_after(0.5):

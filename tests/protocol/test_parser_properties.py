@@ -6,7 +6,6 @@ import gc
 import os
 import random
 import tracemalloc
-from collections.abc import Sequence
 from typing import Final
 
 import pytest
@@ -14,20 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beamline_trio.protocol import Parser
+from tests.protocol._mutated import compared
 from tests.protocol._recorder import Recorder, parse, parse_or_refuse, single_bytes, split
 from tests.protocol._reference import reference_events
-from tests.protocol._streams import OPERATIONS, message_runs, operations
+from tests.protocol._streams import message_runs, operations
 
 FULL_COUNT: Final = 100_000
 # The full count takes a good part of a minute. With a smaller one the test belongs to the smoke subset.
 MUTATED_STREAMS: Final = int(os.environ.get("BEAMLINE_MUTATED_STREAMS", FULL_COUNT))
 MUTATED_STREAMS_MARK: Final = pytest.mark.smoke if MUTATED_STREAMS < FULL_COUNT else pytest.mark.slow
-
-
-# Bounds so tight that half of OPERATIONS come near them, for every other stream. A parser for small payloads takes
-# long to make, so those are fewer.
-TIGHT: Final = {"control_line_bytes_max": 24, "info_bytes_max": 60, "header_bytes_max": 22}
-BOUNDS: Final[tuple[dict[str, int], ...]] = ({}, TIGHT) * 8 + ({}, {**TIGHT, "payload_bytes_max": 30})
 
 
 @given(st.lists(operations, max_size=8))
@@ -104,13 +98,7 @@ def test_mutated_streams_never_surprise() -> None:
     try:
         settled = 0
         for number in range(MUTATED_STREAMS):
-            stream = mutated(rng)
-            bounds = BOUNDS[number % len(BOUNDS)]
-            whole = parse_or_refuse([stream], **bounds)
-            refused += whole[1] is None
-            for _ in range(2):
-                points = [rng.randrange(len(stream) + 1) for _ in range(rng.randrange(1, 5))]
-                assert parse_or_refuse(split(stream, points), **bounds) == whole, (number, stream, points)
+            refused += compared(rng, number).refused
             if number == MUTATED_STREAMS // 10:
                 gc.collect()  # recorders and their routes hold each other
                 settled = tracemalloc.get_traced_memory()[0]
@@ -124,44 +112,3 @@ def test_mutated_streams_never_surprise() -> None:
     # A leak of the smallest object per stream would be 150 kB in 5,000 streams, 3 MB in all of them.
     assert now - settled < 65_536, "memory grew with the number of streams"
     assert peak - settled < 1_048_576, "one stream of a few hundred bytes took megabytes"
-
-
-_JUNK: Final = (
-    b"\r\n",
-    b"\r",
-    b"\n",
-    b" ",
-    b"\t",
-    b"0",
-    b"9",
-    b"99999999999",
-    b"-1",
-    b"\x00",
-    b"\xff",
-    b"MSG",
-    b"HMSG a 1 ",
-    b"{",
-    b"'",
-)
-
-
-def mutated(rng: random.Random, operations: Sequence[bytes] = OPERATIONS) -> bytes:
-    """A few legal operations, changed at up to three places."""
-    stream = bytearray(b"".join(rng.choices(operations, k=rng.randrange(1, 7))))
-    for _ in range(rng.randrange(1, 4)):
-        at = rng.randrange(len(stream) + 1)
-        span = slice(at, at + rng.randrange(1, 12))
-        match rng.randrange(6):
-            case 0 if at < len(stream):
-                stream[at] = rng.randrange(256)
-            case 1 if at < len(stream):
-                stream[at] ^= 1 << rng.randrange(8)
-            case 2:
-                del stream[span]
-            case 3:
-                stream[at:at] = stream[span]
-            case 4:
-                stream[at:at] = rng.choice(_JUNK)
-            case _:
-                stream[at : at + 1] = rng.choice(_JUNK)
-    return bytes(stream)
