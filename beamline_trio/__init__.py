@@ -101,6 +101,9 @@ if typing.TYPE_CHECKING:
     from .transport import TLSError as TLSError
     from .transport import TLSFiles as TLSFiles
     from .transport import TLSFilesError as TLSFilesError
+    from .transport import WebSocketDialer as WebSocketDialer
+    from .transport import WebSocketError as WebSocketError
+    from .transport import from_anyio as from_anyio
 else:
     _STAGES = {
         "client": (
@@ -133,7 +136,7 @@ else:
         ),
         "transport": (
             "AddressError", "ConnectError", "Dialer", "NameResolutionError", "ServerUnreachableError", "TCPDialer",
-            "TLSError", "TLSFiles", "TLSFilesError",
+            "TLSError", "TLSFiles", "TLSFilesError", "WebSocketDialer", "WebSocketError", "from_anyio",
         ),
     }  # fmt: skip
     _HOMES = {name: stage for stage, names in _STAGES.items() for name in names}

@@ -27,7 +27,7 @@ from ..connection import (
     servers_of,
 )
 from ..protocol import NatsError, Secret
-from ..transport import Dialer, TCPDialer, TLSFiles
+from ..transport import Dialer, TCPDialer, TLSFiles, WebSocketDialer, parse_address
 from ._client import Client
 
 
@@ -146,7 +146,7 @@ def open_client(
     Args:
         *servers: URLs; without any those of `options`, else `nats://127.0.0.1:4222`.
         options: all options in one record.
-        dialer: how servers are reached; None = TCP and TLS.
+        dialer: how servers are reached; None = TCP, TLS, and WebSocket for ws:// and wss://.
         **overrides: single options, see ClientOptions.
 
     Raises:
@@ -166,10 +166,20 @@ def open_client(
     if isinstance(context, TLSFiles):
         context.context()  # what cannot be read is told now
     if dialer is None:
-        dialer = TCPDialer(ssl_context=context, keep_address_order=combined.keep_server_order)
+        dialer = _own_dialer(combined, context)
     elif context is not None:
         raise OptionsError(f"tls is {type(context).__name__} and a dialer is given; give it to the dialer")
+    elif combined.websocket_headers is not None:
+        raise OptionsError("websocket_headers and a dialer are given; give the headers to its WebSocketDialer")
     return ClientContext(combined, dialer)
+
+
+def _own_dialer(options: ClientOptions, context: ssl.SSLContext | TLSFiles | None) -> Dialer:
+    """TCP, with WebSocket on it where the servers are of that kind."""
+    tcp = TCPDialer(ssl_context=context, keep_address_order=options.keep_server_order)
+    if any(parse_address(server).is_websocket for server in options.servers):
+        return WebSocketDialer(tcp, headers=options.websocket_headers)
+    return tcp
 
 
 async def run_client(

@@ -30,6 +30,7 @@ from ..transport import ServerAddress, TLSError
 from ._connection import Connection
 from ._discovery import Origin
 from ._errors import HandshakeError, NotNatsServerError
+from ._sources import ask_credentials
 
 RECEIVE_BYTES: Final = 65_536
 
@@ -70,7 +71,7 @@ class Handshake:
         self._info: ServerInfo | None = None
         self._pong = False
         self._pinged = False
-        self._secure = False
+        self._secure = address.scheme == "wss"
         self._greeted = False
         self._error: ServerError | None = None
 
@@ -85,7 +86,7 @@ class Handshake:
             HandshakeError: the server hung up or answered with another error.
         """
         try:
-            if self._connection.options.tls_first:
+            if self._connection.options.tls_first and not self._secure:
                 await self._start_tls()
             info = await self._receive_info()
             if not self._secure and self._wants_tls(info):
@@ -190,6 +191,12 @@ class Handshake:
 
     def _wants_tls(self, info: ServerInfo) -> bool:
         asked = self._address.wants_tls or bool(self._connection.options.tls)
+        if self._address.is_websocket:  # what the server wants of others is nothing to us: there is no TLS in band
+            if asked and not self._secure:
+                raise TLSError(
+                    f"TLS was asked for, and {self._address} has none; use wss://", address=str(self._address)
+                )
+            return False
         if asked and not (info.tls_required or info.tls_available):
             raise TLSError(
                 f"TLS was asked for, but {self._address} has none; use nats:// and no tls option, or enable TLS there",
@@ -208,7 +215,7 @@ class Handshake:
             headers=info.headers,
             no_responders=info.headers,
             tls_required=self._secure,
-            credentials=self._address.credentials or await options.sources.ask(str(self._address), info.nonce),
+            credentials=self._address.credentials or await ask_credentials(options, str(self._address), info.nonce),
         )
 
     async def _send_hello(self, options: ConnectOptions) -> BaseException | None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar, cast
 
-from ..protocol import Secret
+from ..protocol import Secret, hidden
+from ..transport import HeadersCallback, WebSocketHeaders
 from ._sources import CredsCallback, NkeySigner, TextCallback, UserJWT, text_of
 
 _Class = TypeVar("_Class", bound=type[Any])
@@ -47,12 +48,20 @@ def creds_of(
     return Secret(value) if isinstance(value, str) and "\n" in value else value
 
 
+def headers_of(value: WebSocketHeaders | HeadersCallback | None) -> WebSocketHeaders | HeadersCallback | None:
+    """The values of headers are hidden."""
+    if not isinstance(value, Mapping):
+        return value
+    return {name: hidden(text) if isinstance(text, str) else text for name, text in value.items()}
+
+
 SECRET_OPTIONS: Final[dict[str, Callable[[Any], Any]]] = {
     "servers": servers_of,
     "password": text_or_none,
     "token": text_or_none,
     "nkey": nkey_of,
     "creds": creds_of,
+    "websocket_headers": headers_of,
 }
 
 

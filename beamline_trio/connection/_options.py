@@ -13,11 +13,11 @@ from typing import Any, Literal, TypeAlias
 import attrs
 
 from ..protocol import Secret, ServerInfo
-from ..transport import TLSFiles
+from ..transport import HeadersCallback, TLSFiles, WebSocketHeaders
 from . import _validators as check
-from ._hiding import creds_of, hide_in_place, hides_secrets, nkey_of, servers_of, text_or_none
+from ._hiding import creds_of, headers_of, hide_in_place, hides_secrets, nkey_of, servers_of, text_or_none
 from ._pool import PoolServer
-from ._sources import CredsCallback, NkeySigner, Sources, TextCallback, UserJWT
+from ._sources import CredsCallback, NkeySigner, TextCallback, UserJWT
 
 DEFAULT_SERVER = "nats://127.0.0.1:4222"
 
@@ -40,7 +40,8 @@ class ClientOptions:
     """How a client behaves. Durations are seconds, sizes bytes.
 
     Attributes:
-        servers: URLs of one cluster (`nats://user:password@host:port`, `tls://`); never shown, they may hold secrets.
+        servers: URLs of one cluster (`nats://user:password@host:port`, `tls://`; or `ws://`, `wss://`); never shown,
+            they may hold secrets.
         name: sent to the server, and the label `client` of the metrics.
         keep_server_order: servers are tried in the order given, and the addresses of a name in the order of DNS;
             otherwise both are shuffled.
@@ -95,6 +96,8 @@ class ClientOptions:
         tls: an SSLContext, TLSFiles (read anew for each connect), or True to insist on TLS with the platform's
             certificates.
         tls_first: TLS before the server's INFO, which a server with `handshake_first` wants; insists on TLS.
+        websocket_headers: of the upgrade request of ws:// and wss://, for the server or a proxy on the way, or a
+            callback that gives them anew for each connect; values are never shown.
         echo: whether the client's own messages come back to its subscriptions.
         verbose: ask the server for `+OK` (for debugging).
         pedantic: ask the server for strict checks.
@@ -162,6 +165,9 @@ class ClientOptions:
     )
     tls: ssl.SSLContext | TLSFiles | bool | None = attrs.field(default=None, validator=check.tls_choice)
     tls_first: bool = attrs.field(default=False, validator=check.flag)
+    websocket_headers: WebSocketHeaders | HeadersCallback | None = attrs.field(
+        default=None, converter=headers_of, validator=check.websocket_headers, repr=False
+    )
     echo: bool = attrs.field(default=True, validator=check.flag)
     verbose: bool = attrs.field(default=False, validator=check.flag)
     pedantic: bool = attrs.field(default=False, validator=check.flag)
@@ -169,11 +175,6 @@ class ClientOptions:
     def __attrs_post_init__(self) -> None:
         check.one_kind_of_credentials(self)
         check.tls_not_refused(self)
-
-    @property
-    def sources(self) -> Sources:
-        """Who the client says it is."""
-        return Sources(user=self.user, password=self.password, token=self.token, nkey=self.nkey, creds=self.creds)
 
 
 OPTION_NAMES: frozenset[str] = frozenset(field.name for field in attrs.fields(ClientOptions))

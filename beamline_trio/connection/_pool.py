@@ -76,6 +76,7 @@ class ServerPool:
 
     def __init__(self, urls: Sequence[str | Secret], rng: random.Random | None = None) -> None:
         self._rng = rng
+        self._servers: list[KnownServer] = []
         self._servers = self._parse(urls)
         self.current: KnownServer | None = None
 
@@ -180,6 +181,11 @@ class ServerPool:
         for address in map(parse_address, urls):
             if unique.setdefault(str(address), address) != address:
                 raise AddressError(f"{address} is given twice with different credentials; give it once")
+        kinds = {server.address.is_websocket for server in self._servers} | {
+            address.is_websocket for address in unique.values()
+        }
+        if len(kinds) > 1:
+            raise AddressError("some servers are WebSocket (ws://, wss://) and some are not; a client uses one kind")
         servers = [KnownServer(address) for address in unique.values()]
         if self._rng is not None:
             self._rng.shuffle(servers)

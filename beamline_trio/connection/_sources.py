@@ -12,7 +12,7 @@ import errno
 import inspect
 import os
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 import attrs
 
@@ -69,35 +69,45 @@ class UserJWT:
     sign: SignCallback | None = attrs.field(default=None, repr=False)
 
 
-@attrs.frozen(kw_only=True)
-class Sources:
+class Sources(Protocol):
     """The options of a client that say who it is; of one kind at most."""
 
-    user: Any = None
-    password: Any = attrs.field(default=None, repr=False)
-    token: Any = attrs.field(default=None, repr=False)
-    nkey: Any = attrs.field(default=None, repr=False)
-    creds: Any = attrs.field(default=None, repr=False)
+    @property
+    def user(self) -> str | TextCallback | None: ...
+    @property
+    def password(self) -> Secret | TextCallback | None: ...
+    @property
+    def token(self) -> Secret | TextCallback | None: ...
+    @property
+    def nkey(self) -> Secret | os.PathLike[str] | NkeySigner | None: ...
+    @property
+    def creds(self) -> str | Secret | os.PathLike[str] | UserJWT | CredsCallback | None: ...
 
-    async def ask(self, server: str, nonce: str) -> Credentials:
-        """The credentials for one attempt.
 
-        Raises:
-            CredentialsNotFoundError: a file is not there.
-            CredentialsError: a file cannot be read or is no such file, a callback raised or gave something else, or
-                the server gave no nonce to sign.
-            MissingExtraError: nkey or creds are given, and PyNaCl is not installed.
-        """
-        if self.creds is not None:
-            return await _ask_creds(self.creds, server, nonce)
-        if self.nkey is not None:
-            return await _ask_nkey(self.nkey, server, nonce)
-        user = await _ask_text("user", self.user, server)
-        return Credentials(
-            user=user.reveal() if user is not None else None,
-            password=await _ask_text("password", self.password, server),
-            token=await _ask_text("token", self.token, server),
-        )
+async def ask_credentials(sources: Sources, server: str, nonce: str) -> Credentials:
+    """The credentials for one attempt.
+
+    Args:
+        sources: the client's options.
+        server: which server they are for, as errors name it.
+        nonce: what that server wants signed; empty = it gave none.
+
+    Raises:
+        CredentialsNotFoundError: a file is not there.
+        CredentialsError: a file cannot be read or is no such file, a callback raised or gave something else, or the
+            server gave no nonce to sign.
+        MissingExtraError: nkey or creds are given, and PyNaCl is not installed.
+    """
+    if sources.creds is not None:
+        return await _ask_creds(sources.creds, server, nonce)
+    if sources.nkey is not None:
+        return await _ask_nkey(sources.nkey, server, nonce)
+    user = await _ask_text("user", sources.user, server)
+    return Credentials(
+        user=user.reveal() if user is not None else None,
+        password=await _ask_text("password", sources.password, server),
+        token=await _ask_text("token", sources.token, server),
+    )
 
 
 async def _ask_text(option: str, source: Any, server: str) -> Secret | None:
@@ -142,27 +152,22 @@ async def _ask_creds(source: Any, server: str, nonce: str) -> Credentials:
     return _answer_creds(_parts_of(file), source, server, nonce)
 
 
-def _answer_creds(parts: _Creds | None, source: Any, server: str, nonce: str) -> Credentials:
+def _answer_creds(parts: tuple[Secret, Secret | None] | None, source: Any, server: str, nonce: str) -> Credentials:
     if parts is None:
         raise CredentialsError(
             _useless("creds", server, f"({_name(source)}) is no credentials file: a user's JWT and seed"),
             address=server,
         )
-    if parts.seed is None:
-        return Credentials(jwt=parts.jwt)
+    jwt, seed = parts
+    if seed is None:
+        return Credentials(jwt=jwt)
     _need_nonce("creds", server, nonce)
     need_ed25519()
-    signed = _sign_with(bytearray(parts.seed.reveal(), "ascii"), nonce)
-    return Credentials(jwt=parts.jwt, signature=signed[1] if signed is not None else None)
+    signed = _sign_with(bytearray(seed.reveal(), "ascii"), nonce)
+    return Credentials(jwt=jwt, signature=signed[1] if signed is not None else None)
 
 
-@attrs.frozen
-class _Creds:
-    jwt: Secret
-    seed: Secret | None
-
-
-def _parts_of(file: bytearray) -> _Creds | None:
+def _parts_of(file: bytearray) -> tuple[Secret, Secret | None] | None:
     """What a credentials file has; the buffer is wiped. Raises nothing."""
     parts = parse_creds(file)
     wipe(file)
@@ -170,10 +175,10 @@ def _parts_of(file: bytearray) -> _Creds | None:
         return None
     jwt, seed = parts
     if seed is None:
-        return _Creds(jwt, None)
+        return jwt, None
     hidden_seed = Secret(seed.decode("ascii"))
     wipe(seed)
-    return _Creds(jwt, hidden_seed)
+    return jwt, hidden_seed
 
 
 def _sign_with(text: bytearray, nonce: str) -> tuple[str, Secret] | None:

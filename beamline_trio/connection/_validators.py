@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-from ..protocol import InvalidSubjectError, Secret, check_inbox_prefix, decode_public_key, is_seed
-from ..transport import TLSFiles
+from ..protocol import InvalidHeaderError, InvalidSubjectError, Secret, check_inbox_prefix, decode_public_key, is_seed
+from ..transport import TLSFiles, checked_headers
 from ._errors import OptionsError
 from ._sources import NkeySigner, UserJWT
 
@@ -106,6 +106,18 @@ def creds(_: Any, field: Any, value: Any) -> None:
             f"{field.name} must be a path, the content of a credentials file as bytes, a UserJWT or a callback, "
             f"not {type(value).__name__}"
         )
+
+
+def websocket_headers(_: Any, field: Any, value: Any) -> None:
+    """HTTP headers, or a callback that gives them."""
+    if value is None or callable(value):
+        return
+    if not isinstance(value, Mapping):
+        raise OptionsError(f"{field.name} must be a mapping of str to str or a callback, not {type(value).__name__}")
+    try:
+        checked_headers(value)
+    except InvalidHeaderError as error:
+        raise OptionsError(f"{field.name}: {error}") from None
 
 
 def one_kind_of_credentials(options: Any) -> None:

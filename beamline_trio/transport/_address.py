@@ -6,7 +6,7 @@ Must not resolve names.
 from __future__ import annotations
 
 from typing import Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import attrs
 
@@ -14,8 +14,8 @@ from ..protocol import Credentials, Secret, credentials_of_url, hidden
 from ._errors import AddressError
 
 DEFAULT_PORT: Final = 4222
-_SCHEMES: Final = ("nats", "tls")
-_PLANNED: Final = ("ws", "wss")
+_DEFAULT_PORTS: Final = {"nats": DEFAULT_PORT, "tls": DEFAULT_PORT, "ws": 80, "wss": 443}
+_WEBSOCKET: Final = ("ws", "wss")
 
 
 @attrs.frozen
@@ -27,6 +27,7 @@ class ServerAddress:
     Attributes:
         tls_name: the name its certificate must have where that is not the host: a cluster told of it by a bare IP
             address.
+        resource: path and query of a WebSocket URL; the query is never shown.
     """
 
     host: str
@@ -34,19 +35,31 @@ class ServerAddress:
     scheme: str = "nats"
     credentials: Credentials = attrs.field(factory=Credentials, repr=False)
     tls_name: str = ""
+    resource: Secret = attrs.field(default=Secret(""), converter=hidden, repr=False)
 
     @property
     def wants_tls(self) -> bool:
         """Whether the scheme asks for TLS."""
         return self.scheme == "tls"
 
+    @property
+    def is_websocket(self) -> bool:
+        """Whether NATS is inside WebSocket there."""
+        return self.scheme in _WEBSOCKET
+
+    @property
+    def authority(self) -> str:
+        """Host and port as an HTTP request has them: without the port that the scheme implies."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == _DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
+
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{host}:{self.port}"
+        return f"{self.scheme}://{host}:{self.port}{self.resource.reveal().partition('?')[0]}"
 
 
 def parse_address(url: str | Secret) -> ServerAddress:
-    """Read `nats://user:password@host:4222`, `tls://host`, `host:port`, `host` or `[::1]:4222`.
+    """Read `nats://user:password@host:4222`, `tls://host`, `wss://host/path?query`, `host:port`, `host`, `[::1]:4222`.
 
     A user without a password is a token. Percent-encoding in user and password is undone.
 
@@ -77,10 +90,8 @@ def _read(url: Secret) -> ServerAddress | str:
         return f"cannot read server URL {_plain(text)!r}; use nats://host:port"
     if "@" in parts.path + parts.query + parts.fragment:
         return f"cannot read server URL {_plain(text)!r}: percent-encode / ? # and @ in its user and password"
-    if parts.scheme in _PLANNED:
-        return f"{parts.scheme}:// (WebSocket) is not supported yet; use nats:// or tls://"
-    if parts.scheme not in _SCHEMES:
-        return f"scheme {parts.scheme!r} of {_plain(text)} is not one of {', '.join(_SCHEMES)}"
+    if parts.scheme not in _DEFAULT_PORTS:
+        return f"scheme {parts.scheme!r} of {_plain(text)} is not one of {', '.join(_DEFAULT_PORTS)}"
     if not host or any(char.isspace() for char in text):
         return f"no host in server URL {_plain(text)!r}; use nats://host:port"
     if port == 0:
@@ -89,10 +100,17 @@ def _read(url: Secret) -> ServerAddress | str:
     password = unquote(parts.password) if parts.password is not None else None
     return ServerAddress(
         host=host,
-        port=port if port is not None else DEFAULT_PORT,
+        port=port if port is not None else _DEFAULT_PORTS[parts.scheme],
         scheme=parts.scheme,
         credentials=credentials_of_url(user or None, password),
+        resource=_resource(parts) if parts.scheme in _WEBSOCKET else "",
     )
+
+
+def _resource(parts: SplitResult) -> str:
+    """Path and query, as they were written; a bare slash is none."""
+    path = "" if parts.path == "/" else parts.path
+    return f"{path or '/'}?{parts.query}" if parts.query else path
 
 
 def _plain(url: str) -> str:
@@ -100,4 +118,4 @@ def _plain(url: str) -> str:
     scheme, _, rest = url.partition("://")
     if "@" not in rest:
         return url
-    return f"{scheme if scheme in _SCHEMES + _PLANNED else ''}://{rest.rpartition('@')[2]}"
+    return f"{scheme if scheme in _DEFAULT_PORTS else ''}://{rest.rpartition('@')[2]}"

@@ -32,6 +32,10 @@ class TLSError(ConnectError):
     """TLS failed or does not match: bad certificate, no TLS on the other side, or TLS wanted by one side only."""
 
 
+class WebSocketError(ConnectError):
+    """The other side accepted the connection, but did not speak WebSocket with us."""
+
+
 class TLSFilesError(TLSError):
     """A file given for TLS cannot be used.
 

@@ -65,6 +65,7 @@ OTHERS = [
     "name",
     "inbox_prefix",
     "tls",
+    "websocket_headers",
     "nkey",
     "creds",
 ]  # the last two: test_sources.py
@@ -139,6 +140,7 @@ def test_the_defaults_are_those_that_are_documented() -> None:
         "creds": None,
         "tls": None,
         "tls_first": False,
+        "websocket_headers": None,
         "echo": True,
         "verbose": False,
         "pedantic": False,

@@ -104,8 +104,6 @@ def test_credentials_of_a_url(url: str, credentials: Credentials) -> None:
         ("nats://::1", "::1"),
         ("nats://a b", "a b"),
         ("http://h", "'http'"),
-        ("ws://h", "ws://"),
-        ("wss://h", "wss://"),
         ("nats://u:p@", "nats://"),
     ],
 )
@@ -118,10 +116,23 @@ def test_urls_that_cannot_be_used(url: str, names: str) -> None:
     assert isinstance(caught.value, ValueError)
 
 
-def test_websocket_is_told_apart() -> None:
-    """WebSocket URLs are known and not supported yet; the text says what to use."""
-    with pytest.raises(AddressError, match=r"not supported yet; use nats:// or tls://"):
-        parse_address(f"wss://{SECRET}@h")
+@pytest.mark.parametrize(
+    "url, shown, authority, resource",
+    [
+        ("ws://h", "ws://h:80", "h", ""),
+        ("wss://h/", "wss://h:443", "h", ""),
+        ("ws://h:8080/a/b", "ws://h:8080/a/b", "h:8080", "/a/b"),
+        ("wss://h?t=s3cr3t", "wss://h:443/", "h", "/?t=s3cr3t"),
+        ("wss://u:p@[::1]:443/a%20b?t=%2F&u", "wss://[::1]:443/a%20b", "[::1]", "/a%20b?t=%2F&u"),
+    ],
+)
+def test_websocket_urls(url: str, shown: str, authority: str, resource: str) -> None:
+    """Default ports 80 and 443; path and query are kept as written, and the query, which may be a secret, not shown."""
+    address = parse_address(url)
+    assert address.is_websocket
+    assert not address.wants_tls
+    assert (str(address), address.authority, address.resource.reveal()) == (shown, authority, resource)
+    assert "s3cr3t" not in repr(address) + str(address)
 
 
 @pytest.mark.parametrize("wrong", [None, b"nats://h", 4222, ["nats://h"]])
