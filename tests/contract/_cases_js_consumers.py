@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ._cases_js_streams import js_case
 from ._jetstream_steps import MILLISECOND, SECOND, ack, ask, consumer, inbox, info, post, pull, request, store, stream
-from ._script import Case, Steps, Wait, expect, hello, quiet, send
+from ._script import Case, Steps, Wait, expect, hello, quiet, send, sync
 from ._server import ServerConfig
 
 READY: Steps = [stream("S"), store("S", 3), consumer("S", "C")]
@@ -390,17 +390,19 @@ CASES: tuple[Case, ...] = (
     js_case(
         "js messages that go from under a consumer",
         READY,
-        send(b"SUB $JS.EVENT.ADVISORY.CONSUMER.> 8\r\n"),
+        hello("b"),
+        send(b"SUB $JS.EVENT.ADVISORY.CONSUMER.> 8\r\n", "b"),
+        sync("b"),
         pull("S", "C", batch=2, expires=SECOND),
         expect(b"S.2 1 "),
         ask("STREAM.MSG.DELETE.S", {"seq": 1}),
-        quiet(),
+        expect(b"TERMINATED", "b"),
         info("S", "C"),
         ask("STREAM.MSG.DELETE.S", {"seq": 3}),
         info("S", "C"),
         ask("STREAM.PURGE.S"),
         info("S", "C"),
-        shows=b"Unacknowledged message was deleted",
+        shows=("b", b"Unacknowledged message was deleted"),
     ),
     js_case(
         "js a work queue",

@@ -53,6 +53,8 @@ class LameDuck:
         self._interval = min(spread, _INTERVAL_SECONDS_MAX)
         if process.cluster is not None:
             process.cluster.lame_duck()
+        if process.jetstream is not None:
+            process.jetstream.shut_down(telling=False)
         for client in self._clients:
             client.send_info(lame_duck=True)
         process.call_later(config.lame_duck_grace_seconds, self._close_next)

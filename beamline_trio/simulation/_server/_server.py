@@ -326,7 +326,7 @@ class SimulatedServer:
             return
         self._take_down("stop")
         if process.jetstream is not None:
-            process.jetstream.shut_down()
+            process.jetstream.shut_down(telling=True)
         for client in list(process.clients.values()):
             client.close(texts.SERVER_SHUTDOWN)
         if process.cluster is not None:

@@ -281,7 +281,7 @@ class Consumer:
             message = self.stream.messages.get(sequence)
             if message is not None:
                 return message, deliveries
-            state.redelivered[sequence] -= 1
+            self._count_back(sequence)
         return None
 
     def _hand_out(self, message: StoredMessage, deliveries: int) -> bool:
@@ -299,7 +299,7 @@ class Consumer:
                 state.next_stream -= 1
                 self.pending_count += 1
             elif message.sequence not in self._redeliver:
-                state.redelivered[message.sequence] -= 1
+                self._count_back(message.sequence)
                 self._redeliver[message.sequence] = None
             return False
         if request.heartbeat:
@@ -308,6 +308,13 @@ class Consumer:
         if request.left <= 0 and request.bytes_left > 0:
             self._tell(request.reply, 409, "Batch Completed", **request.pending)
         return True
+
+    def _count_back(self, sequence: int) -> None:
+        """A message was not delivered after all."""
+        redelivered = self.state.redelivered
+        redelivered[sequence] -= 1
+        if not redelivered[sequence]:
+            del redelivered[sequence]
 
     def _ack_reply(self, message: StoredMessage, deliveries: int) -> bytes:
         numbers = (deliveries, message.sequence, self.state.next_consumer, message.time, self.pending_count)

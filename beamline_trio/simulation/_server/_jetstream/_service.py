@@ -51,6 +51,7 @@ class JetStream:
     Attributes:
         streams: by name.
         config: of the server.
+        ended: it was shut down.
     """
 
     def __init__(self, process: Process, storage: Storage, epoch: int) -> None:
@@ -68,6 +69,7 @@ class JetStream:
         self.domain = process.config.jetstream_domain
         self.server_name = process.identity.server_name
         self.streams: dict[str, Stream] = {}
+        self.ended = False
         for files in storage.streams.values():
             self._restore(files)
 
@@ -102,7 +104,8 @@ class JetStream:
     def _do(self) -> None:
         work, self._work = self._work, deque()
         for callback, args in work:
-            callback(*args)
+            if not self.ended:
+                callback(*args)
 
     def draw_id(self) -> str:
         """An id of an event."""
@@ -240,9 +243,20 @@ class JetStream:
             else:
                 kept.synced = kept.written
 
-    def shut_down(self) -> None:
-        """The server ends in order: what is to be written is, and those who wait are told."""
+    def shut_down(self, *, telling: bool) -> None:
+        """End in order: what is to be written is, and nothing is listened to any more; requests stay unanswered.
+
+        Args:
+            telling: whether those who wait for messages are told, which the server omits in lame duck mode.
+        """
+        if self.ended:
+            return
         self._write_states()
+        self.ended = True
         for stream in self.streams.values():
+            stream.close()
             for consumer in stream.consumers.values():
-                consumer.close(_SERVER_SHUTDOWN, counts=True)
+                consumer.close(_SERVER_SHUTDOWN if telling else None, counts=True)
+                for sub in self._listening.pop(consumer, ()):
+                    self.forget(sub)
+        self.streams = {}
