@@ -10,6 +10,7 @@ from . import (
     _cases_handshake,
     _cases_js_consumers,
     _cases_js_messages,
+    _cases_js_restarts,
     _cases_js_streams,
     _cases_life,
     _cases_messages,
@@ -34,4 +35,5 @@ CASES = (
     *_cases_js_streams.CASES,
     *_cases_js_messages.CASES,
     *_cases_js_consumers.CASES,
+    *_cases_js_restarts.CASES,
 )

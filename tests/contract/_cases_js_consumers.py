@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ._cases_js_streams import js_case
 from ._jetstream_steps import MILLISECOND, SECOND, ack, ask, consumer, inbox, info, post, pull, request, store, stream
 from ._script import Case, Steps, Wait, expect, hello, quiet, send, sync
 from ._server import ServerConfig
 
+BEGINNINGS: tuple[dict[str, Any], ...] = (
+    {"deliver_policy": "last"},
+    {"deliver_policy": "last", "filter_subject": "S.3"},
+    {"deliver_policy": "new"},
+    {"deliver_policy": "by_start_sequence", "opt_start_seq": 5},
+    {"deliver_policy": "by_start_sequence", "opt_start_seq": 50},
+    {"deliver_policy": "by_start_time", "opt_start_time": "2001-01-01T00:00:00Z"},
+    {"deliver_policy": "by_start_time", "opt_start_time": "2101-01-01T00:00:00Z"},
+    {"deliver_policy": "last_per_subject", "filter_subject": "S.>"},
+    {"deliver_policy": "last_per_subject", "filter_subjects": ["S.1", "S.4"]},
+    {"filter_subject": "S.2"},
+    {"filter_subjects": ["S.1", "S.4"]},
+    {"headers_only": True},
+    {"filter_subject": "X.y"},
+)
 READY: Steps = [stream("S"), store("S", 3), consumer("S", "C")]
 
 
@@ -343,21 +360,7 @@ CASES: tuple[Case, ...] = (
                 info("S", "C"),
                 ask("CONSUMER.DELETE.S.C"),
             ]
-            for config in (
-                {"deliver_policy": "last"},
-                {"deliver_policy": "last", "filter_subject": "S.3"},
-                {"deliver_policy": "new"},
-                {"deliver_policy": "by_start_sequence", "opt_start_seq": 5},
-                {"deliver_policy": "by_start_sequence", "opt_start_seq": 50},
-                {"deliver_policy": "by_start_time", "opt_start_time": "2001-01-01T00:00:00Z"},
-                {"deliver_policy": "by_start_time", "opt_start_time": "2101-01-01T00:00:00Z"},
-                {"deliver_policy": "last_per_subject", "filter_subject": "S.>"},
-                {"deliver_policy": "last_per_subject", "filter_subjects": ["S.1", "S.4"]},
-                {"filter_subject": "S.2"},
-                {"filter_subjects": ["S.1", "S.4"]},
-                {"headers_only": True},
-                {"filter_subject": "X.y"},
-            )
+            for config in BEGINNINGS
         ),
         shows=b"Nats-Msg-Size: 2",
     ),

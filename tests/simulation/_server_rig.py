@@ -14,6 +14,7 @@ from typing import Any
 from beamline_trio.simulation._server import ServerConfig, SimulatedServer
 from beamline_trio.simulation._server._surroundings import Link, LinkHandler, Listener
 
+EPOCH = 1_735_689_600.0
 CONNECT = b'CONNECT {"verbose":false,"pedantic":false,"protocol":1,"headers":true,"no_responders":true}\r\n'
 
 
@@ -182,7 +183,7 @@ class Rig:
             random.Random(seed),
             self.trace,
             config or ServerConfig(**fields),
-            wall_clock=lambda: 0.0,
+            wall_clock=lambda: EPOCH + self.events.now(),
         )
         self.server.start()
 

@@ -29,6 +29,17 @@ class Watcher:
     def delivered(self, server: str, link: int, sid: bytes, header: bytes | None, end: int) -> None:
         self.told.append(("delivered", server, link, sid, header, end))
 
+    def stored(self, server: str, stream: str, sequence: int, subject: bytes, header: bytes) -> None:
+        self.told.append(("stored", server, stream, sequence, subject, header))
+
+    def handed_out(
+        self, server: str, stream: str, consumer: str, sequence: int, deliveries: int, header: bytes
+    ) -> None:
+        self.told.append(("handed_out", server, stream, consumer, sequence, deliveries, header))
+
+    def acknowledged(self, server: str, stream: str, consumer: str, sequences: tuple[int, ...]) -> None:
+        self.told.append(("acknowledged", server, stream, consumer, sequences))
+
 
 # ---------------------------------------------------------------------------------------------------------- pings
 

@@ -112,7 +112,8 @@ class Consumer:
                 return self._start_at_last_of_subjects()
             case "by_start_time":
                 return messages.sequence_at(config.opt_start_time)
-        return messages.last_sequence + 1
+            case _:
+                return messages.last_sequence + 1
 
     def _last_matching(self) -> int:
         messages = self.stream.messages
