@@ -128,9 +128,7 @@ class Connection:
         self.outbox.attach(self.interests.replay())
         for follower in tuple(self.followers):
             self.outbox.attach(follower.link_up())
-        if self.pending:
-            self.retry.begin(self.pending.operations)
-        else:
+        if not self.pending:
             self.open_outbox()
         self.state = State.CONNECTED
         self.attempting = False
@@ -146,6 +144,8 @@ class Connection:
             self._log(logging.INFO, "NATS_CONNECTION_ESTABLISHED", server=server)
             self.emit(Connected(server))
         self._discover(info)
+        if self.pending:
+            self.retry.begin(self.pending.operations)
 
     def open_outbox(self) -> None:
         """Nothing older is pending: publishers go straight to the outbox. Without effect when no link is up."""

@@ -59,7 +59,7 @@ async def _cannot_connect(scene: Scene, name: str, fault: OperationFault, reason
         assert await arrived(sub, nc, other) == [b"%d" % number for number in range(10)]
         assert nc.stats().lost == nc.stats().restored == 1
         assert noted.codes()[0] == "NATS_CONNECTION_LOST"
-        assert noted.codes()[-3:] == ["NATS_RETRY_PENDING", "NATS_CONNECTION_RESTORED", "NATS_RETRY_COMPLETE"]
+        assert noted.codes()[-3:] == ["NATS_CONNECTION_RESTORED", "NATS_RETRY_PENDING", "NATS_RETRY_COMPLETE"]
 
 
 async def test_connect_error(scene: Scene) -> None:

@@ -130,7 +130,7 @@ async def test_basic_logs(scene: Scene) -> None:
             await scene.healed(nc)
         by_code = {record.__dict__["event"]: record.__dict__ for record in fault.logs}
         assert fault.codes()[0] == "NATS_CONNECTION_LOST"
-        assert fault.codes()[-3:] == ["NATS_RETRY_PENDING", "NATS_CONNECTION_RESTORED", "NATS_RETRY_COMPLETE"]
+        assert fault.codes()[-3:] == ["NATS_CONNECTION_RESTORED", "NATS_RETRY_PENDING", "NATS_RETRY_COMPLETE"]
         once = ("NATS_CONNECTION_LOST", "NATS_PUBLISH_QUEUED", "NATS_CONNECTION_RESTORED", "NATS_RETRY_COMPLETE")
         for code in once:
             assert sum(record.__dict__["event"] == code for record in fault.logs) == 1, code
