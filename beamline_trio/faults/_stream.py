@@ -96,6 +96,7 @@ class FaultStream(trio.abc.Stream):
         self._breaks_behind = False
         self._transparent = False
         self._closed = False
+        self._breaking = False
         self._broken = False
         self._hung_up = False
         self._turned = trio.Event()
@@ -187,9 +188,14 @@ class FaultStream(trio.abc.Stream):
         self._hung_up = refusal.ends
 
     async def _break(self, out: bytearray) -> None:
-        await self._pass_on(out)
-        self._broken = True
+        """Pass on what comes before the break. What the server answers to it is not received any more."""
+        self._breaking = True
         self._turn()
+        try:
+            await self._pass_on(out)
+        finally:
+            self._broken = True
+            self._turn()
         await trio.aclose_forcefully(self.inner)
         self._check_sending()
 
@@ -224,7 +230,9 @@ class FaultStream(trio.abc.Stream):
             while True:
                 self._check_receiving()
                 until = None if self._incoming.ready else self._advance()
-                if self._incoming.ready or self._incoming.ended:
+                if self._breaking:
+                    await self._wait_turn(math.inf)
+                elif self._incoming.ready or self._incoming.ended:
                     if waited:
                         return self._incoming.take(max_bytes)
                     await trio.lowlevel.checkpoint()

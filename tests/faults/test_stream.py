@@ -444,6 +444,44 @@ async def test_a_connection_breaks_behind_the_operation(autojump_clock: MockCloc
         assert await link.server.receive_some() == b""
 
 
+class _Prompt(trio.abc.Stream):
+    """A server that answers within the write."""
+
+    def __init__(self) -> None:
+        self._answered = trio.Event()
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        self._answered.set()
+        await trio.testing.wait_all_tasks_blocked()
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        await self._answered.wait()
+        return b"PONG\r\n"
+
+    async def aclose(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+
+async def test_an_answer_does_not_overtake_the_break(autojump_clock: MockClock) -> None:
+    """However fast the server is: what it says to the operation that the connection breaks behind is not received."""
+    faults = FaultDialer(PairDialer())
+    stream = faults._links.wrap(_Prompt())
+    with faults.inject("publish", close_connection(after=True)):
+        async with trio.open_nursery() as nursery:
+
+            async def read() -> None:
+                with pytest.raises(trio.BrokenResourceError):
+                    await stream.receive_some()
+
+            nursery.start_soon(read)
+            await trio.testing.wait_all_tasks_blocked()
+            with pytest.raises(trio.BrokenResourceError):
+                await stream.send_all(b"PUB a 0\r\n\r\nPING\r\n")
+
+
 async def test_a_delay_holds_the_operation_and_all_behind_it(autojump_clock: MockClock) -> None:
     """What was before it goes at once, the other direction is not delayed."""
     async with opened() as link, trio.open_nursery() as nursery:
