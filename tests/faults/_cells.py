@@ -15,13 +15,18 @@ from collections.abc import Awaitable, Callable, Mapping
 from types import ModuleType
 from typing import Any, Final, TypeAlias
 
-from tests.faults import _cells_connect, _cells_publish, _cells_subscribe
+from tests.faults import (
+    _cells_connect,
+    _cells_publish,
+    _cells_publish_with_ack,
+    _cells_subscribe,
+)
 from tests.faults._names import NAMES
 from tests.faults._proof import Stage
 
 Cell: TypeAlias = Callable[[Stage], Awaitable[None]]
 
-_MODULES: Final = (_cells_connect, _cells_publish, _cells_subscribe)
+_MODULES: Final = (_cells_connect, _cells_publish, _cells_publish_with_ack, _cells_subscribe)
 
 
 def _cells_of(module: ModuleType) -> Mapping[str, Any]:

@@ -11,8 +11,9 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from typing import Any, TypeVar
 
 import attrs
 import trio
@@ -29,6 +30,8 @@ from beamline_trio.metrics import Collector
 from beamline_trio.transport import Dialer
 from tests._memory import Audit, tasks
 from tests.faults._names import Proven
+
+P = TypeVar("P", bound="Proof")
 
 TIMEOUT_SECONDS = 1.0
 LIMIT_SECONDS = 20.0
@@ -113,17 +116,36 @@ class _Gauge(trio.abc.Instrument):
         return len(dips)
 
 
+@attrs.frozen
+class Parts:
+    """What a proof is made of.
+
+    Attributes:
+        stage: see `Stage`.
+        nc: the client under test.
+        witness: a client that meets no fault.
+        arrivals: its subscription to all orders.
+        codes: of the log.
+    """
+
+    stage: Stage
+    nc: Client
+    witness: Client
+    arrivals: Subscription
+    codes: _Codes
+
+
 class Proof:
     """A client under test, somebody who sees what arrives at the server, and what both have seen."""
 
-    def __init__(self, stage: Stage, nc: Client, witness: Client, arrivals: Subscription, codes: _Codes) -> None:
-        self.faults = stage.faults
-        self.stage = stage
-        self.nc = nc
-        self._witness = witness
-        self._arrivals = arrivals
-        self._codes = codes
-        self.gauge = _Gauge(nc)
+    def __init__(self, parts: Parts) -> None:
+        self.stage = parts.stage
+        self.faults = parts.stage.faults
+        self.nc = parts.nc
+        self.gauge = _Gauge(parts.nc)
+        self._witness = parts.witness
+        self._arrivals = parts.arrivals
+        self._codes = parts.codes
         self._before: dict[str, int] = {}
         self._tasks = tasks()
         self._process = os.getpid()
@@ -137,49 +159,62 @@ class Proof:
 
     def forget(self) -> None:
         """What was seen up to now is of no interest."""
-        self._before = self._troubles()
+        self._before = self.troubles()
         self._codes.seen.clear()
         self.gauge.dips()
 
     def moved(self, counter: str) -> int:
         """By how much a counter of trouble has moved since `shows`."""
-        return self._troubles()[counter] - self._before[counter]
+        return self.troubles()[counter] - self._before[counter]
 
     def shows(self, moved: Mapping[str, int] | None = None, codes: Mapping[str, int] | None = None) -> None:
         """Exactly these counters of trouble have moved, and these codes were logged, since it was last asked.
 
         And the gauge has dipped once for each link that was lost, and not else.
         """
-        now = self._troubles()
+        now = self.troubles()
         changed = {name: count - self._before[name] for name, count in now.items() if count != self._before[name]}
         logged = Counter(self._codes.seen)
         logged.pop("NATS_RECONNECT_ATTEMPT", None)
         dips = self.gauge.dips()
         self.forget()
-        assert (changed, logged) == (moved or {}, codes or {})
-        assert dips == changed.get("lost", 0)
+        assert changed == (moved or {}), f"counters moved: {changed}"
+        assert logged == (codes or {}), f"codes logged: {logged}"
+        assert dips == changed.get("lost", 0), f"the gauge dipped {dips} times: {changed}"
         self.stage.proven.add(Proven.OBSERVABILITY)
 
-    def _troubles(self) -> dict[str, int]:
-        statistics = attrs.asdict(self.nc.stats())
-        found: dict[str, int] = {}
-        for name in _TROUBLES:
-            value = statistics[name]
-            if isinstance(value, dict):
-                found.update({f"{name}.{label}": count for label, count in value.items()})
-            else:
-                found[name] = value
-        return found
+    def troubles(self) -> dict[str, int]:
+        """The counters that say that something went wrong."""
+        return flat(attrs.asdict(self.nc.stats()), _TROUBLES)
 
     async def connected(self) -> None:
         """Wait until the client is connected."""
         await until(lambda: self.nc.state is State.CONNECTED)
 
+    async def lost(self) -> None:
+        """Wait until the link is lost."""
+        await until(lambda: self.moved("lost") > 0)
+
     async def healthy(self) -> None:
         """The fault is undone: everything works, nothing moves, nobody is missing."""
         await self.connected()
-        await self.arrived()
+        await self.settle()
         self.forget()
+        await self.works()
+        await self.nc.flush()
+        self.shows()
+        assert self.nc.ledger().balanced
+        assert self.nc.ledger().open == 0
+        assert tasks() == self._tasks
+        assert os.getpid() == self._process
+        assert self.faults.unframed == 0
+
+    async def settle(self) -> None:
+        """What the fault has left behind is over."""
+        await self.arrived()
+
+    async def works(self) -> None:
+        """Everything that a client does."""
         for number in range(3):
             assert await self.nc.publish("orders.7", b"healthy %d" % number, confirm=True) is Outcome.SENT
         async with self.nc.subscribe("orders.*.new") as sub:
@@ -187,12 +222,18 @@ class Proof:
             await self.nc.publish("orders.7.new", b"new")
             assert (await sub.receive()).payload == b"new"
         assert await self.arrived() == [b"healthy 0", b"healthy 1", b"healthy 2", b"new"]
-        self.shows()
-        assert self.nc.ledger().balanced
-        assert self.nc.ledger().open == 0
-        assert tasks() == self._tasks
-        assert os.getpid() == self._process
-        assert self.faults.unframed == 0
+
+
+def flat(statistics: Mapping[str, Any], names: Iterable[str], prefix: str = "") -> dict[str, int]:
+    """These counters, those of several reasons one by one."""
+    found: dict[str, int] = {}
+    for name in names:
+        value = statistics[name]
+        if isinstance(value, dict):
+            found.update({f"{prefix}{name}.{label}": count for label, count in value.items()})
+        else:
+            found[f"{prefix}{name}"] = value
+    return found
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -226,6 +267,13 @@ def _instrument(instrument: trio.abc.Instrument) -> Generator[None]:
 @asynccontextmanager
 async def proving(stage: Stage) -> AsyncGenerator[Proof]:
     """A client under test, audited at every step; healthy at the end."""
+    async with proving_by(Proof, stage) as proof:
+        yield proof
+
+
+@asynccontextmanager
+async def proving_by(make: Callable[[Parts], P], stage: Stage) -> AsyncGenerator[P]:
+    """The same by a proof of one's own."""
     audit = Audit()
     with trio.fail_after(LIMIT_SECONDS), _codes() as codes, _instrument(audit):
         async with (
@@ -236,7 +284,7 @@ async def proving(stage: Stage) -> AsyncGenerator[Proof]:
             async with open_tested(stage) as nc:
                 audit.watch(nc)
                 await nc.flush()
-                proof = Proof(stage, nc, witness, arrivals, codes)
+                proof = make(Parts(stage, nc, witness, arrivals, codes))
                 with _instrument(proof.gauge):
                     yield proof
                     stage.proven.add(Proven.SEMANTICS)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from beamline_trio.faults import FaultDialer
-from beamline_trio.simulation import World, run
+from beamline_trio.simulation import ServerConfig, World, run
 from tests.faults._cells import CELLS, Cell
 from tests.faults._names import FAULTS, OPERATIONS, SEEDS, Proven
 from tests.faults._proof import Stage
@@ -21,7 +21,7 @@ def test_cell(cell: Cell, seed: int, record_property: Callable[[str, object], No
     proven: set[Proven] = set()
 
     async def play(world: World) -> None:
-        server = await world.start_server("a")
+        server = await world.start_server("a", ServerConfig(jetstream=True))
         await cell(Stage(server.url, FaultDialer(world.dialer("app")), world.dialer("witness"), proven))
 
     with told(record_property, cell.__name__, SIMULATION, proven):
