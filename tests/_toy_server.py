@@ -180,6 +180,8 @@ class ServerLink:
             if not self._pinged and self.server.says_more:
                 self._pinged = True
                 self.send(self.server.info(connect_info=True))
+        if self.server.leaves_after_pong:
+            self.hang_up()
 
     def _connect(self, text: bytes) -> None:
         self.about = about = json.loads(text)
@@ -197,6 +199,7 @@ class ToyServer:
 
     Attributes:
         refuses: dialling fails. silent: it accepts and says nothing. hangs_up: it closes instead of answering CONNECT.
+        leaves_after_pong: it closes right behind the PONG of a handshake.
         greeting: what it sends instead of INFO; endless_greeting: what comes behind that, over and over;
             greets_and_hangs_up: it closes behind the greeting.
         says_more: an INFO follows the first PONG, as from nats-server.
@@ -214,6 +217,7 @@ class ToyServer:
         self.url = url
         self.random = random.Random(seed)
         self.refuses = self.silent = self.hangs_up = self.stalled = self.deaf = self.pongs_held = False
+        self.leaves_after_pong = False
         self.greeting: bytes | None = None
         self.endless_greeting = b""
         self.greets_and_hangs_up = False

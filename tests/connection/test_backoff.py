@@ -11,7 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beamline_trio.connection import ClientOptions, next_delay
-from beamline_trio.connection._backoff import EARLY_DELAY_MAX_SECONDS, EARLY_SECONDS, FIRST_JITTER_SECONDS
+from beamline_trio.connection._backoff import (
+    EARLY_DELAY_MAX_SECONDS,
+    EARLY_SECONDS,
+    FIRST_JITTER_SECONDS,
+    LATE_LESS_SECONDS,
+)
 
 LATE = 100.0
 durations = st.one_of(st.floats(0.001, 1.0), st.floats(0.001, 1e6))
@@ -52,7 +57,7 @@ def test_no_delay_is_above_the_max_in_21_attempts(jitter: str) -> None:
 
 @pytest.mark.parametrize("base", [0.001, 0.1, 0.499])
 def test_a_short_outage_is_not_slept_through(base: float) -> None:
-    """In the first 3 s no delay is longer than half a second, and then none longer than half of the outage so far."""
+    """In the first 3 s no delay is longer than half a second, and then none longer than the outage less 1.5 s."""
     options = options_of(base, 30.0, "none")
 
     def longest(age: float) -> float:
@@ -60,7 +65,7 @@ def test_a_short_outage_is_not_slept_through(base: float) -> None:
 
     assert EARLY_DELAY_MAX_SECONDS == 0.5
     assert [longest(age) for age in (0.0, 1.0, EARLY_SECONDS - 0.001)] == [0.5] * 3
-    assert [longest(age) for age in (3.0, 10.0, 50.0, 60.0, 1e6)] == [1.5, 5.0, 25.0, 30.0, 30.0]
+    assert [longest(age) for age in (3.0, 10.0, 31.5, 60.0, 1e6)] == [1.5, 8.5, 30.0, 30.0, 30.0]
 
 
 @pytest.mark.parametrize("base", [0.5, 2.0, 60.0])
@@ -101,7 +106,7 @@ def test_every_delay_keeps_its_bounds(n: int, age: float, base: float, cap: floa
         return
     whole = min(base * 2 ** min(n - 1, 100), cap)
     if base < EARLY_DELAY_MAX_SECONDS:
-        whole = min(whole, EARLY_DELAY_MAX_SECONDS if age < EARLY_SECONDS else age / 2)
+        whole = min(whole, EARLY_DELAY_MAX_SECONDS if age < EARLY_SECONDS else age - LATE_LESS_SECONDS)
     match jitter:
         case "none":
             assert delay == whole
