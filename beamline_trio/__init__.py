@@ -64,11 +64,14 @@ if typing.TYPE_CHECKING:
     from .connection import UserJWT as UserJWT
     from .jetstream import AccountInfo as AccountInfo
     from .jetstream import APIError as APIError
+    from .jetstream import Consumer as Consumer
     from .jetstream import ConsumerConfig as ConsumerConfig
+    from .jetstream import ConsumerDeletedError as ConsumerDeletedError
     from .jetstream import ConsumerInfo as ConsumerInfo
     from .jetstream import ConsumerNotFoundError as ConsumerNotFoundError
     from .jetstream import JetStream as JetStream
     from .jetstream import JetStreamError as JetStreamError
+    from .jetstream import JetStreamMessage as JetStreamMessage
     from .jetstream import JetStreamNotEnabledError as JetStreamNotEnabledError
     from .jetstream import NoStreamResponseError as NoStreamResponseError
     from .jetstream import PubAck as PubAck
@@ -121,10 +124,10 @@ else:
             "UserJWT",
         ),
         "jetstream": (
-            "APIError", "AccountInfo", "ConsumerConfig", "ConsumerInfo", "ConsumerNotFoundError", "JetStream",
-            "JetStreamError", "JetStreamNotEnabledError", "NoStreamResponseError", "PubAck", "PublishRetry",
-            "PublishUnknownError", "StreamConfig", "StreamExistsError", "StreamInfo", "StreamNotFoundError",
-            "WrongLastSequenceError",
+            "APIError", "AccountInfo", "Consumer", "ConsumerConfig", "ConsumerDeletedError", "ConsumerInfo",
+            "ConsumerNotFoundError", "JetStream", "JetStreamError", "JetStreamMessage", "JetStreamNotEnabledError",
+            "NoStreamResponseError", "PubAck", "PublishRetry", "PublishUnknownError", "StreamConfig",
+            "StreamExistsError", "StreamInfo", "StreamNotFoundError", "WrongLastSequenceError",
         ),
         "protocol": (
             "AuthorizationError", "Headers", "InvalidHeaderError", "InvalidSubjectError", "MissingExtraError",

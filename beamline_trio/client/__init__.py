@@ -1,6 +1,8 @@
 """What users hold: `open_client`, `Client`, `Subscription`, `Message`, requests, serving, drain."""
 
 from ._client import Client as Client
+from ._drain import Drainable as Drainable
+from ._drain import living as living
 from ._encoder import PublishEncoder as PublishEncoder
 from ._errors import NoRespondersError as NoRespondersError
 from ._errors import SlowConsumerError as SlowConsumerError

@@ -39,7 +39,7 @@ from ..protocol import (
     encode_queue_group,
     encode_subject,
 )
-from ._drain import Drain
+from ._drain import Drain, Drainable
 from ._encoder import PublishEncoder
 from ._errors import NoRespondersError
 from ._intake import MessageCallback
@@ -64,7 +64,7 @@ class Client:
         self.connection = connection
         self.sender = Sender(connection)
         self.services: list[Service] = []
-        self.subscriptions: dict[Subscription, None] = {}
+        self.subscriptions: dict[Drainable, None] = {}
         self.drainer = Drain(self)
         self.attachments: dict[str, object] = {}
         self._outbox = connection.outbox
@@ -459,13 +459,13 @@ class Client:
             size if size is not None else options.subscription_pending_bytes_max,
         )
 
-    def register(self, subscription: Subscription) -> None:
+    def register(self, subscription: Drainable) -> None:
         """A subscription was entered; while the client drains it ends at once."""
         self.subscriptions[subscription] = None
         if self.drainer.requested:
             subscription.end()
 
-    def unregister(self, subscription: Subscription) -> None:
+    def unregister(self, subscription: Drainable) -> None:
         """A subscription was left."""
         self.subscriptions.pop(subscription, None)
 

@@ -8,9 +8,10 @@ Must not outlive the client, and takes at most `drain_deadline_seconds`.
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
@@ -20,9 +21,35 @@ from ..protocol import NatsError
 if TYPE_CHECKING:
     from ._client import Client
     from ._serve import Service
-    from ._subscription import Subscription
 
 log = logging.getLogger("beamline_trio")
+
+
+class Drainable(Protocol):
+    """What a drain ends in order: subscriptions, and what stages above receive with."""
+
+    @property
+    def pending_messages(self) -> int:
+        """Messages that wait to be received."""
+        ...
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether it has ended and everything was received."""
+        ...
+
+    @property
+    def consumer(self) -> trio.lowlevel.Task | None:
+        """The task that received last; None if none ever did, or it has ended."""
+        ...
+
+    async def drain(self) -> None:
+        """Let nothing more come, wait until what is on its way is here, and end."""
+        ...
+
+    def end(self) -> None:
+        """Nothing more comes; what is pending can be received."""
+        ...
 
 
 class Drain:
@@ -108,7 +135,7 @@ class Drain:
         await self._until(lambda: all(service.finished for service in client.services))
         await self._flush()
 
-    def _is_awaited(self, subscription: Subscription) -> bool:
+    def _is_awaited(self, subscription: Drainable) -> bool:
         """Whether somebody else is still receiving what is pending in a subscription of no service.
 
         One that nobody has received from, or whose own task drains, keeps its messages for later.
@@ -146,10 +173,17 @@ class Drain:
             log.warning("the flush of a drain failed: %s", error, extra={"event": "NATS_DRAIN_FLUSH"})
 
 
-async def _drain_quietly(subscription: Subscription) -> None:
+async def _drain_quietly(subscription: Drainable) -> None:
     try:
         await subscription.drain()
     except ClientClosedError:
         return
     except NatsError as error:
         log.warning("%r: drain failed: %s", subscription, error, extra={"event": "NATS_DRAIN_FLUSH"})
+
+
+def living(task: trio.lowlevel.Task | None) -> trio.lowlevel.Task | None:
+    """The task, unless it has ended."""
+    if task is not None and inspect.getcoroutinestate(task.coro) == inspect.CORO_CLOSED:
+        return None
+    return task

@@ -8,7 +8,6 @@ Must not touch the socket.
 
 from __future__ import annotations
 
-import inspect
 import math
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ import trio
 
 from ..connection import CALLS_PER_CHECK, Interest, Pace, Waiter
 from ..protocol import NatsError, decode_subject
+from ._drain import living
 from ._intake import Intake, MessageCallback
 from ._message import Message
 
@@ -266,10 +266,7 @@ class Subscription(Intake):
     @property
     def consumer(self) -> trio.lowlevel.Task | None:
         """The task that received last; None if none ever did, or it has ended."""
-        task = self._consumer
-        if task is not None and inspect.getcoroutinestate(task.coro) == inspect.CORO_CLOSED:
-            return None
-        return task
+        return living(self._consumer)
 
     def _check_entered(self) -> Interest:
         if self._interest is None:

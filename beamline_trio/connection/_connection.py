@@ -76,6 +76,7 @@ class Connection:
         state: see State. `connecting` and `reconnecting` say what the client is after; `attempting` whether an attempt
             is under way just now.
         info: the last INFO of the present or last server.
+        received_at: when the present or last link last brought bytes, in trio's time.
         followers: what stages built on the client hear of its turns by, in the order in which they came.
     """
 
@@ -93,6 +94,7 @@ class Connection:
         self.outbox = Outbox(options.outbox_bytes_max)
         self.pending = PendingQueue(options.pending_operations_max, options.pending_bytes_max)
         self.interests = Interests()
+        self.received_at = 0.0
         self.followers: list[Follower] = []
         self.sleeper = Sleeper()
         prefix = f"{check_inbox_prefix(options.inbox_prefix)}.{self.environment.new_identifier()}."
@@ -470,13 +472,16 @@ class Connection:
             interest.route.refused(error)
 
     def _refuse_publishes(self, error: ServerError, subject: str, reply: str, reason: str) -> None:
+        target, answer = subject.encode("utf-8", "replace"), reply.encode("utf-8", "replace")
+        waiters = self.outbox.blamed(target, answer) + self.inbox.take_blamed(target, answer)
+        if not waiters and any([one.publish_refused(error, target) for one in tuple(self.followers)]):
+            return
         self._log(logging.WARNING, "NATS_PUBLISH_ERROR", subject=subject, reason=error.text)
         self.outbox.on_refused()
         self.retry.refused(subject)
-        target, answer = subject.encode("utf-8", "replace"), reply.encode("utf-8", "replace")
         if not self.outbox.settle_counted(target, answer):
             self.counters.publish_failures[reason] += 1
-        for waiter in self.outbox.blamed(target, answer) + self.inbox.take_blamed(target, answer):
+        for waiter in waiters:
             waiter.fail(server_error(error.text))  # one for each task: an error collects what happens to it
 
     def _control(self, frames: Iterable[bytes]) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
+from ..protocol import ServerError
+
 
 class Follower(Protocol):
     """Follows a connection: appended to `Connection.followers`, and removed from there when it has ended."""
@@ -21,6 +23,12 @@ class Follower(Protocol):
 
     def link_down(self) -> None:
         """The link is lost."""
+
+    def publish_refused(self, error: ServerError, subject: bytes) -> bool:
+        """The server refuses a publish to a subject (empty: it does not say which) that no caller waits for.
+
+        True = it was a frame of this follower's own, from `link_up` or put as a control, and no publish of a user's.
+        """
 
     def closed(self) -> None:
         """The client is closed."""

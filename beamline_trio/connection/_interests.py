@@ -102,7 +102,12 @@ class Interests:
         return interest.sid in self._interests
 
     def replay(self) -> list[bytes]:
-        """The frames that make a new link know all interests, in the order in which they were made."""
+        """The frames that make a new link know all interests, in the order in which they were made.
+
+        Routes that were kept for what an old link might still bring are forgotten.
+        """
+        for sid in [sid for sid in self.routes if sid not in self._interests]:
+            del self.routes[sid]
         return [frame for interest in self._interests.values() if not interest.spent for frame in interest.frames()]
 
     def everything(self) -> list[Interest]:

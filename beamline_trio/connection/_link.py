@@ -42,7 +42,6 @@ class Link:
         self._owes_pong = established.owes_pong
         self._error: ServerError | None = None
         self._error_at = 0.0
-        self._last_received = 0.0
         self._scope = trio.CancelScope()
         self._active = trio.CancelScope()
         self._farewell: Callable[[Link], Awaitable[None]] | None = None
@@ -56,8 +55,8 @@ class Link:
 
     async def run(self) -> str:
         """Run until the link is lost; returns the reason. Cancelled: the connection is told all the same."""
-        self._last_received = trio.current_time()
         connection = self._connection
+        connection.received_at = trio.current_time()
         connection.parser = self._parser
         if connection.link_is_up:
             if self._owes_pong:
@@ -158,14 +157,15 @@ class Link:
     async def _read(self) -> None:
         receive = self._stream.receive_some
         feed = self._parser.feed
-        counters = self._connection.counters
+        connection = self._connection
+        counters = connection.counters
         try:
             while True:
                 data = await receive(RECEIVE_BYTES)
                 if not data:
                     self.lose(self._last_words("the server closed the connection"))
                     return
-                self._last_received = trio.current_time()
+                connection.received_at = trio.current_time()
                 counters.bytes_in += len(data)
                 feed(data if type(data) is bytes else bytes(data))
         except ProtocolError as exc:
@@ -201,13 +201,14 @@ class Link:
 
     @trio.lowlevel.enable_ki_protection
     async def _ping(self) -> None:
-        options = self._connection.options
-        outbox = self._connection.outbox
+        connection = self._connection
+        options = connection.options
+        outbox = connection.outbox
         interval = options.ping_interval_seconds
         due = trio.current_time() + interval
         while True:
             await trio.sleep_until(due)
-            quiet_at = self._last_received + interval
+            quiet_at = connection.received_at + interval
             if trio.current_time() < quiet_at and not outbox.unconfirmed and not outbox.expects_pong:
                 due = quiet_at
                 continue

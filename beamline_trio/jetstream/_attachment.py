@@ -8,7 +8,10 @@ from __future__ import annotations
 import logging
 from typing import Final
 
+import trio
+
 from ..client import Client, PublishEncoder
+from ._acks import AckBook
 from ._statistics import JetStreamCounters, JetStreamStatistics
 
 log = logging.getLogger("beamline_trio")
@@ -22,12 +25,21 @@ class Attachment:
     Attributes:
         counters: see JetStreamStatistics.
         encoder: checks subjects and payloads, and remembers subjects that were checked.
+        acks: the acks on their way.
     """
 
     def __init__(self, client: Client) -> None:
         self.client = client
         self.counters = JetStreamCounters()
         self.encoder = PublishEncoder(client.connection)
+        self.acks = AckBook(self)
+        client.connection.followers.append(self.acks)
+        self._inboxes = 0
+
+    def new_inbox(self) -> bytes:
+        """The beginning of reply subjects that nobody else of this client has, with the dot at its end."""
+        self._inboxes += 1
+        return b"%bj.%d." % (self.client.connection.inbox.prefix, self._inboxes)
 
     def log(self, level: int, event: str, **fields: object) -> None:
         """One record with its code, the client and its facts."""
@@ -48,4 +60,4 @@ def statistics_of(client: Client) -> JetStreamStatistics:
     found = client.attachments.get(_NAME)
     if not isinstance(found, Attachment):
         return JetStreamCounters().snapshot(0)
-    return found.counters.snapshot(0)
+    return found.counters.snapshot(found.acks.pending(trio.current_time()))

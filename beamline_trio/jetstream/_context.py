@@ -11,6 +11,7 @@ from . import _management as management
 from ._account_records import AccountInfo
 from ._api import API, api_prefix_of
 from ._attachment import attachment_of
+from ._consumer import Consumer
 from ._consumer_records import ConsumerConfig, ConsumerInfo
 from ._puback import Expectations, PubAck
 from ._publishing import Publishing
@@ -133,6 +134,27 @@ class JetStream:
         return await management.stream_names(self._api, subject)
 
     # Consumers
+
+    async def create_consumer(self, stream: str, config: ConsumerConfig) -> Consumer:
+        """Create a pull consumer. One that exists with the same configuration is no error.
+
+        Raises:
+            InvalidSubjectError: a name or a filter breaks the rules; nothing was sent.
+            ConsumerExistsError: there is one of the name with another configuration.
+            StreamNotFoundError: there is no such stream.
+            APIError: the server refuses it for another reason.
+        """
+        info = await management.change_consumer(self._api, stream, config, "create")
+        return Consumer(self._attachment, self._api, info)
+
+    async def consumer(self, stream: str, name: str) -> Consumer:
+        """A consumer that is there.
+
+        Raises:
+            ConsumerNotFoundError: it is not.
+            StreamNotFoundError: there is no such stream.
+        """
+        return Consumer(self._attachment, self._api, await management.consumer_info(self._api, stream, name))
 
     async def consumer_info(self, stream: str, name: str) -> ConsumerInfo:
         """How a consumer is and stands.

@@ -101,6 +101,36 @@ class PublishUnknownError(JetStreamError):
         self.message_id = message_id
 
 
+class MessageSettledError(JetStreamError):
+    """A message was acked, naked or terminated before, and is so once."""
+
+
+class AckNotTakenError(JetStreamError):
+    """Nobody took a double ack: the consumer is gone, or the message is no longer its own."""
+
+
+class AcksPendingError(JetStreamError):
+    """`acks_pending_max` acks wait for a connection, or for the server's confirmation. This one was not taken in."""
+
+
+class ConsumerDeletedError(JetStreamError):
+    """The consumer is gone, deleted or lost by its server, and pulls from it have ended."""
+
+
+class PullRefusedError(JetStreamError):
+    """The server refuses a pull for what it asks.
+
+    Attributes:
+        status: the server's status code.
+        description: the server's words.
+    """
+
+    def __init__(self, status: int, description: str) -> None:
+        super().__init__(f"the server refuses the pull: {description} (status {status}); change what is asked for")
+        self.status = status
+        self.description = description
+
+
 _CLASSES: Final[Mapping[int, type[APIError]]] = MappingProxyType(
     {
         10013: ConsumerExistsError,

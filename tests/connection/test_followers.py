@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import attrs
+import trio
+import trio.testing
 from trio.testing import MockClock
 
-from beamline_trio import Client, Ledger
+from beamline_trio import Client, Ledger, ServerError
 from tests._memory import ToyServer, lose_link, opened, wait_connected
 
 
@@ -29,6 +31,10 @@ class Recorder:
 
     def link_down(self) -> None:
         self._note("link_down")
+
+    def publish_refused(self, error: ServerError, subject: bytes) -> bool:
+        self._note(f"refused {subject.decode()}")
+        return subject == b"mine"
 
     def closed(self) -> None:
         self._note("closed")
@@ -106,3 +112,22 @@ async def test_attachments_belong_to_the_client(autojump_clock: MockClock) -> No
         one.attachments["stage"] = kept = object()
         assert one.attachments == {"stage": kept}
         assert other.attachments == {}
+
+
+async def test_a_refusal_of_its_own_frame_blames_no_publish(autojump_clock: MockClock) -> None:
+    """The -ERR names the subject: what a follower claims is in no ledger; what nobody claims is a publish's."""
+    server = ToyServer()
+    server.denied_publish |= {b"mine", b"users"}
+    async with opened(server) as nc:
+        follower = Recorder(nc)
+        nc.connection.followers.append(follower)
+        server.pongs_held = True
+        await nc.publish("other", b"unconfirmed")
+        nc.connection.outbox.put_control(b"PUB mine 0\r\n\r\n")
+        await trio.testing.wait_all_tasks_blocked()
+        assert (nc.ledger().failed, nc.stats().publish_failures["permission"]) == (0, 0)
+        await nc.publish("users", b"x")
+        await trio.testing.wait_all_tasks_blocked()
+        assert (nc.ledger().failed, nc.stats().publish_failures["permission"]) == (1, 1)
+        server.release_pongs()
+        assert [turn for turn, _ in follower.told] == ["refused mine", "refused users"]

@@ -252,11 +252,11 @@ async def test_it_begins_while_down(autojump_clock: MockClock) -> None:
     """Without a connection an attempt waits for the next link, within the deadline."""
     server = ToyServer()
     answer(server, "a", stored())
-    async with opened(server) as nc, trio.open_nursery() as nursery:
+    async with opened(server, reconnect_delay_max_seconds=1.0) as nc, trio.open_nursery() as nursery:
         await lose_link(server)
 
         async def come_up() -> None:
-            await trio.sleep(7)
+            await trio.sleep(3)
             server.come_up()
 
         nursery.start_soon(come_up)

@@ -1,0 +1,170 @@
+"""A message that a consumer gave: what came, and what can be answered. It is settled once: acked, naked, terminated.
+
+Must not know pulls.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from ..client import Client, Message
+from ..connection import failure_reason
+from ..protocol import decode_subject
+from ._api import is_no_responders, send_request
+from ._errors import AckNotTakenError, MessageSettledError
+from ._metadata import Metadata, read_metadata
+from ._wire import encode_json, nanoseconds
+
+if TYPE_CHECKING:
+    from ._source import Source
+
+_ACK: Final = b"+ACK"
+
+
+class JetStreamMessage(Message):
+    """A message of a stream, as a consumer delivered it.
+
+    `ack`, `nak`, `term` settle it, once; unsettled after the consumer's ack wait it is delivered again. For a consumer
+    without acks (`ack_policy="none"`) they do nothing. They are amortised checkpoints, as `Client.publish` is.
+    """
+
+    __slots__ = ("_received_at", "_settled", "_source")
+
+    def __init__(
+        self,
+        client: Client,
+        source: Source,
+        received_at: float,
+        subject: bytes,
+        payload: bytes,
+        reply: bytes,
+        header: bytes | None,
+    ) -> None:
+        self._client = client
+        self.subject_bytes = subject
+        self.payload = payload
+        self.reply_bytes: bytes | None = reply
+        self.header_block = header
+        self._source = source
+        self._received_at = received_at
+        self._settled = source.no_ack
+
+    @property
+    def metadata(self) -> Metadata:
+        """Stream, consumer, sequences, deliveries; read from the ack subject at each call.
+
+        Raises:
+            ProtocolError: the server gave an ack subject that this version does not know.
+        """
+        return read_metadata(self._ack_subject)
+
+    @property
+    def settled(self) -> bool:
+        """Whether it was acked, naked or terminated, or needs no ack."""
+        return self._settled
+
+    async def ack(self) -> None:
+        """It is done. Sent with the next write, and known to have left only by `ack_sync`.
+
+        An ack whose connection is lost is sent again by the next one, until the message's ack wait is over. Cancelled,
+        nothing was sent.
+
+        Raises:
+            MessageSettledError: it was settled before.
+            AcksPendingError: `acks_pending_max` acks wait already.
+            ClientClosedError: the client is closed; it will be delivered again.
+        """
+        if self._settled:
+            await self._settled_before()
+            return
+        acks = self._source.acks
+        await acks.admit()
+        self._settled = True
+        acks.put(self._ack_subject, _ACK, self._received_at + self._source.ack_wait_seconds)
+
+    async def nak(self, delay_seconds: float | None = None) -> None:
+        """It could not be done: deliver it again, at once or after a delay.
+
+        Without a connection the nak is dropped, counted and logged, and the message comes again after its ack wait.
+
+        Raises:
+            ValueError: the delay is negative.
+            MessageSettledError, AcksPendingError, ClientClosedError: see `ack`.
+        """
+        if delay_seconds is not None and not delay_seconds >= 0:
+            raise ValueError(f"delay_seconds is {delay_seconds!r}; it must be at least 0")
+        if self._settled:
+            await self._settled_before()
+            return
+        await self._source.acks.admit()
+        self._settled = True
+        delay = encode_json({"delay": nanoseconds(delay_seconds)}) if delay_seconds else b""
+        self._source.nak(self._ack_subject, b"-NAK " + delay if delay else b"-NAK", self._received_at)
+        self._source.count_redelivery("backoff" if delay else "handler_error", self._ack_subject)
+
+    async def term(self, reason: str | None = None) -> None:
+        """It can never be done: do not deliver it again. The reason is in the server's advisory.
+
+        Raises:
+            ValueError: the reason has a line break.
+            MessageSettledError, AcksPendingError, ClientClosedError: see `ack`.
+        """
+        if reason is not None and ("\r" in reason or "\n" in reason):
+            raise ValueError("the reason has a line break; it must be one line")
+        if self._settled:
+            await self._settled_before()
+            return
+        await self._source.acks.admit()
+        self._settled = True
+        body = b"+TERM " + reason.encode("utf-8", "replace") if reason else b"+TERM"
+        self._source.acks.put(self._ack_subject, body, self._received_at + self._source.ack_wait_seconds)
+
+    async def in_progress(self) -> None:
+        """It takes longer: the ack wait begins anew. Without a connection it does nothing.
+
+        Raises:
+            MessageSettledError, AcksPendingError, ClientClosedError: see `ack`.
+        """
+        if self._settled:
+            await self._settled_before()
+            return
+        await self._source.acks.admit()
+        self._received_at = trio.current_time()
+        self._source.acks.put_progress(self._ack_subject)
+
+    async def ack_sync(self) -> None:
+        """It is done, and the server has said that it knows (the double ack). Waits for a connection as a request does.
+
+        Cancelled, or failed after the write, whether the server knows is unknown: it can be called again.
+
+        Raises:
+            MessageSettledError: it was settled before.
+            AckNotTakenError: the consumer is gone.
+            OperationTimeoutError, ConnectionLostError, PendingTimeoutError, PermissionsError: see `Client.request`.
+        """
+        if self._settled:
+            await self._settled_before()
+            return
+        self._source.attachment.counters.acks += 1
+        try:
+            reply = await send_request(self._source.attachment, self._ack_subject, _ACK)
+            if is_no_responders(reply):
+                raise AckNotTakenError(f"nobody took the ack {decode_subject(self._ack_subject)}; the consumer is gone")
+        except Exception as error:
+            reason = "no_responders" if isinstance(error, AckNotTakenError) else failure_reason(error)
+            self._source.tell_ack_error(self._ack_subject, reason)
+            raise
+        self._settled = True
+
+    @property
+    def _ack_subject(self) -> bytes:
+        return self.reply_bytes if self.reply_bytes is not None else b""
+
+    async def _settled_before(self) -> None:
+        await trio.lowlevel.checkpoint()
+        if not self._source.no_ack:
+            raise MessageSettledError(
+                f"the message {decode_subject(self._ack_subject)} was settled before; ack, nak or term it once"
+            )
