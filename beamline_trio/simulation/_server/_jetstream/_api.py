@@ -94,12 +94,14 @@ class Operation:
         tokens: how many names the subject has, at least and at most.
         answer: the fields of the reply.
         empty: fields that a refusal has too.
+        counted: whether an answer that is no refusal counts among the requests, and is told to auditors.
     """
 
     kind: str
     tokens: tuple[int, int]
     answer: Callable[[Request], dict[str, Any]]
     empty: Mapping[str, Any] = attrs.field(factory=dict)
+    counted: bool = True
 
 
 class API:
@@ -164,7 +166,11 @@ class API:
             response |= {"error": error.fields(), **operation.empty}
             if error.code == 501:
                 self._jetstream.note("js_not_modelled", what=error.description)
-        self._finish(what, reply, body, encode(response), source, failed=failed)
+        if failed or operation.counted:
+            self._count(failed=failed)
+            self._finish(what, reply, body, encode(response), source)
+        elif reply:
+            self._jetstream.send(reply, encode(response))
 
     def _find(self, what: bytes) -> tuple[Operation, tuple[str, ...]] | None:
         """The operation whose name is the longest beginning of the subject."""
@@ -181,16 +187,15 @@ class API:
         """The real server is silent about what it does not know, and about what the simulation does not, it is not."""
         self._jetstream.note("js_unknown_request", what=what.decode("utf-8", "backslashreplace"))
         if reply and what.startswith(_NOT_MODELLED):
-            self.total += 1
-            self.errors += 1
+            self._count(failed=True)
             error = not_modelled(f"the request $JS.API.{what.decode('utf-8', 'replace')}")
             self._jetstream.send(reply, encode({"type": f"{_TYPE}.error", "error": error.fields()}))
 
-    def _finish(
-        self, what: bytes, reply: bytes, body: bytes, response: bytes, source: ClientConnection | None, *, failed: bool
-    ) -> None:
+    def _count(self, *, failed: bool) -> None:
         self.total += 1
         self.errors += failed
+
+    def _finish(self, what: bytes, reply: bytes, body: bytes, response: bytes, source: ClientConnection | None) -> None:
         if reply:
             self._jetstream.send(reply, response)
         if source is not None:

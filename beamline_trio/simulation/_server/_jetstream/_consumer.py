@@ -14,6 +14,7 @@ from zlib import crc32
 
 import attrs
 
+from .._subjects import is_subset
 from . import _acks
 from . import _headers as headers
 from ._advisories import deliveries_exceeded, naked, terminated
@@ -79,6 +80,7 @@ class Consumer:
         self._checked_at = 0
         self._delivered_at = self._acknowledged_at = 0
         self._running = False
+        self._signalled = False  # it will be, in a moment
         self._threshold = 0
         self.closed = False
         self.state = state if state is not None else ConsumerState(self._select_start())
@@ -195,6 +197,7 @@ class Consumer:
 
     def signal(self) -> None:
         """There may be something to do."""
+        self._signalled = False
         if self._running or self.closed:
             return
         self._running = True
@@ -398,14 +401,17 @@ class Consumer:
             return False
         limit = self.config.max_ack_pending
         stalled = 0 < limit <= len(self.state.pending)
+        done: tuple[int, ...] | None
         if self.config.ack_policy == "explicit":
             done = self.state.acknowledge(sequence)
         else:
             done = self.state.acknowledge_all(sequence, delivered.consumer_sequence)
+        if done is None:
+            return True
+        self._acknowledged_at = self.jetstream.now()
         for one in (sequence, *done):
             self._redeliver.pop(one, None)
         if done:
-            self._acknowledged_at = self.jetstream.now()
             self.jetstream.note("js_ack", stream=self.stream.name, consumer=self.name, seq=sequence, count=len(done))
             observer = self.jetstream.observer
             if observer is not None:
@@ -420,7 +426,8 @@ class Consumer:
 
     def _naked(self, delivered: _acks.Delivered, argument: bytes) -> None:
         sequence = delivered.stream_sequence
-        if sequence not in self.state.pending or delivered.consumer_sequence <= self.state.floor_consumer:
+        number = delivered.consumer_sequence
+        if sequence not in self.state.pending or not self.state.floor_consumer < number <= self.state.next_consumer:
             return
         naked(self, delivered)
         delay = _acks.nak_delay(argument)
@@ -515,8 +522,9 @@ class Consumer:
         if self.filters and not meets(message.subject, self.filters):
             return
         self.pending_count += 1
-        if len(self.waiting):
-            self.signal()
+        if len(self.waiting) and not self._signalled:
+            self._signalled = True
+            self.jetstream.soon(self.signal)
 
     def message_removed(self, message: StoredMessage) -> None:
         """A message is gone from the stream."""
@@ -529,15 +537,24 @@ class Consumer:
             delivered = _acks.Delivered(deliveries, sequence, pending[0])
             self.jetstream.soon(self._deleted, delivered)
         elif self.state.redelivered.pop(sequence, None) is not None:
+            self._acknowledged_at = self.jetstream.now()
             self.changed()
 
-    def purged(self) -> None:
-        """The stream was purged: what was to be handed out may be gone, and what was may be acknowledged."""
+    def purged(self, pattern: bytes) -> None:
+        """The stream was purged, of a pattern or altogether: what is before its first message now is done with."""
         messages = self.stream.messages
-        first = messages.next(messages.first_sequence, self.filters)
-        start = messages.last_sequence + 1 if first is None else first.sequence
-        self.state.purge(start, messages.get)
-        self._redeliver = {one: None for one in self._redeliver if one in self.state.pending}
+        start, get = messages.first_sequence, None
+        if pattern and any(is_subset(one, pattern) for one in self.filters):
+            first = messages.next(start, (pattern,))
+            start = messages.last_sequence + 1 if first is None else first.sequence
+        elif pattern and self.filters and not any(is_subset(pattern, one) for one in self.filters):
+            start = 0
+        elif pattern:
+            get = messages.get
+        if start and self.state.purge(start, get):
+            self._acknowledged_at = self.jetstream.now()
+        if start:
+            self._redeliver = {one: None for one in self._redeliver if one >= self.state.next_stream}
         self._last_sequences = [one for one in self._last_sequences if messages.get(one) is not None]
         self.pending_count = self._count_pending()
         self.changed()
@@ -556,6 +573,7 @@ class Consumer:
         if self.filters != config.filters:
             self.filters = config.filters
             self.pending_count = self._count_pending()
+            self.stream.interest_changed()
         if self.state.pending:
             self._watch_pending(config.ack_wait + _ACK_WAIT_DELAY, again=True)
         self._watch_use()
@@ -623,7 +641,10 @@ class Consumer:
         if len(self.waiting):
             self._process_waiting(end_of_stream=False)
         state = self.state
-        delivered: dict[str, Any] = {"consumer_seq": state.next_consumer - 1, "stream_seq": state.last_stream}
+        last = state.last_stream
+        if not last and state.next_consumer == 1 and (self.config.mem_storage or self.stream.files is None):
+            last = state.next_stream - 1  # in memory there is no state before the first delivery
+        delivered: dict[str, Any] = {"consumer_seq": state.next_consumer - 1, "stream_seq": last}
         floor: dict[str, Any] = {"consumer_seq": state.kept_consumer, "stream_seq": state.kept_stream}
         for fields, at in ((delivered, self._delivered_at), (floor, self._acknowledged_at)):
             if at:

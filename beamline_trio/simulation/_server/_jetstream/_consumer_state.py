@@ -90,10 +90,10 @@ class ConsumerState:
         self.kept_consumer, self.kept_stream = self._risen(known[0], sequence, self.kept_consumer, self.kept_stream)
         return (sequence,)
 
-    def acknowledge_all(self, sequence: int, number: int) -> tuple[int, ...]:
-        """Everything up to a message is acknowledged; which ones are now."""
+    def acknowledge_all(self, sequence: int, number: int) -> tuple[int, ...] | None:
+        """Everything up to a message is acknowledged; which ones are now, None when all of them were before."""
         if number <= self.floor_consumer or sequence <= self.floor_stream:
-            return ()
+            return None
         self.floor_consumer = self.kept_consumer = number
         self.floor_stream = self.kept_stream = sequence
         done = tuple(sorted(one for one in self.pending if one <= sequence))
@@ -111,19 +111,26 @@ class ConsumerState:
             )
         self.redelivered[sequence] = redeliveries
 
-    def purge(self, start: int, get: Callable[[int], object]) -> None:
-        """What is before this sequence, or has no message any more, is done with."""
+    def purge(self, start: int, get: Callable[[int], object] | None) -> bool:
+        """What is before this sequence is done with; with `get`, also what has no message any more.
+
+        Returns:
+            Whether any of it had been delivered and not acknowledged.
+        """
+        waited = len(self.pending)
         self.next_stream = max(self.next_stream, start)
-        self.last_stream = max(self.last_stream, start - 1)
-        for sequence in sorted(self.pending):
-            if sequence < start or get(sequence) is None:
+        self.last_stream = self.next_stream - 1
+        if self.floor_stream < start:
+            self.floor_stream = start - 1
+            gone = [one for one in self.pending if one < start or (get is not None and get(one) is None)]
+            for sequence in gone:
                 self.floor_consumer = max(self.floor_consumer, self.pending.pop(sequence)[0])
                 self.redelivered.pop(sequence, None)
-        self.floor_stream = max(self.floor_stream, start - 1)
         if not self.pending:
             self.redelivered.clear()
             self.raise_floor()
         self.kept_consumer, self.kept_stream = self.floor_consumer, self.floor_stream
+        return len(self.pending) < waited
 
     def raise_floor(self) -> None:
         """Nothing waits for an acknowledgement."""

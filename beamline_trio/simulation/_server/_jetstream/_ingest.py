@@ -31,11 +31,11 @@ def check_message(stream: Stream, subject: bytes, header: bytes, payload: bytes)
     config = stream.config
     if config.sealed:
         raise api_error(10109)
+    if 0 <= config.max_msg_size < len(header) + len(payload):
+        raise api_error(10054)
     duplicate = _check_headers(stream, subject, header) if header else 0
     if duplicate:
         return duplicate
-    if 0 <= config.max_msg_size < len(header) + len(payload):
-        raise api_error(10054)
     if len(header) > _HEADER_BYTES_MAX:
         raise api_error(10097)
     return 0

@@ -245,7 +245,7 @@ class Messages:
         for sequence in chosen:
             self.remove(sequence)
         self.removed = removed
-        if not pattern and not keep and not self._by_sequence:
+        if not pattern and not keep and (not below or below > self.last_sequence + 1):
             self.last_sequence = max(self.last_sequence, below - 1)
             self._first = self.last_sequence + 1
         return len(chosen)

@@ -5,6 +5,7 @@ Must not know the wire of the API; `_ingest` decides whether a message is taken.
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 from zlib import crc32
 
@@ -59,6 +60,7 @@ class Stream:
         self.files = files
         self.consumers: dict[str, Consumer] = {}
         self._seen: dict[bytes, tuple[int, int]] = {}
+        self._seen_order: deque[tuple[int, bytes]] = deque()
         self.last_id = b""
         self._expiry_timer: Timer | None = None
         self._expiry_due = 0
@@ -125,10 +127,10 @@ class Stream:
         observer = self._jetstream.observer
         if observer is not None:
             observer.stored(self._jetstream.host, self.name, message.sequence, subject, header)
-        self._roll_up(message)
         self._watch_expiry()
         for consumer in list(self.consumers.values()):
             consumer.message_stored(message)
+        self._roll_up(message)
         return message.sequence
 
     def _is_wanted(self, subject: bytes) -> bool:
@@ -137,13 +139,9 @@ class Stream:
     def _roll_up(self, message: StoredMessage) -> None:
         how = headers.find(message.header, headers.ROLLUP) if message.header else None
         if how == b"sub":
-            self.messages.purge(message.subject, keep=1)
+            self.purge(message.subject, 0, 1)
         elif how == b"all":
-            self.messages.purge(below=message.sequence)
-        else:
-            return
-        for consumer in self.consumers.values():
-            consumer.purged()
+            self.purge(b"", 0, 1)
 
     def _pub_ack(self, sequence: int, *, duplicate: bool = False) -> bytes:
         domain = self._jetstream.domain
@@ -163,13 +161,15 @@ class Stream:
         if identity:
             self._forget_old()
             self._seen[identity] = (sequence, now)
+            self._seen_order.append((now, identity))
 
     def _forget_old(self) -> None:
         oldest = self._jetstream.now() - self.config.duplicate_window
-        for identity in list(self._seen):
-            if self._seen[identity][1] > oldest:
-                break
-            del self._seen[identity]
+        order = self._seen_order
+        while order and order[0][0] <= oldest:
+            time, identity = order.popleft()
+            if self._seen.get(identity, (0, 0))[1] == time:
+                del self._seen[identity]
 
     def _recall(self) -> None:
         """A restart: the ids are those of the messages that are there."""
@@ -180,6 +180,7 @@ class Stream:
             identity = headers.find(message.header, headers.MESSAGE_ID)
             if identity:
                 self._seen[identity] = (message.sequence, message.time)
+                self._seen_order.append((message.time, identity))
                 if message.sequence == self.messages.last_sequence:
                     self.last_id = identity
 
@@ -197,7 +198,10 @@ class Stream:
     def _is_needed(self, message: StoredMessage) -> bool:
         return any(consumer.needs(message) for consumer in self.consumers.values())
 
-    def _drop_unneeded(self) -> None:
+    def interest_changed(self) -> None:
+        """Consumers have changed: a stream that keeps what is wanted lets the rest go."""
+        if self.config.retention != "interest":
+            return
         unneeded = [message.sequence for message in self.messages if not self._is_needed(message)]
         for sequence in unneeded:
             self.messages.remove(sequence)
@@ -217,7 +221,7 @@ class Stream:
         count = self.messages.purge(pattern, below, keep)
         self._jetstream.note("js_purge", stream=self.name, count=count)
         for consumer in self.consumers.values():
-            consumer.purged()
+            consumer.purged(pattern)
         self._changed()
         return count
 
@@ -276,8 +280,7 @@ class Stream:
         consumer_action(consumer, "delete")
         consumer.close(_CONSUMER_DELETED)
         self._jetstream.consumer_removed(consumer)
-        if self.config.retention == "interest":
-            self._drop_unneeded()
+        self.interest_changed()
         self._changed()
 
     def close(self) -> None:
@@ -300,7 +303,9 @@ class Stream:
         state = self.messages.state()
         if subjects:
             state["subjects"] = subjects
-        missing = self.messages.deleted() if deleted or len(self.messages) else []
+        missing = self.messages.deleted()
+        if deleted and self.config.storage == "file" and not self.messages.first_sequence:
+            missing = [0]  # so the server counts in a file
         if missing:
             state["num_deleted"] = len(missing)
             if deleted:

@@ -9,10 +9,10 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from .._subjects import collide, is_subset, is_valid
+from .._subjects import collide
 from ._advisories import stream_action
 from ._api import API, Operation, Request
-from ._errors import api_error
+from ._errors import APIError, api_error
 from ._golang import parse_time, timestamp
 from ._messages import StoredMessage
 from ._stream import Stream
@@ -56,7 +56,7 @@ def operations(api: Callable[[], API]) -> dict[str, Operation]:
         "STREAM.LIST": Operation("stream_list", (0, 0), _list, {**_PAGE, "streams": None}),
         "STREAM.DELETE": Operation("stream_delete", (1, 1), _delete),
         "STREAM.PURGE": Operation("stream_purge", (1, 1), _purge, {"purged": 0}),
-        "STREAM.MSG.GET": Operation("stream_msg_get", (1, 1), _get_message),
+        "STREAM.MSG.GET": Operation("stream_msg_get", (1, 1), _get_message, counted=False),
         "STREAM.MSG.DELETE": Operation("stream_msg_delete", (1, 1), _delete_message),
     }
 
@@ -75,14 +75,15 @@ def find_stream(request: Request) -> Stream:
 
 def _account_info(request: Request, api: API) -> dict[str, Any]:
     streams = request.jetstream.streams.values()
-    used = {"memory": 0, "file": 0}
+    used, reserved = {"memory": 0, "file": 0}, {"memory": 0, "file": 0}
     for stream in streams:
         used[stream.config.storage] += stream.messages.bytes
+        reserved[stream.config.storage] += max(stream.config.max_bytes, 0)
     fields: dict[str, Any] = {
         "memory": used["memory"],
         "storage": used["file"],
-        "reserved_memory": 0,
-        "reserved_storage": 0,
+        "reserved_memory": reserved["memory"],
+        "reserved_storage": reserved["file"],
         "streams": len(streams),
         "consumers": sum(len(stream.consumers) for stream in streams),
         "limits": _LIMITS,
@@ -234,15 +235,16 @@ def _delete_message(request: Request) -> dict[str, Any]:
         raise api_error(10109)
     if stream.config.deny_delete:
         raise api_error(10057, "message delete not permitted")
-    if sequence > stream.messages.last_sequence:
-        raise api_error(10057, "stream store EOF")
-    if sequence < stream.messages.first_sequence:
-        raise api_error(10057, "no message found")
-    if not stream.delete_message(sequence):
-        raise api_error(10043, sequence)
-    return {"success": True}
+    if stream.delete_message(sequence):
+        return {"success": True}
+    # Not raised, since the server does not count it among the errors.
+    return {"error": _not_deleted(stream, sequence).fields()}
 
 
-def is_served(subject: bytes, patterns: tuple[bytes, ...]) -> bool:
-    """Whether a filter asks for something that a stream may have."""
-    return is_valid(subject) and any(collide(subject, one) or is_subset(subject, one) for one in patterns)
+def _not_deleted(stream: Stream, sequence: int) -> APIError:
+    if stream.config.storage == "file":
+        if sequence > stream.messages.last_sequence:
+            return api_error(10057, "stream store EOF")
+        if sequence < stream.messages.first_sequence:
+            return api_error(10057, "no message found")
+    return api_error(10043, sequence)
