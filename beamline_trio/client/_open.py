@@ -17,6 +17,7 @@ from typing import Any
 import trio
 
 from ..connection import (
+    OPTION_NAMES,
     ClientOptions,
     Connection,
     InternalError,
@@ -160,7 +161,7 @@ def open_client(
         InternalError: (on leaving) a bug of this library.
     """
     servers = servers_of(servers) if servers else ()
-    hide_in_place(overrides)
+    hide_in_place(overrides, OPTION_NAMES)
     combined = combine_options(servers, options, overrides)
     context = combined.tls if isinstance(combined.tls, (ssl.SSLContext, TLSFiles)) else None
     if isinstance(context, TLSFiles):

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, TypeVar, cast
+
+import attrs
 
 from ..protocol import Secret, hidden
 from ..transport import HeadersCallback, WebSocketHeaders
@@ -65,20 +67,23 @@ SECRET_OPTIONS: Final[dict[str, Callable[[Any], Any]]] = {
 }
 
 
-def hide_in_place(values: dict[str, Any]) -> None:
-    """Hide what is secret among options."""
-    for option, hiding in SECRET_OPTIONS.items():
-        if option in values:
-            values[option] = hiding(values[option])
+def hide_in_place(values: dict[str, Any], known: Collection[str]) -> None:
+    """Hide what is secret among options, and every text under a name that is not known: a password misspelt."""
+    for option, value in values.items():
+        if option in SECRET_OPTIONS:
+            values[option] = SECRET_OPTIONS[option](value)
+        elif option not in known and isinstance(value, str):
+            values[option] = Secret(value)
 
 
 def hides_secrets(cls: _Class) -> _Class:
     """A class of options whose constructor hides them first: an error in it may be shown with its locals."""
     construct: Callable[..., None] = cls.__init__
+    known = {field.name for field in attrs.fields(cls)}
 
     @functools.wraps(construct)
     def hiding(self: Any, **values: Any) -> None:
-        hide_in_place(values)
+        hide_in_place(values, known)
         construct(self, **values)
 
     type.__setattr__(cls, "__init__", hiding)

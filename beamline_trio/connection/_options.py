@@ -194,5 +194,5 @@ def combine_options(
         raise TypeError(f"unknown option {', '.join(unknown)}; the options are {', '.join(sorted(OPTION_NAMES))}")
     changes: dict[str, Any] = {"servers": tuple(servers)} if servers else {}
     changes.update(overrides)
-    hide_in_place(changes)
+    hide_in_place(changes, OPTION_NAMES)
     return attrs.evolve(options if options is not None else ClientOptions(), **changes)

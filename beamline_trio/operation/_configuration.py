@@ -15,7 +15,8 @@ from typing import Any, Final, TypeAlias
 
 import attrs
 
-from ..connection import OPTION_NAMES, ClientOptions, OptionsError
+from ..connection import OPTION_NAMES, ClientOptions, OptionsError, hide_in_place
+from ..protocol import Secret
 from ..transport import AddressError, parse_address
 from ._keys import KEYS, OPERATION_OPTIONS, TLS_OPTIONS, Key
 from ._tls import tls_option
@@ -87,10 +88,13 @@ def load_options(
         OptionsError: a value is out of bounds, two keys of one option are given in one place, or the file cannot be
             read. The text names key, value and bound, but for secrets.
     """
+    hide_in_place(arguments, OPTION_NAMES | set(OPERATION_OPTIONS) - {"tls_key_password"})
+    environment_names = {name for key in KEYS for name in key.environment_names}
     unknown = sorted(set(arguments) - OPTION_NAMES - set(OPERATION_OPTIONS))
     if unknown:
         raise TypeError(f"unknown option {', '.join(unknown)}; see ClientOptions and Configuration")
-    variables = environment if environment is not None else os.environ
+    variables = _hidden(environment if environment is not None else os.environ, environment_names)
+    environment = None  # from here on no frame has a secret in plain
     found: dict[str, _Found] = {}
     if file is not None:
         found |= _in_place(_read_file(file), {key: key.file_names for key in KEYS}, f" in {os.fspath(file)}")
@@ -101,18 +105,37 @@ def load_options(
 
 def _read_file(file: str | os.PathLike[str]) -> dict[str, Any]:
     path = os.fspath(file)
-    try:
-        with open(path, "rb") as stream:
-            table = tomllib.load(stream)
-    except OSError as error:
-        raise OptionsError(f"cannot read the configuration {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise OptionsError(f"the configuration {path} is no TOML: {error}") from error
+    table = _load_toml(path)
+    if isinstance(table, str):
+        raise OptionsError(table)
     known = {name for key in KEYS for name in key.file_names}
     unknown = sorted(set(table) - known)
     if unknown:
         raise OptionsError(f"unknown key {', '.join(unknown)} in {path}; the keys are {', '.join(sorted(known))}")
     return table
+
+
+def _load_toml(path: str) -> dict[str, Any] | str:
+    """The table of a file, its texts hidden, or what is wrong. Raises nothing: the file stands here in plain."""
+    try:
+        with open(path, "rb") as stream:
+            table = tomllib.load(stream)
+    except OSError as error:
+        return f"cannot read the configuration {path}: {error.strerror}"
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return f"the configuration {path} is no TOML: {error}"
+    return _hidden(table, set(table))
+
+
+def _hidden(values: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
+    """The values of some names, those that are texts behind a repr that does not show them."""
+    return {name: _hide(value) for name, value in values.items() if name in names}
+
+
+def _hide(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_hide(one) for one in value]
+    return Secret(value) if isinstance(value, str) else value
 
 
 def _in_place(values: Mapping[str, Any], keys: Mapping[Key, list[str]], where: str) -> dict[str, _Found]:

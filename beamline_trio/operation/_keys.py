@@ -16,6 +16,7 @@ from typing import Any, Final
 import attrs
 
 from ..connection import ClientOptions, OptionsError
+from ..protocol import Secret
 
 # Option -> its other key. In the environment it is in upper case.
 _LEGACY: Final = {
@@ -94,17 +95,23 @@ class Key:
         """Whether its value may come from a file of its own."""
         return self.option in _SECRETS
 
-    def read(self, name: str, raw: Any) -> Any:
+    def read(self, name: str, given: Any) -> Any:
         """The value of a key; what cannot be read stays as it is, for the option to refuse it.
+
+        A text comes as a Secret, and only that of an option that is none is opened.
 
         Raises:
             OptionsError: the file of a secret cannot be read, or servers are no list.
         """
-        if self.is_secret and name.lower().endswith("_file"):
+        names_file = name.lower().endswith("_file")
+        if self.kind is tuple:
+            return _read_list(name, given)
+        if self.is_secret and not names_file:
+            return given
+        raw = given.reveal() if isinstance(given, Secret) else given
+        if self.is_secret:
             # That of an nkey is read by the client, anew for each attempt to connect.
             return Path(raw) if self.option == "nkey" and isinstance(raw, str) else _read_secret(name, raw)
-        if self.kind is tuple:
-            return _read_list(name, raw)
         value = self._parse(raw) if isinstance(raw, str) else raw
         if name.lower().endswith("_ms") and isinstance(value, (int, float)) and not isinstance(value, bool):
             return value / 1000
@@ -124,17 +131,21 @@ class Key:
             return text
 
 
-def _read_list(name: str, raw: Any) -> tuple[str, ...]:
-    parts = raw.split(",") if isinstance(raw, str) else raw
-    if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
+def _read_list(name: str, given: Any) -> tuple[Secret, ...]:
+    parts = _split(given) if isinstance(given, Secret) else given
+    if not isinstance(parts, list) or not all(isinstance(part, Secret) for part in parts):
         raise OptionsError(f"{name} is no list of server URLs; give nats://host:port, or several parted by commas")
-    return tuple(part.strip() for part in parts if part.strip())
+    return tuple(part for part in parts if part)
 
 
-def _read_secret(name: str, path: Any) -> str:
+def _split(text: Secret) -> list[Secret]:
+    return [Secret(part.strip()) for part in text.reveal().split(",")]
+
+
+def _read_secret(name: str, path: Any) -> Secret:
     try:
         with open(path, encoding="utf-8") as file:
-            return file.read().rstrip("\r\n")
+            return Secret(file.read().rstrip("\r\n"))
     except (OSError, TypeError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it must be the path of a text file in UTF-8"
         raise OptionsError(f"{name} is {path!r}: {reason}") from None
