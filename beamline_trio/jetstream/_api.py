@@ -44,17 +44,37 @@ def is_no_responders(reply: Reply) -> bool:
 
 async def send_request(attachment: Attachment, target: bytes, payload: bytes, header: bytes | None = None) -> Reply:
     """A request to a subject that was checked; errors and cancellation are those of `Client.request`, but for a 503."""
+    try:
+        frame, token = encode_request(attachment, target, payload, header)
+    except Exception:
+        await trio.lowlevel.checkpoint()
+        raise
+    return await send_frame(attachment, target.decode("utf-8", "replace"), target, frame, token)
+
+
+def encode_request(
+    attachment: Attachment, target: bytes, payload: bytes | bytearray | memoryview, header: bytes | None
+) -> tuple[bytes, bytes]:
+    """The frame of a request, and the token at the end of its reply subject.
+
+    Raises:
+        TypeError, InvalidSubjectError, InvalidHeaderError, PayloadTooLargeError: it cannot be sent.
+    """
+    inbox = attachment.client.connection.inbox
+    token = inbox.new_token()
+    return attachment.encoder.frame(target, payload, inbox.prefix + token, header), token
+
+
+async def send_frame(attachment: Attachment, subject: str, target: bytes, frame: bytes, token: bytes) -> Reply:
+    """Send a request that was encoded; errors and cancellation are those of `send_request`."""
     await trio.lowlevel.checkpoint_if_cancelled()
     client = attachment.client
-    inbox = client.connection.inbox
     try:
-        token = inbox.new_token()
-        frame = attachment.encoder.frame(target, payload, inbox.prefix + token, header)
         client.connection.open_inbox()
     except Exception:
         await trio.lowlevel.cancel_shielded_checkpoint()
         raise
-    return await client.sender.request(frame, target.decode("utf-8", "replace"), target, token)
+    return await client.sender.request(frame, subject, target, token)
 
 
 class API:

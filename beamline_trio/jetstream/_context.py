@@ -13,7 +13,7 @@ from ._api import API, api_prefix_of
 from ._attachment import attachment_of
 from ._consumer import Consumer
 from ._consumer_records import ConsumerConfig, ConsumerInfo
-from ._puback import Expectations, PubAck
+from ._puback import PubAck, expectations_of
 from ._publishing import Publishing
 from ._retry import PublishRetry
 from ._stream_records import StreamConfig, StreamInfo
@@ -239,13 +239,13 @@ class JetStream:
             PermissionsError: the server refuses the subject.
             ClientClosedError: the client is closed.
         """
-        expectations = Expectations(
-            message_id=message_id,
-            expected_stream=expected_stream,
-            expected_last_sequence=expected_last_sequence,
-            expected_last_subject_sequence=expected_last_subject_sequence,
-            expected_last_message_id=expected_last_message_id,
-            ttl_seconds=ttl_seconds,
+        expectations = expectations_of(
+            message_id,
+            expected_stream,
+            expected_last_sequence,
+            expected_last_subject_sequence,
+            expected_last_message_id,
+            ttl_seconds,
         )
         policy = retry if retry is not None else self._retry
         return await self._publishing.publish(subject, payload, headers, expectations, policy)

@@ -41,7 +41,7 @@ class PubAck:
 SKIPPED: Final = PubAck("", 0, outcome=Outcome.SKIPPED)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen
 class Expectations:
     """What a publish asks of its stream; the arguments of `JetStream.publish` of these names."""
 
@@ -59,6 +59,8 @@ class Expectations:
             InvalidHeaderError: a header cannot be sent.
             ValueError: a sequence is negative, or the time to live below a second.
         """
+        if self is _NOTHING_EXPECTED:
+            return encode_headers(headers) if headers is not None else None
         wanted: dict[str, str] = {}
         if self.message_id is not None:
             wanted[MESSAGE_ID] = self.message_id
@@ -72,12 +74,34 @@ class Expectations:
             wanted["Nats-Expected-Last-Msg-Id"] = self.expected_last_message_id
         if self.ttl_seconds is not None:
             wanted["Nats-TTL"] = _time_to_live(self.ttl_seconds)
-        if not wanted:
-            return encode_headers(headers) if headers is not None else None
         merged = Headers(headers if headers is not None else ())
         for name, value in wanted.items():
             merged[name] = value
         return encode_headers(merged)
+
+
+_NOTHING_EXPECTED: Final = Expectations()
+_NOT_GIVEN: Final = (None,) * len(attrs.fields(Expectations))
+
+
+def expectations_of(
+    message_id: str | None,
+    expected_stream: str | None,
+    expected_last_sequence: int | None,
+    expected_last_subject_sequence: int | None,
+    expected_last_message_id: str | None,
+    ttl_seconds: float | None,
+) -> Expectations:
+    """The arguments of a publish as a record; most have none, and share one."""
+    given = (
+        message_id,
+        expected_stream,
+        expected_last_sequence,
+        expected_last_subject_sequence,
+        expected_last_message_id,
+        ttl_seconds,
+    )
+    return _NOTHING_EXPECTED if given == _NOT_GIVEN else Expectations(*given)
 
 
 def read_pub_ack(reply: Reply) -> PubAck:

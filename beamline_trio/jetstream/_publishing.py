@@ -16,7 +16,7 @@ import trio
 
 from ..connection import OperationTimeoutError, State, failure_reason
 from ..protocol import HeadersInput
-from ._api import API, is_no_responders, send_request
+from ._api import API, encode_request, is_no_responders, send_frame
 from ._attachment import Attachment
 from ._errors import APIError, JetStreamError, NoStreamResponseError, PublishUnknownError
 from ._management import stream_info, stream_names
@@ -29,14 +29,15 @@ NO_STREAM_PAUSE_SECONDS: Final = 0.25
 WINDOWS_CACHED_MAX: Final = 4_096
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class PublishRequest:
-    """A publish that was checked."""
+    """A publish that was checked, and its first frame with the token in its reply subject."""
 
     subject: str
     target: bytes
     payload: bytes
     header: bytes | None
+    first: tuple[bytes, bytes]
     expected_stream: str | None
     message_id: str | None
 
@@ -98,22 +99,30 @@ class Publishing:
         if retry is not None and expectations.message_id is None:
             identifier = self._attachment.client.connection.environment.new_identifier()
             expectations = attrs.evolve(expectations, message_id=identifier)
-        encoder = self._attachment.encoder
-        target = encoder.target(subject)
+        target = self._attachment.encoder.target(subject)
         header = expectations.header(headers)
-        encoder.frame(target, payload, self._attachment.client.connection.inbox.prefix, header)
-        body = payload if isinstance(payload, bytes) else bytes(payload)  # the caller may change a buffer meanwhile
-        return PublishRequest(subject, target, body, header, expectations.expected_stream, expectations.message_id)
+        first = encode_request(self._attachment, target, payload, header)
+        body = payload if type(payload) is bytes else bytes(payload)  # the caller may change a buffer meanwhile
+        expected = expectations.expected_stream
+        return PublishRequest(subject, target, body, header, first, expected, expectations.message_id)
 
     async def _attempt(self, request: PublishRequest, attempts: int = NO_STREAM_ATTEMPTS) -> PubAck:
         """One attempt, with the server's own pace for a subject that no stream takes."""
         for attempt in range(attempts):
             if attempt:
                 await trio.sleep(NO_STREAM_PAUSE_SECONDS)
-            reply = await send_request(self._attachment, request.target, request.payload, request.header)
+            reply = await send_frame(self._attachment, request.subject, request.target, *self._next_frame(request))
             if not is_no_responders(reply):
                 return read_pub_ack(reply)
         raise NoStreamResponseError(request.subject, attempts)
+
+    def _next_frame(self, request: PublishRequest) -> tuple[bytes, bytes]:
+        """The frame of the next attempt: that of the check once, then others with tokens of their own."""
+        frame, token = request.first
+        if token:
+            request.first = (b"", b"")
+            return frame, token
+        return encode_request(self._attachment, request.target, request.payload, request.header)
 
     # Retries
 
