@@ -28,6 +28,7 @@ _TEXT: Final = re.compile(r"\bstr\b|\bHeadersInput\b")
 NO_WRITERS: Final = {
     "Dialer": "reaches servers; it speaks no NATS",
     "TCPDialer": "reaches servers; it speaks no NATS",
+    "WebSocketDialer": "speaks HTTP before NATS: the test of the upgrade gives it its text",
     "Headers": "data, which publish and its like take: they are called with it",
     "Secret": "data of the options",
     "UserJWT": "data of the options",
