@@ -19,7 +19,9 @@ import trio
 import trio.testing
 
 from beamline_trio import Client, Message, NatsError, Router
-from beamline_trio.jetstream import JetStream
+from beamline_trio.jetstream import ConsumerConfig, JetStream, JetStreamMessage
+from beamline_trio.jetstream._attachment import attachment_of
+from beamline_trio.jetstream._source import Source
 from tests._toy_server import Operation, ToyServer
 
 from ._surface import Place, calls_of, exported, records
@@ -30,6 +32,13 @@ PATIENCE_SECONDS: Final = 0.5
 
 async def _handle(message: Message) -> bytes | None:
     return b"answer"
+
+
+def _stored_message(nc: Client) -> JetStreamMessage:
+    """A message as a consumer gives it."""
+    source = Source(attachment_of(nc), ConsumerConfig())
+    reply = b"$JS.ACK.S.C.1.1.1.1700000000000000000.0"
+    return JetStreamMessage(nc, source, trio.current_time(), b"ordinary", b"x", reply, None)
 
 
 ORDINARY: Final[dict[str, Any]] = {
@@ -50,6 +59,7 @@ OBJECTS: Final[dict[str, Callable[[Client], Any]]] = {
     "Message": lambda nc: Message(nc, b"ordinary", b"x", b"ordinary.reply", None),
     "Router": lambda nc: Router(),
     "JetStream": JetStream,
+    "JetStreamMessage": _stored_message,
     "Subscription": lambda nc: nc.subscribe("ordinary"),
     "Replies": lambda nc: nc.request_many("ordinary"),
 }

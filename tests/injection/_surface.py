@@ -42,12 +42,18 @@ NOT_MADE: Final = {
     "Subscription": "Client.subscribe",
     "Replies": "Client.request_many",
     "EventStream": "Client.events",
+    "Consumer": "JetStream.create_consumer",
+    "Messages": "Consumer.messages",
+    "JetStreamMessage": "Consumer.fetch",
 }
 # Methods that are the wiring between stages, or that write nothing; and why.
 NO_CALLS: Final = {
     "Client.pending_bounds": "for subscriptions: two numbers",
     "Client.set_server_pool": "takes URLs, of which only credentials are sent: the test of the options gives those",
     "Subscription.skipped": "called by the reader",
+    "Messages.skipped": "called by the reader",
+    "Consumer.messages": "the configuration of a stream in it goes where that of JetStream.create_stream goes",
+    "from_anyio": "takes names of files, which are read and not sent",
 }
 
 
@@ -107,7 +113,7 @@ def places() -> list[Place]:
         for call, function in calls_of(owner).items():
             found.extend(_places_of(name, call, function))
     for name, function in exported().items():
-        if inspect.isfunction(function):
+        if inspect.isfunction(function) and name not in NO_CALLS:
             found.extend(_places_of("", name, function))
     return sorted(set(found), key=str)
 

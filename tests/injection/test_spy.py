@@ -46,7 +46,7 @@ def test_the_surface_is_seen() -> None:
     assert set(NO_WRITERS) | set(NOT_MADE) <= set(exported())
     for name in NO_CALLS:
         owner, _, call = name.partition(".")
-        assert hasattr(exported()[owner], call), name
+        assert hasattr(exported()[owner], call) if call else owner in exported(), name
 
 
 def test_every_class_with_calls_can_be_called() -> None:
