@@ -18,6 +18,11 @@ GO_SUBJECT = "bench.go"
 CREDIT_SUBJECT = "bench.credit"
 ECHO_SUBJECT = "bench.echo"
 FIRST_SUBJECT = "bench.first"
+STREAM = "BENCH"
+STREAM_SUBJECT = "bench.stream.in"
+CONSUMER = "bench"
+PULL_MESSAGES = 500
+IN_FLIGHT_MAX = 1000
 CREDIT_EVERY = 1000
 """All message counts of fed workloads are multiples of this, so that a workload ends on a returned credit."""
 

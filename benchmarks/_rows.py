@@ -14,7 +14,7 @@ from typing import Any
 
 import attrs
 
-from ._protocol import CREDIT_EVERY
+from ._protocol import CREDIT_EVERY, PULL_MESSAGES
 
 OURS = "beamline_trio"
 NATS_PY, NATS_CORE, NATSIO, NATSRPY = "nats-py", "nats-core", "natsio", "natsrpy"
@@ -92,7 +92,7 @@ class Row:
     left_out: Mapping[str, str] = attrs.field(factory=dict)
     """Peers that have no place in this row, and the reason, which is printed."""
     support: str = ""
-    """What runs beside the contender: "feeder", "responder", "outages" or nothing."""
+    """What runs beside the contender: "feeder", "responder", "outages", "stream" or nothing."""
     feed: Mapping[str, Any] = attrs.field(factory=dict)
     outage_seconds: float = 0.0
     rounds_max: int = 100
@@ -237,6 +237,34 @@ CONFIRM_64 = Row(
     left_out={NATSRPY: NO_CONFIRMATION},
 )
 
+NO_JETSTREAM = "it has no JetStream"
+ACKED_PUBLISH = Row(
+    name="acked_publish",
+    title="JetStream publish and its PubAck, 128 B, one after the other",
+    workload="acked",
+    metrics=(P50, P99),
+    entrants=_ours("publish") + _peers("publish", "", "publish", "publish"),
+    params={"payload_bytes": 128, "messages": 4000, "warmup_messages": 200},
+    quick={"messages": 300},
+    goals=(Goal(P50, "publish", 0.85, NATSRPY),),
+    left_out={NATS_CORE: NO_JETSTREAM},
+    support="stream",
+)
+
+CONSUME = Row(
+    name="consume",
+    title=f"JetStream pull of {PULL_MESSAGES} at a time, 128 B, each acknowledged",
+    workload="consume",
+    metrics=(RATE,),
+    entrants=_ours("messages()") + _peers("fetch", "", "consume", "fetch"),
+    params={"payload_bytes": 128, "messages": 60_000},
+    slower={NATSRPY: {"messages": 30_000}},
+    quick={"messages": 5000},
+    goals=(Goal(RATE, "messages()", 1.5, NATSIO),),
+    left_out={NATS_CORE: NO_JETSTREAM},
+    support="stream",
+)
+
 RECONNECT_FAST = Row(
     name="reconnect_fast",
     title="server listening again to first message, fastest setting",
@@ -245,7 +273,7 @@ RECONNECT_FAST = Row(
     entrants=_ours("1 ms delay") + _peers("no delay", "no delay", "1 ms delay", ""),
     params={"subject": "bench.first", "outages": 2, "fastest_reconnect": True, "deadline_seconds": 15.0},
     quick={"outages": 1},
-    goals=(Goal(FIRST, "1 ms delay", 10.0, None),),
+    goals=(Goal(FIRST, "1 ms delay", 3.0, None),),
     left_out={NATSRPY: "it has no setting for the delay"},
     support="outages",
     outage_seconds=0.2,
@@ -261,7 +289,7 @@ RECONNECT_DEFAULT = Row(
     # Jitter spreads our delays: four outages a round, 20 in the default 5 rounds.
     slower={OURS: {"outages": 4}},
     quick={"outages": 1},
-    goals=(Goal(FIRST, "defaults", 800.0, None),),
+    goals=(Goal(FIRST, "defaults", 500.0, None),),
     support="outages",
     outage_seconds=1.0,
 )
@@ -310,7 +338,9 @@ ROWS: tuple[Row, ...] = (
     REQUEST_64,
     CONFIRM,
     CONFIRM_64,
-    # JetStream rows belong here: acked publish one at a time, 1000 in flight, and pull 500 with acks.
+    ACKED_PUBLISH,
+    # Publishes with many PubAcks in flight belong here.
+    CONSUME,
     RECONNECT_FAST,
     RECONNECT_DEFAULT,
     MEMORY_SUBSCRIPTIONS,

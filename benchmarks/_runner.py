@@ -21,6 +21,7 @@ from ._process import PROJECT, Child, ChildError
 from ._protocol import FeedPlan, Params
 from ._rows import CEILING, MODULES, OURS, PEERS, Entrant, Row
 from ._server import BenchServer, ServerError
+from ._stream import BenchStream, StreamError
 from ._summary import Measurement
 
 FEEDER = "benchmarks._feeder"
@@ -104,6 +105,16 @@ def check_published(contender: str, published: int, taken: int) -> tuple[str | N
     return None, difference
 
 
+def check_stored(published: int, stored: int) -> str | None:
+    """Return what is wrong when a stream does not hold what a contender has published into it, or None."""
+    return None if published == stored else f"published {published}, the stream holds {stored}"
+
+
+def check_acknowledged(messages: int, acknowledged: int) -> str | None:
+    """Return what is wrong when not every message of a stream was acknowledged, or None."""
+    return None if messages == acknowledged else f"acknowledged {acknowledged} of {messages}"
+
+
 class Runner:
     """Measures rows on one server."""
 
@@ -144,7 +155,7 @@ class Runner:
             if row.workload == "publish":
                 taken = self._server.messages_received() - taken
                 error, remark = check_published(entrant.contender, report["published"], taken)
-        except (ChildError, ServerError, OSError) as problem:
+        except (ChildError, ServerError, StreamError, OSError) as problem:
             return Measurement(entrant, number, error=str(problem))
         if error is not None:
             return Measurement(entrant, number, error=error)
@@ -163,7 +174,20 @@ class Runner:
             with Child(RESPONDER, params.url) as responder:
                 responder.expect(START_SECONDS, "ready")
                 return self._contend(row, entrant, params)
+        if row.support == "stream":
+            return self._with_stream(row, entrant, params)
         return self._contend(row, entrant, params)
+
+    def _with_stream(self, row: Row, entrant: Entrant, params: Params) -> dict[str, Any]:
+        """Run the contender on a stream of its own, and compare what it says with what the server has counted."""
+        consumed = row.workload == "consume"
+        with BenchStream(params.url, params.messages if consumed else 0, params.payload_bytes) as stream:
+            report = self._contend(row, entrant, params)
+            if consumed and (problem := check_acknowledged(params.messages, stream.acknowledged())):
+                raise ChildError(problem)
+            if not consumed and (problem := check_stored(report["published"], stream.stored())):
+                raise ChildError(problem)
+            return report
 
     def _contend(self, row: Row, entrant: Entrant, params: Params) -> dict[str, Any]:
         program = (MODULES[entrant.contender], row.workload, params.to_json())

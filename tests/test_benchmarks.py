@@ -177,6 +177,15 @@ def test_a_lost_publish_is_an_error_and_a_doubled_one_of_a_peer_a_remark() -> No
     assert remark is not None
 
 
+def test_the_streams_count_decides() -> None:
+    """A publish that the stream does not hold, or holds twice, and a message without its ack are errors."""
+    assert _runner.check_stored(10, 10) is None
+    assert _runner.check_stored(10, 9) == "published 10, the stream holds 9"
+    assert _runner.check_stored(10, 11) == "published 10, the stream holds 11"
+    assert _runner.check_acknowledged(10, 10) is None
+    assert _runner.check_acknowledged(10, 9) == "acknowledged 9 of 10"
+
+
 @pytest.mark.parametrize("quick", [False, True])
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_every_row_is_complete(row: Row, quick: bool) -> None:

@@ -29,6 +29,13 @@ async def timed_burst(burst: Callable[[int], Awaitable[None]], params: Params) -
     return throughput(params.messages, watch.read(), published=params.messages + params.warmup_messages)
 
 
+async def timed_take(take: Callable[[int], Awaitable[None]], params: Params) -> Result:
+    """Measure `take(messages)`, which takes that many messages of a stream and acknowledges each."""
+    watch = Stopwatch()
+    await take(params.messages)
+    return throughput(params.messages, watch.read())
+
+
 async def fed(take: Callable[[int], Awaitable[None]], tally: Callable[[], tuple[int, int]], params: Params) -> Result:
     """Measure `take(messages)`, which asks the feeder for that many messages and returns when it has them.
 

@@ -12,8 +12,19 @@ from typing import Any
 
 import trio
 
-from beamline_trio import Client, Message, Subscription, open_client
-from benchmarks._protocol import CREDIT_EVERY, CREDIT_SUBJECT, ECHO_SUBJECT, FIRST_SUBJECT, GO_SUBJECT, Params
+from beamline_trio import Client, JetStream, Message, Subscription, open_client
+from benchmarks._protocol import (
+    CONSUMER,
+    CREDIT_EVERY,
+    CREDIT_SUBJECT,
+    ECHO_SUBJECT,
+    FIRST_SUBJECT,
+    GO_SUBJECT,
+    PULL_MESSAGES,
+    STREAM,
+    STREAM_SUBJECT,
+    Params,
+)
 
 from ._common import Result, Stopwatch, latencies, main, rss_mb, say, throughput
 
@@ -196,6 +207,34 @@ async def _concurrent(operation: Callable[[], Awaitable[object]], params: Params
     return throughput(params.messages, watch.read())
 
 
+async def acked(params: Params) -> Result:
+    payload = b"x" * params.payload_bytes
+    async with _connected(params) as nc:
+        js = JetStream(nc)
+
+        async def publish_acked() -> None:
+            await js.publish(STREAM_SUBJECT, payload)
+
+        result = await _repeated(publish_acked, params)
+    return {**result, "published": params.messages + params.warmup_messages}
+
+
+async def consume(params: Params) -> Result:
+    async with _connected(params) as nc:
+        consumer = await JetStream(nc).consumer(STREAM, CONSUMER)
+        count = 0
+        watch = Stopwatch()
+        async with consumer.messages(max_messages=PULL_MESSAGES) as messages:
+            async for msg in messages:
+                await msg.ack()
+                count += 1
+                if count == params.messages:
+                    break
+            await nc.flush()
+        elapsed = watch.read()
+    return throughput(params.messages, elapsed)
+
+
 async def reconnect(params: Params) -> Result:
     async with _connected(params) as nc, nc.subscribe(FIRST_SUBJECT) as sub:
         await sub.confirmed()
@@ -231,6 +270,8 @@ WORKLOADS = {
     "subscribe": subscribe,
     "request": request,
     "confirm": confirm,
+    "acked": acked,
+    "consume": consume,
     "reconnect": reconnect,
     "subscriptions": subscriptions,
 }

@@ -12,9 +12,21 @@ import nats
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from benchmarks._protocol import CREDIT_EVERY, CREDIT_SUBJECT, ECHO_SUBJECT, FIRST_SUBJECT, GO_SUBJECT, Params
+from benchmarks._protocol import (
+    CONSUMER,
+    CREDIT_EVERY,
+    CREDIT_SUBJECT,
+    ECHO_SUBJECT,
+    FIRST_SUBJECT,
+    GO_SUBJECT,
+    IN_FLIGHT_MAX,
+    PULL_MESSAGES,
+    STREAM,
+    STREAM_SUBJECT,
+    Params,
+)
 
-from ._asyncio import FirstMessage, fed, repeated, run, timed_burst
+from ._asyncio import FirstMessage, fed, repeated, run, timed_burst, timed_take
 from ._common import Result, main, rss_mb
 
 
@@ -102,6 +114,51 @@ async def confirm(params: Params) -> Result:
     return result
 
 
+async def acked(params: Params) -> Result:
+    nc = await _connect(params)
+    js = nc.jetstream()
+    payload = b"x" * params.payload_bytes
+
+    async def publish_acked() -> None:
+        await js.publish(STREAM_SUBJECT, payload)
+
+    result = await repeated(publish_acked, params)
+    await nc.close()
+    return {**result, "published": params.messages + params.warmup_messages}
+
+
+async def in_flight(params: Params) -> Result:
+    nc = await _connect(params)
+    js = nc.jetstream(publish_async_max_pending=IN_FLIGHT_MAX)
+    payload = b"x" * params.payload_bytes
+
+    async def burst(messages: int) -> None:
+        for _ in range(messages):
+            await js.publish_async(STREAM_SUBJECT, payload)
+        await js.publish_async_completed()
+
+    result = await timed_burst(burst, params)
+    await nc.close()
+    return result
+
+
+async def consume(params: Params) -> Result:
+    nc = await _connect(params)
+    subscription = await nc.jetstream().pull_subscribe_bind(CONSUMER, STREAM)
+
+    async def take(messages: int) -> None:
+        count = 0
+        while count < messages:
+            for msg in await subscription.fetch(PULL_MESSAGES, timeout=5):
+                await msg.ack()
+                count += 1
+        await _flush(nc)
+
+    result = await timed_take(take, params)
+    await nc.close()
+    return result
+
+
 async def reconnect(params: Params) -> Result:
     nc = await _connect(params)
     first = FirstMessage()
@@ -133,6 +190,9 @@ WORKLOADS = {
     "subscribe": subscribe,
     "request": request,
     "confirm": confirm,
+    "acked": acked,
+    "in_flight": in_flight,
+    "consume": consume,
     "reconnect": reconnect,
     "subscriptions": subscriptions,
 }

@@ -8,9 +8,21 @@ import asyncio
 
 import natsio
 
-from benchmarks._protocol import CREDIT_EVERY, CREDIT_SUBJECT, ECHO_SUBJECT, FIRST_SUBJECT, GO_SUBJECT, Params
+from benchmarks._protocol import (
+    CONSUMER,
+    CREDIT_EVERY,
+    CREDIT_SUBJECT,
+    ECHO_SUBJECT,
+    FIRST_SUBJECT,
+    GO_SUBJECT,
+    IN_FLIGHT_MAX,
+    PULL_MESSAGES,
+    STREAM,
+    STREAM_SUBJECT,
+    Params,
+)
 
-from ._asyncio import FirstMessage, fed, repeated, run, timed_burst
+from ._asyncio import FirstMessage, fed, repeated, run, timed_burst, timed_take
 from ._common import Result, main, rss_mb
 
 
@@ -89,6 +101,54 @@ async def confirm(params: Params) -> Result:
     return result
 
 
+async def acked(params: Params) -> Result:
+    nc = await _connect(params)
+    js = nc.jetstream()
+    payload = b"x" * params.payload_bytes
+
+    async def publish_acked() -> None:
+        await js.publish(STREAM_SUBJECT, payload)
+
+    result = await repeated(publish_acked, params)
+    await nc.close()
+    return {**result, "published": params.messages + params.warmup_messages}
+
+
+async def in_flight(params: Params) -> Result:
+    nc = await _connect(params)
+    js = nc.jetstream(publish_async_max_pending=IN_FLIGHT_MAX, publish_async_stall_wait=10.0)
+    payload = b"x" * params.payload_bytes
+
+    async def burst(messages: int) -> None:
+        for _ in range(messages):
+            await js.publish_async(STREAM_SUBJECT, payload)
+        await js.publish_async_complete()
+
+    result = await timed_burst(burst, params)
+    await nc.close()
+    return result
+
+
+async def consume(params: Params) -> Result:
+    nc = await _connect(params)
+    stream = await nc.jetstream().stream(STREAM)
+    consumer = await stream.consumer(CONSUMER)
+
+    async def take(messages: int) -> None:
+        count = 0
+        async with consumer.consume(max_messages=PULL_MESSAGES) as stream:
+            async for msg in stream:
+                await msg.ack()
+                count += 1
+                if count == messages:
+                    break
+        await nc.flush()
+
+    result = await timed_take(take, params)
+    await nc.close()
+    return result
+
+
 async def reconnect(params: Params) -> Result:
     nc = await _connect(params)
     first = FirstMessage()
@@ -123,6 +183,9 @@ WORKLOADS = {
     "subscribe": subscribe,
     "request": request,
     "confirm": confirm,
+    "acked": acked,
+    "in_flight": in_flight,
+    "consume": consume,
     "reconnect": reconnect,
     "subscriptions": subscriptions,
 }

@@ -10,9 +10,21 @@ import asyncio
 
 from natsrpy import Message, Nats
 
-from benchmarks._protocol import CREDIT_EVERY, CREDIT_SUBJECT, ECHO_SUBJECT, FIRST_SUBJECT, GO_SUBJECT, Params
+from benchmarks._protocol import (
+    CONSUMER,
+    CREDIT_EVERY,
+    CREDIT_SUBJECT,
+    ECHO_SUBJECT,
+    FIRST_SUBJECT,
+    GO_SUBJECT,
+    IN_FLIGHT_MAX,
+    PULL_MESSAGES,
+    STREAM,
+    STREAM_SUBJECT,
+    Params,
+)
 
-from ._asyncio import FirstMessage, fed, repeated, run, timed_burst
+from ._asyncio import FirstMessage, fed, repeated, run, timed_burst, timed_take
 from ._common import Result, main, rss_mb
 
 PUBLISHES_IN_FLIGHT = 100
@@ -79,6 +91,52 @@ async def request(params: Params) -> Result:
     return result
 
 
+async def acked(params: Params) -> Result:
+    nc = await _connect(params)
+    js = await nc.jetstream()
+    payload = b"x" * params.payload_bytes
+
+    async def publish_acked() -> None:
+        await js.publish(STREAM_SUBJECT, payload, wait=True)
+
+    result = await repeated(publish_acked, params)
+    await nc.shutdown()
+    return {**result, "published": params.messages + params.warmup_messages}
+
+
+async def in_flight(params: Params) -> Result:
+    nc = await _connect(params)
+    js = await nc.jetstream(max_ack_inflight=IN_FLIGHT_MAX)
+    payload = b"x" * params.payload_bytes
+
+    async def burst(messages: int) -> None:
+        for _ in range(messages // IN_FLIGHT_MAX):
+            await asyncio.gather(*[js.publish(STREAM_SUBJECT, payload, wait=True) for _ in range(IN_FLIGHT_MAX)])
+
+    result = await timed_burst(burst, params)
+    await nc.shutdown()
+    return result
+
+
+async def consume(params: Params) -> Result:
+    nc = await _connect(params)
+    js = await nc.jetstream()
+    stream = await js.streams.get(STREAM)
+    consumer = await stream.consumers.get_pull(CONSUMER)
+
+    async def take(messages: int) -> None:
+        count = 0
+        while count < messages:
+            batch = await consumer.fetch(PULL_MESSAGES, timeout=5)
+            await asyncio.gather(*[msg.ack() for msg in batch])
+            count += len(batch)
+        await nc.flush()
+
+    result = await timed_take(take, params)
+    await nc.shutdown()
+    return result
+
+
 async def reconnect(params: Params) -> Result:
     nc = await _connect(params)
     first = FirstMessage()
@@ -109,6 +167,9 @@ WORKLOADS = {
     "publish": publish,
     "subscribe": subscribe,
     "request": request,
+    "acked": acked,
+    "in_flight": in_flight,
+    "consume": consume,
     "reconnect": reconnect,
     "subscriptions": subscriptions,
 }
