@@ -20,6 +20,7 @@ if typing.TYPE_CHECKING:
     from .client import Replies as Replies
     from .client import SlowConsumerError as SlowConsumerError
     from .client import Subscription as Subscription
+    from .client import UndeliveredError as UndeliveredError
     from .client import empty_payload as empty_payload
     from .client import open_client as open_client
     from .client import run_client as run_client
@@ -111,7 +112,7 @@ else:
     _STAGES = {
         "client": (
             "Client", "Message", "NoReplySubjectError", "NoRespondersError", "Replies", "SlowConsumerError",
-            "Subscription", "empty_payload", "open_client", "run_client",
+            "Subscription", "UndeliveredError", "empty_payload", "open_client", "run_client",
         ),
         "connection": (
             "CallbackFailed", "ClientClosedError", "ClientOptions", "Closed", "Connected", "ConnectionLostError",

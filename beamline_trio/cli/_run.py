@@ -18,7 +18,7 @@ from typing import Final
 import attrs
 import trio
 
-from ..client import Client, open_client
+from ..client import Client, UndeliveredError, open_client
 from ..connection import ClientClosedError, ClientOptions
 from ..metrics import Collector
 from ..operation import Configuration, OperationApplication, Stop, serve_http, stop_on_signals
@@ -43,8 +43,8 @@ async def run_router(router: Router, configuration: Configuration, say: Callable
         say: takes the lines for the terminal.
 
     Returns:
-        0 after a drain; 1 when handlers were still running at its deadline; 128 + n when a second signal, number n
-        being the first, cut it short.
+        0 after a drain; 1 when handlers were still running at its deadline, or publishes could not be delivered;
+        128 + n when a second signal, number n being the first, cut it short.
 
     Raises:
         NatsError: no server could be reached, or it refused a route.
@@ -64,6 +64,7 @@ class _Program:
     _done: trio.Event = attrs.field(factory=trio.Event, init=False)
     _draining: bool = attrs.field(default=False, init=False)
     _unfinished: int = attrs.field(default=0, init=False)
+    _undelivered: UndeliveredError | None = attrs.field(default=None, init=False)
     _stop: Stop | None = attrs.field(default=None, init=False)
 
     async def run(self) -> int:
@@ -74,8 +75,11 @@ class _Program:
                     options = self.configuration.client
                     if not self.configuration.servers_given:
                         options = await self._start_server(stack, options)
-                    async with open_client(options=options) as client:
-                        await self._serve(client)
+                    try:
+                        async with open_client(options=options) as client:
+                            await self._serve(client)
+                    except UndeliveredError as error:
+                        self._undelivered = error
                 nursery.cancel_scope.cancel()
         if self._client is not None:
             self._say_account(self._client)
@@ -130,6 +134,8 @@ class _Program:
         log.info("ROUTER_DRAIN_STARTED", extra={"event": "ROUTER_DRAIN_STARTED", "client": client.name})
         try:
             await client.drain()
+        except UndeliveredError as error:
+            self._undelivered = error
         finally:
             self._unfinished = sum(len(service.handling) for service in client.services)
         fields = {"event": "ROUTER_DRAINED", "client": client.name, "unfinished": self._unfinished}
@@ -143,11 +149,13 @@ class _Program:
             f"{how}: {handled} messages handled, {errors} with an error, {self._unfinished} unfinished; "
             f"{client.ledger().unknown} publishes of unknown fate"
         )
+        if self._undelivered is not None:
+            self.say(str(self._undelivered))
 
     def _exit_code(self) -> int:
         if self._stop is not None and self._stop.cut_short:
             return _BY_SIGNAL + self._stop.signal
-        return FAILED if self._unfinished else 0
+        return FAILED if self._unfinished or self._undelivered is not None else 0
 
 
 def _named(host: str) -> str:

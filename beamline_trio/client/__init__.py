@@ -6,6 +6,7 @@ from ._drain import living as living
 from ._encoder import PublishEncoder as PublishEncoder
 from ._errors import NoRespondersError as NoRespondersError
 from ._errors import SlowConsumerError as SlowConsumerError
+from ._errors import UndeliveredError as UndeliveredError
 from ._intake import MessageCallback as MessageCallback
 from ._message import Message as Message
 from ._message import NoReplySubjectError as NoReplySubjectError

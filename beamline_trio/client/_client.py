@@ -362,6 +362,11 @@ class Client:
         Bounded by `drain_deadline_seconds`, after which the log names what held it up: handlers, or subscriptions whose
         last receiver has stopped reading. Called from a handler, it waits for all others, and the client closes when
         that handler has returned. Cancelled, the drain goes on in the background until the client is left.
+
+        What waits for a connection is waited for within the same time.
+
+        Raises:
+            UndeliveredError: so many publishes that were accepted could not be delivered. The client is closed.
         """
         await self.drainer.drain()
 

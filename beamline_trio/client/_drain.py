@@ -13,10 +13,12 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
+import attrs
 import trio
 
-from ..connection import ClientClosedError, State
+from ..connection import ClientClosedError, Ledger, State, ledger_of
 from ..protocol import NatsError
+from ._errors import UndeliveredError
 
 if TYPE_CHECKING:
     from ._client import Client
@@ -60,6 +62,8 @@ class Drain:
         self._requested = trio.Event()
         self._others_done = trio.Event()
         self._closed = trio.Event()
+        self._before: Ledger | None = None
+        self._undelivered: Undelivered | None = None
         self._callers: set[trio.lowlevel.Task] = set()
         self._changed = trio.lowlevel.ParkingLot()
 
@@ -73,9 +77,13 @@ class Drain:
         connection = self._client.connection
         if connection.state is State.CLOSED:
             await trio.lowlevel.checkpoint()
+            if self._undelivered is not None and not self._undelivered.told:
+                self._undelivered.tell()
             return
         task = self._handler_of(trio.lowlevel.current_task())
         self._callers.add(task)
+        if self._before is None:
+            self._before = ledger_of(connection)
         self._requested.set()
         self.look_again()
         handler = any(task in service.handling for service in self._client.services)
@@ -84,6 +92,8 @@ class Drain:
         finally:
             if not handler:
                 self._callers.discard(task)
+        if not handler and self._undelivered is not None:
+            self._undelivered.tell()
 
     def _handler_of(self, task: trio.lowlevel.Task) -> trio.lowlevel.Task:
         """The handler's task that a task was started by, directly or not; itself when there is none."""
@@ -118,7 +128,10 @@ class Drain:
             )
         for subscription in list(client.subscriptions):  # also those that were made while it drained
             subscription.end()
+        reason = f"the state was {client.connection.state}"
         client.connection.close()
+        if self._before is not None:
+            self._undelivered = Undelivered.between(self._before, ledger_of(client.connection), reason)
         self._others_done.set()
         self._closed.set()
 
@@ -161,16 +174,49 @@ class Drain:
         self._changed.unpark_all()
 
     async def _flush(self) -> None:
-        """A PONG behind everything; without a connection only when something is waiting for one."""
+        """A PONG behind everything that is open, on this link or the next, as long as there is hope for one."""
         connection = self._client.connection
-        if not connection.link_is_up and not connection.pending:
-            return
-        try:
-            await self._client.sender.ping()
-        except ClientClosedError:  # left at once while it drained
-            return
-        except NatsError as error:
-            log.warning("the flush of a drain failed: %s", error, extra={"event": "NATS_DRAIN_FLUSH"})
+        while connection.link_is_up or connection.pending:
+            try:
+                await self._client.sender.ping()
+            except ClientClosedError:  # left at once while it drained
+                return
+            except NatsError as error:
+                log.warning("the flush of a drain failed: %s", error, extra={"event": "NATS_DRAIN_FLUSH"})
+                if connection.state is State.EXHAUSTED or not ledger_of(connection).open:
+                    return
+            else:
+                return
+
+
+@attrs.define
+class Undelivered:
+    """What a drain could not deliver of what had been accepted.
+
+    Attributes:
+        told: whether somebody has got the error.
+    """
+
+    unsent: int
+    unknown: int
+    reason: str
+    told: bool = False
+
+    @classmethod
+    def between(cls, before: Ledger, after: Ledger, reason: str) -> Undelivered | None:
+        """The difference that a drain made; None when everything was delivered, or refused by the server."""
+        unsent = after.dropped - before.dropped + after.expired - before.expired
+        unknown = after.unknown - before.unknown
+        return cls(unsent, unknown, reason) if unsent or unknown else None
+
+    def tell(self) -> None:
+        """Raise it.
+
+        Raises:
+            UndeliveredError: always.
+        """
+        self.told = True
+        raise UndeliveredError(unsent=self.unsent, unknown=self.unknown, reason=self.reason)
 
 
 async def _drain_quietly(subscription: Drainable) -> None:

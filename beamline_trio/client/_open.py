@@ -158,6 +158,9 @@ def open_client(
         ConnectError: (on entering) the server cannot be reached; the subclass says why.
         AuthorizationError: (on entering) the server refuses the credentials.
         FileNotFoundError: (on entering) a file of credentials is not there; the text names it.
+        UndeliveredError: (on leaving without an error) so many publishes that were accepted could not be delivered
+            within `drain_deadline_seconds`. An exception of the block's own leaves alone: then the ledger, the log and
+            `Dropped` events have the numbers.
         InternalError: (on leaving) a bug of this library.
     """
     servers = servers_of(servers) if servers else ()

@@ -222,7 +222,12 @@ class Connection:
             self.state = State.RECONNECTING if self.counters.established else State.CONNECTING
 
     def exhaust(self, attempts: int, *, again: bool) -> None:
-        """The attempts of this outage are spent: callers are told instead of queued. Counted once an outage."""
+        """The attempts of this outage are spent: callers are told instead of queued. Counted once an outage.
+
+        Without effect when closed, which may happen in the very step in which the last attempt fails.
+        """
+        if self.state is State.CLOSED:
+            return
         self.state = State.EXHAUSTED
         self.pending.room.wake_all()
         if again:

@@ -14,7 +14,6 @@ import trio
 
 from ..protocol import PayloadTooLargeError, payload_size
 from ._connection import Connection
-from ._waiters import Waiter
 
 DRAIN_BATCHES: Final = 10
 DRAIN_PAUSE_SECONDS: Final = 0.02
@@ -32,7 +31,7 @@ class PendingDrain:
 
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
-        """Send, let the publishers in, and wait for the PONG that says what has arrived."""
+        """Send, ask the server what has arrived, and let the publishers in."""
         connection = self._connection
         pending = connection.pending
         size = max(1, -(-pending.operations // DRAIN_BATCHES))
@@ -50,12 +49,8 @@ class PendingDrain:
             if not connection.link_is_up:
                 return
         self._hand_over(pending.operations + 1, 2 * bound)
-        waiter = Waiter(keepalive=True)
-        connection.outbox.put(b"", waiter)
+        connection.retry.ask()
         connection.open_outbox()
-        await waiter.wait()
-        connection.retry.taken()
-        connection.retry.end()
 
     async def _send(self, most: int) -> None:
         """Hand so many over, chunk by chunk as the writer takes them."""

@@ -73,6 +73,10 @@ class Retry:
             self._subjects[subject] -= 1
             self._refused += 1
 
+    def ask(self) -> None:
+        """All is handed over: a PING behind it; its PONG ends the account."""
+        self._outbox.put(b"", _Answer(self))
+
     def end(self) -> None:
         """The server has confirmed what was handed over, or the link is about to go. Without effect when it ended."""
         if not self._under_way:
@@ -85,3 +89,18 @@ class Retry:
         self._counters.pending_retry_failed += failed
         if self._sent or self._too_large:
             self._log(logging.INFO, "NATS_RETRY_COMPLETE", success=success, failed=failed)
+
+
+class _Answer(Waiter):
+    """The PONG behind what was pending. No task waits for it, and it is of its link."""
+
+    __slots__ = ("_retry",)
+
+    def __init__(self, retry: Retry) -> None:
+        super().__init__(keepalive=True)
+        self._retry = retry
+
+    def succeed(self, value: object) -> None:
+        """It came."""
+        self._retry.taken()
+        self._retry.end()

@@ -6,6 +6,7 @@ test_publish and test_receive; here they wait.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TypeAlias
@@ -16,7 +17,17 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
-from beamline_trio import Client, ConnectionLostError, Message, Router, State, Subscription, open_client, run_client
+from beamline_trio import (
+    Client,
+    ConnectionLostError,
+    Message,
+    Router,
+    State,
+    Subscription,
+    UndeliveredError,
+    open_client,
+    run_client,
+)
 from beamline_trio.connection import ClientOptions
 from tests._memory import MemoryDialer, ToyServer, opened
 
@@ -283,7 +294,8 @@ async def test_closed_while_it_waits(name: str, autojump_clock: MockClock) -> No
         nursery.start_soon(act)
         await trio.testing.wait_all_tasks_blocked()
         assert errors == []
-        await stage.nc.drain()
+        with contextlib.suppress(UndeliveredError):  # what waited may have been a publish
+            await stage.nc.drain()
         await trio.testing.wait_all_tasks_blocked()
         if case.ends_cleanly:
             assert (errors, returned) == ([], [True])
@@ -322,7 +334,8 @@ async def test_publish_that_waits_for_room(ending: str, autojump_clock: MockCloc
             await stage.nc.flush()
             assert stage.server.payloads == [b"x", b"x" * 200_000]
         elif ending == "closed":
-            await stage.nc.drain()
+            with pytest.raises(UndeliveredError):  # what fills the outbox
+                await stage.nc.drain()
             await trio.testing.wait_all_tasks_blocked()
             (error,) = results
             assert isinstance(error, trio.ClosedResourceError)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import pytest
 import trio
 import trio.testing
 from trio.testing import MockClock
 
-from beamline_trio import Client, ClientClosedError, Message, State, Subscription, open_client
+from beamline_trio import Client, ClientClosedError, Message, State, Subscription, UndeliveredError, open_client
 from tests._memory import MemoryDialer, ToyServer, opened
 
 
@@ -307,10 +308,13 @@ async def test_the_deadline_cuts_a_server_that_does_not_answer(situation: str, a
     """Leaving takes no longer than the deadline; what was not confirmed is in the books."""
     server = ToyServer()
     dialer = MemoryDialer(server)
-    async with open_client(server.url, dialer=dialer, drain_deadline_seconds=3, operation_timeout_seconds=None) as nc:
-        setattr(server, situation, True)
-        for _ in range(10):
-            await nc.publish("a", b"x")
+    options: dict[str, Any] = {"drain_deadline_seconds": 3, "operation_timeout_seconds": None}
+    with pytest.raises(UndeliveredError) as caught:
+        async with open_client(server.url, dialer=dialer, **options) as nc:
+            setattr(server, situation, True)
+            for _ in range(10):
+                await nc.publish("a", b"x")
+    assert (caught.value.unsent, caught.value.unknown) == (0, 10)
     assert trio.current_time() == pytest.approx(3)
     assert dialer.open_streams == 0
     ledger = nc.ledger()
@@ -355,10 +359,19 @@ async def test_drain_waits_for_what_is_pending(autojump_clock: MockClock) -> Non
             server.go_down()
             await trio.testing.wait_all_tasks_blocked()
             await nc.publish("a", b"x")
+            errors: list[UndeliveredError] = []
+
+            async def drain(nc: Client = nc, errors: list[UndeliveredError] = errors) -> None:
+                try:
+                    await nc.drain()
+                except UndeliveredError as undelivered:
+                    errors.append(undelivered)
+
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(nc.drain)
+                nursery.start_soon(drain)
                 await trio.sleep(back_after)
                 server.come_up()
+            assert [(error.unsent, error.unknown) for error in errors] == [(1, 0)] * (1 - len(delivered))
             assert server.payloads == delivered
             assert nc.ledger().dropped == 1 - len(delivered)
             assert nc.state is State.CLOSED
@@ -429,5 +442,7 @@ async def test_those_who_wait_when_the_client_closes_are_told(autojump_clock: Mo
         await nc.publish("a", b"x" * 200_000)
         nursery.start_soon(expect, "publish", partial(nc.publish, "a", b"x"))
         await trio.testing.wait_all_tasks_blocked()
-        await nc.drain()
+        with pytest.raises(UndeliveredError) as caught:
+            await nc.drain()
+        assert caught.value.unsent + caught.value.unknown == 4
     assert sorted(errors) == ["confirm", "publish", "request"]

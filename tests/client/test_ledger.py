@@ -10,13 +10,14 @@ from collections.abc import Callable
 from typing import Any
 
 import attrs
+import pytest
 import trio
 import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from beamline_trio import Client, NatsError, Outcome, PermissionsError, State
+from beamline_trio import Client, Dropped, Event, NatsError, Outcome, PermissionsError, State, UndeliveredError
 from tests._memory import MemoryDialer, ToyServer, opened
 
 SIZES = st.sampled_from([0, 1, 100, 3_000])
@@ -62,7 +63,7 @@ def publish(size: int) -> Step:
         payload = world.payload(size)
 
         async def act() -> None:
-            if await world.nc.publish("a", payload) is not Outcome.SKIPPED:
+            if await world.nc.publish("a", payload) in (Outcome.SENT, Outcome.QUEUED):
                 world.sent.append(payload)
 
         world.start(act)
@@ -77,7 +78,7 @@ def publish_nowait(size: int) -> Step:
             outcome = world.nc.publish_nowait("a", payload, headers={"A": "b"})
         except (trio.WouldBlock, NatsError):
             return
-        if outcome is not Outcome.SKIPPED:
+        if outcome in (Outcome.SENT, Outcome.QUEUED):
             world.sent.append(payload)
             world.in_order.append(payload)
 
@@ -202,26 +203,27 @@ OPTIONS: dict[str, Any] = {
 @settings(max_examples=200)
 @given(
     steps=st.lists(STEPS, max_size=40),
-    block=st.booleans(),
+    policy=st.sampled_from(["block", "error", "drop_oldest", "drop_new"]),
     fail_open=st.booleans(),
     attempts=st.sampled_from([None, 1, 4]),
     end=st.sampled_from(["drain", "raise", "restore"]),
 )
 def test_the_books_add_up_whatever_happens(
-    steps: list[Any], block: bool, fail_open: bool, attempts: int | None, end: str
+    steps: list[Any], policy: str, fail_open: bool, attempts: int | None, end: str
 ) -> None:
     """At every step; what was confirmed to a caller arrived, nothing arrived twice, and what one task sent in order."""
     clients: list[Client] = []
+    told: list[int] = []
 
     async def main() -> None:
         server = ToyServer()
         server.services[b"service"] = lambda payload: payload
         server.denied_publish.add(b"no")
-        policy = "block" if block else "error"
         options = OPTIONS | {"pending_policy": policy, "fail_open": fail_open, "reconnect_attempts": attempts}
         try:
             async with opened(server, dialer=MemoryDialer(server), **options) as nc, trio.open_nursery() as nursery:
                 clients.append(nc)
+                _listen(nc, told)
                 world = World(server, nc, nursery)
                 for step in steps:
                     if (waiting := step(world)) is not None:
@@ -236,18 +238,55 @@ def test_the_books_add_up_whatever_happens(
                     assert nc.state is State.CONNECTED
                     await nc.flush()
                     ledger = nc.ledger()
-                    assert (ledger.open, ledger.dropped) == (0, 0)
+                    assert ledger.open == 0
+                    assert policy.startswith("drop") or not ledger.dropped
                     _check(world)
                     nursery.cancel_scope.cancel()
                 else:
-                    await nc.drain()
+                    await _drain(nc)
                     nursery.cancel_scope.cancel()
         except* KeyError:
             pass
 
     trio.run(main, clock=MockClock(autojump_threshold=0))
-    assert clients[0].ledger().balanced
-    assert clients[0].ledger().open == 0
+    ledger, statistics = clients[0].ledger(), clients[0].stats()
+    assert ledger.balanced
+    assert ledger.open == 0
+    assert sum(told) == ledger.expired + ledger.dropped
+    assert statistics.pending_retry_success + statistics.pending_retry_failed <= statistics.pending_retried
+
+
+def _listen(nc: Client, told: list[int]) -> None:
+    """At every event the gauge is the length of the queue and the books add up; how many each says were dropped."""
+    connection = nc.connection
+    emit = connection.events.emit
+
+    def look(event: Event) -> None:
+        operations = [operation for operation in connection.pending._queue if operation.frame]
+        assert nc.stats().pending_operations == len(operations)
+        assert nc.stats().pending_bytes == sum(len(operation.frame) for operation in operations)
+        assert nc.ledger().balanced
+        if isinstance(event, Dropped):
+            assert event.subject
+            told.append(event.count)
+        emit(event)
+
+    connection.events.emit = look  # type: ignore[method-assign]
+
+
+async def _drain(nc: Client) -> None:
+    """An error has the exact counts of what was not delivered; without one there is none."""
+    before = nc.ledger()
+    unsent = unknown = 0
+    try:
+        await nc.drain()
+    except UndeliveredError as error:
+        unsent, unknown = error.unsent, error.unknown
+        assert unsent or unknown
+    after = nc.ledger()
+    assert unsent == after.dropped - before.dropped + after.expired - before.expired
+    assert unknown == after.unknown - before.unknown
+    assert after.open == 0
 
 
 def _check(world: World) -> None:
@@ -260,7 +299,7 @@ def _check(world: World) -> None:
         payload for payload in world.in_order if payload in arrived
     ]
     missing = [payload for payload in world.sent if payload not in arrived]
-    assert len(missing) <= ledger.unknown + ledger.expired
+    assert len(missing) <= ledger.unknown + ledger.expired + ledger.dropped
     assert ledger.confirmed + ledger.failed <= len(world.server.payloads)
     assert len(world.server.payloads) <= ledger.confirmed + ledger.failed + ledger.unknown
 
@@ -284,7 +323,9 @@ async def test_every_fate_has_its_entry(autojump_clock: MockClock) -> None:
         await trio.sleep(5)
         await nc.publish("a", b"dropped")
         assert nc.ledger().open == 1
-        await nc.drain()
+        with pytest.raises(UndeliveredError, match="1 publishes not sent and 0 of unknown fate") as caught:
+            await nc.drain()
+        assert (caught.value.unsent, caught.value.unknown) == (1, 0)
     ledger = nc.ledger()
     assert attrs.asdict(ledger) == {
         "accepted": 5,
