@@ -16,7 +16,9 @@ from types import ModuleType
 from typing import Any, Final, TypeAlias
 
 from tests.faults import (
+    _cells_ack,
     _cells_connect,
+    _cells_nak,
     _cells_publish,
     _cells_publish_with_ack,
     _cells_subscribe,
@@ -26,7 +28,7 @@ from tests.faults._proof import Stage
 
 Cell: TypeAlias = Callable[[Stage], Awaitable[None]]
 
-_MODULES: Final = (_cells_connect, _cells_publish, _cells_publish_with_ack, _cells_subscribe)
+_MODULES: Final = (_cells_connect, _cells_publish, _cells_publish_with_ack, _cells_ack, _cells_nak, _cells_subscribe)
 
 
 def _cells_of(module: ModuleType) -> Mapping[str, Any]:

@@ -16,7 +16,7 @@ from functools import partial
 import attrs
 
 from beamline_trio import open_client
-from beamline_trio.jetstream import JetStream, StreamConfig, statistics_of
+from beamline_trio.jetstream import Consumer, ConsumerConfig, JetStream, JetStreamMessage, StreamConfig, statistics_of
 from tests.faults._proof import Parts, Proof, Stage, flat, proving_by
 
 STREAM, CONSUMER = "ORDERS", "worker"
@@ -90,4 +90,58 @@ async def proving_stream(stage: Stage) -> AsyncGenerator[StreamProof]:
         keeper = JetStream(nc)
         await keeper.create_stream(StreamConfig(name=STREAM, subjects=["orders.>"], storage="memory"))
         async with proving_by(partial(StreamProof, keeper), stage) as proof:
+            yield proof
+
+
+class ConsumerProof(StreamProof):
+    """The same, with a consumer whose messages the client under test acks and naks.
+
+    Attributes:
+        consumer: as the client under test has it.
+    """
+
+    def __init__(self, keeper: JetStream, parts: Parts) -> None:
+        super().__init__(keeper, parts)
+        self.consumer: Consumer
+
+    async def give(self, payload: bytes) -> JetStreamMessage:
+        """Somebody publishes a message, and the client under test gets it."""
+        await self._keeper.publish("orders.1", payload)
+        message = await self.consumer.next()
+        assert (message.payload, message.metadata.delivered) == (payload, 1)
+        await self.nc.flush()  # the pull is confirmed: what is unknown from here on is the ack
+        return message
+
+    async def again(self, payload: bytes) -> JetStreamMessage:
+        """The client under test gets a message once more."""
+        message = await self.consumer.next()
+        assert (message.payload, message.metadata.delivered) == (payload, 2)
+        return message
+
+    async def unacked(self) -> int:
+        """How many messages the server waits for the acks of."""
+        return (await self._keeper.consumer_info(STREAM, CONSUMER)).num_ack_pending
+
+    async def works(self) -> None:
+        """Acks and naks too."""
+        await super().works()
+        while await self.unacked() or (await self._keeper.consumer_info(STREAM, CONSUMER)).num_pending:
+            await (await self.consumer.next()).ack_sync()
+        for number in range(3):
+            await (await self.give(b"acked %d" % number)).ack_sync()
+        await (await self.give(b"naked")).nak()
+        await (await self.again(b"naked")).ack_sync()
+        assert await self.unacked() == 0
+
+
+@asynccontextmanager
+async def proving_consumer(stage: Stage) -> AsyncGenerator[ConsumerProof]:
+    """A client under test, a stream of all orders, and a durable consumer of it; healthy at the end."""
+    async with open_client(stage.url, dialer=stage.plain) as nc:
+        keeper = JetStream(nc)
+        await keeper.create_stream(StreamConfig(name=STREAM, subjects=["orders.>"], storage="memory"))
+        config = ConsumerConfig(durable_name=CONSUMER, ack_policy="explicit", ack_wait_seconds=ACK_WAIT_SECONDS)
+        await keeper.create_consumer(STREAM, config)
+        async with proving_by(partial(ConsumerProof, keeper), stage) as proof:
+            proof.consumer = await proof.js.consumer(STREAM, CONSUMER)
             yield proof

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from beamline_trio.faults import FaultDialer
+from beamline_trio.faults import FaultDialer, OperationKind
 from beamline_trio.simulation import ServerConfig, World, run
 from tests.faults._cells import CELLS, Cell
-from tests.faults._names import FAULTS, OPERATIONS, SEEDS, Proven
+from tests.faults._names import FAULTS, NAMES, OPERATIONS, SEEDS, Proven
 from tests.faults._proof import Stage
 from tests.faults._table import SIMULATION, told
 
@@ -28,7 +28,8 @@ def test_cell(cell: Cell, seed: int, record_property: Callable[[str, object], No
         run(play, seed=seed)
 
 
-def test_each_operation_has_all_faults() -> None:
-    """Five faults for each operation that has cells."""
-    operations = [operation for operation in OPERATIONS if any(cell.__name__.startswith(operation) for cell in CELLS)]
-    assert [cell.__name__ for cell in CELLS] == [f"{one}_{fault}" for one in operations for fault in FAULTS]
+def test_there_are_thirty() -> None:
+    """Five faults and six operations, each together with each."""
+    assert [cell.__name__ for cell in CELLS] == list(NAMES)
+    assert len(NAMES) == len(OPERATIONS) * len(FAULTS) == 30
+    assert set(OPERATIONS) == set(OperationKind)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 
+import pytest
 import trio
 
 from beamline_trio import (
@@ -22,7 +23,19 @@ from beamline_trio import (
     Subscription,
 )
 from beamline_trio.faults import OperationFault, close_connection, delay, error, intermittent, timeout
+from beamline_trio.jetstream import APIError, NoStreamResponseError, PublishRetry, statistics_of
 from tests.integration.suites._scene import Scene, until
+from tests.integration.suites._worker import (
+    ACK_WAIT_SECONDS,
+    ORDERS,
+    create_streams,
+    give,
+    open_worker,
+    results,
+    settled,
+)
+
+pytestmark = pytest.mark.nats_config(jetstream=True)
 
 
 async def arrived(sub: Subscription, nc: Client, witness: Client) -> list[bytes]:
@@ -141,6 +154,92 @@ async def test_publish_close(scene: Scene) -> None:
         assert nc.stats().lost == nc.stats().restored == nc.ledger().unknown == 3
 
 
+async def test_publish_with_ack_error(scene: Scene) -> None:
+    """A full stream, then none: each publish is told why and not stored; a retry policy saves what fails by chance."""
+    async with scene.open() as nc:
+        js = await create_streams(nc)
+        async with scene.fault("a stream refuses, then there is none", nc) as fault:
+            with scene.faults.inject("publish_with_ack", error(), subjects="orders.>"):
+                with fault.raises(APIError, "js.publish") as full:
+                    await js.publish("orders.1", b"refused")
+                assert full.value.err_code == 10077
+            with (
+                scene.faults.inject("publish_with_ack", error("no responders"), subjects="orders.>"),
+                fault.raises(NoStreamResponseError, "js.publish"),
+            ):
+                await js.publish("orders.1", b"nowhere")
+            chance = intermittent(error(), 0.4, random.Random(7))
+            retry = PublishRetry(attempts=8, base_seconds=0.01)
+            with scene.faults.inject("publish_with_ack", chance, subjects="orders.>") as injection:
+                for number in range(20):
+                    await js.publish("orders.1", b"%d" % number, retry=retry)
+                assert injection.hits > 5
+        assert (await js.stream_info(ORDERS)).state.messages == 20
+        failures = statistics_of(nc).publish_failures
+        assert (failures["api_error"], failures["no_responders"]) == (1, 1)
+        assert statistics_of(nc).publish_retries == injection.hits
+        assert nc.stats().lost == 0
+
+
+# --------------------------------------------------------------------------------------------------------- ack
+
+
+async def test_ack_error(scene: Scene) -> None:
+    """Refused acks: the orders come again until one is taken, and each has one result all the same."""
+    async with scene.open() as nc:
+        js = await create_streams(nc)
+        async with open_worker(nc) as worker:
+            async with scene.fault("acks are refused", nc) as fault:
+                with scene.faults.inject("ack", error()) as injection:
+                    await give(js, 5)
+                    await until(lambda: worker.counts.failed["ack_error"] == 5)
+                    assert worker.counts.acked == 0
+                    assert injection.hits == 5
+                await settled(js)
+            assert "NATS_ACK_ERROR" in fault.codes()
+            assert (worker.counts.acked, worker.counts.redelivered) == (5, 5)
+            assert await results(js) == 5
+            assert statistics_of(nc).ack_failures["permission"] == 5
+            assert nc.stats().lost == 0
+
+
+async def test_ack_timeout(scene: Scene) -> None:
+    """Acks without an answer have arrived: the worker counts them as failed, and no order comes again."""
+    async with scene.open(operation_timeout_seconds=0.3) as nc:
+        js = await create_streams(nc)
+        async with open_worker(nc) as worker:
+            async with scene.fault("acks are not answered", nc) as fault:
+                with scene.faults.inject("ack", timeout()):
+                    await give(js, 3)
+                    await until(lambda: worker.counts.failed["ack_error"] == 3)
+                await settled(js)
+                await trio.sleep(ACK_WAIT_SECONDS * 1.5)
+            assert "NATS_ACK_ERROR" in fault.codes()
+            assert (worker.counts.received, worker.counts.redelivered) == (3, 0)
+            assert await results(js) == 3
+            assert (statistics_of(nc).ack_failures["timeout"], nc.stats().lost) == (3, 0)
+
+
+async def test_ack_close(scene: Scene) -> None:
+    """A link that breaks at every third ack: the worker goes on behind each reconnect, and nothing is decided twice."""
+    async with scene.open() as nc:
+        js = await create_streams(nc)
+        async with open_worker(nc) as worker:
+            async with scene.fault("connection breaks at every third ack", nc) as fault:
+                for start in range(0, 9, 3):
+                    await give(js, 2, start)
+                    await settled(js)
+                    with scene.faults.inject("ack", close_connection()):
+                        await give(js, 1, start + 2)
+                        await until(lambda: nc.state is State.RECONNECTING)
+                    await scene.healed(nc)
+                    await settled(js)
+            assert fault.codes()[0] == "NATS_CONNECTION_LOST"
+            assert nc.stats().lost == nc.stats().restored == 3
+            assert worker.counts.acked == await results(js) == 9
+            assert worker.counts.redelivered == worker.counts.failed["ack_error"] == 3
+
+
 # --------------------------------------------------------------------------------------------------- subscribe
 
 
@@ -246,3 +345,26 @@ async def test_combined_cascading(scene: Scene) -> None:
             await sub.confirmed()
             await nc.publish("orders.7", b"works")
             assert (await sub.receive()).payload == b"works"
+
+
+async def test_combined_recovery(scene: Scene) -> None:
+    """A worker, a server that is killed under it, refused acks behind it: every order is acked, with one result."""
+    async with scene.open() as nc:
+        js = await create_streams(nc)
+        async with open_worker(nc) as worker:
+            async with scene.fault("server killed under a worker, then acks refused by chance", nc):
+                await give(js, 20)
+                await until(lambda: worker.counts.acked >= 5)
+                await scene.nats.kill()
+                await until(lambda: nc.state is State.RECONNECTING)
+                await trio.sleep(0.3)
+                await scene.nats.start()
+                await scene.healed(nc)
+                with scene.faults.inject("ack", intermittent(error(), 0.3, random.Random(3))) as injection:
+                    await give(js, 20, 20)
+                    await until(lambda: worker.counts.received >= 40)
+                await settled(js)
+            assert await results(js) == 40
+            assert injection.hits > 2
+            assert worker.counts.received == worker.counts.acked + worker.counts.failed.total()
+            assert nc.stats().lost == nc.stats().restored == 1
