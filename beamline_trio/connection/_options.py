@@ -93,6 +93,8 @@ class ClientOptions:
         nkey: a user's seed, the `pathlib.Path` of a file that holds it, or an NkeySigner; never shown.
         creds: the path of a credentials file, its content as bytes, a callback that gives that, or a UserJWT; a file is
             read anew for each attempt to connect.
+        give_up_on_auth_error: a server that refuses the credentials twice in the same words is tried no more until
+            `reconnect()` or `set_server_pool()`; when none is left the state is `exhausted`.
         tls: an SSLContext, TLSFiles (read anew for each connect), or True to insist on TLS with the platform's
             certificates.
         tls_first: TLS before the server's INFO, which a server with `handshake_first` wants; insists on TLS.
@@ -163,6 +165,7 @@ class ClientOptions:
     creds: str | Secret | os.PathLike[str] | UserJWT | CredsCallback | None = attrs.field(
         default=None, converter=creds_of, validator=check.creds, repr=False
     )
+    give_up_on_auth_error: bool = attrs.field(default=False, validator=check.flag)
     tls: ssl.SSLContext | TLSFiles | bool | None = attrs.field(default=None, validator=check.tls_choice)
     tls_first: bool = attrs.field(default=False, validator=check.flag)
     websocket_headers: WebSocketHeaders | HeadersCallback | None = attrs.field(

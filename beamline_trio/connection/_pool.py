@@ -56,6 +56,8 @@ class KnownServer:
     last_attempt_at: float | None = None
     last_error: str = ""
     last_auth_error: str = ""
+    refusals: int = 0
+    given_up: bool = False
     server_id: str = ""
     lame_duck: bool = False
 
@@ -96,6 +98,7 @@ class ServerPool:
         self._servers = [books.get(server.address, server) for server in self._parse(urls)]
         for server in self._servers:
             server.explicit = True
+        self.forgive()
 
     def discover(self, addresses: Iterable[ServerAddress]) -> list[ServerAddress]:
         """The cluster tells of these: others that it once told of go, except the current one. None tells nothing.
@@ -119,8 +122,17 @@ class ServerPool:
         return new
 
     def one_pass(self) -> list[KnownServer]:
-        """Every server once, in the order to try them."""
-        return sorted(self._servers, key=lambda server: server.lame_duck)
+        """Every server once, in the order to try them; not those that were given up."""
+        return sorted((one for one in self._servers if not one.given_up), key=lambda server: server.lame_duck)
+
+    def give_up(self, server: KnownServer) -> None:
+        """It refused the same credentials again, in the same words: it is tried no more."""
+        server.given_up = True
+
+    def forgive(self) -> None:
+        """Try those again that were given up."""
+        for server in self._servers:
+            server.given_up, server.refusals = False, 0
 
     def find(self, url: str) -> KnownServer | None:
         """The server of a URL, as PoolServer has it."""
@@ -153,6 +165,7 @@ class ServerPool:
         self.current = server
         server.attempts = server.failures = 0
         server.last_error = server.last_auth_error = ""
+        server.refusals = 0
         server.server_id = server_id
         server.lame_duck = False
 
@@ -161,6 +174,7 @@ class ServerPool:
         server.failures += 1
         server.last_error = str(error)
         if isinstance(error, AuthorizationError):
+            server.refusals = server.refusals + 1 if server.last_auth_error == str(error) else 1
             server.last_auth_error = str(error)
         self.left(server)
 

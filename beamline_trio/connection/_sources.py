@@ -12,7 +12,7 @@ import errno
 import inspect
 import os
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import attrs
 
@@ -30,6 +30,9 @@ from ..protocol import (
     wipe,
 )
 from ._errors import CredentialsError, CredentialsNotFoundError
+
+if TYPE_CHECKING:
+    from ._options import ClientOptions
 
 FILE_BYTES_MAX: Final = 65_536
 
@@ -69,22 +72,7 @@ class UserJWT:
     sign: SignCallback | None = attrs.field(default=None, repr=False)
 
 
-class Sources(Protocol):
-    """The options of a client that say who it is; of one kind at most."""
-
-    @property
-    def user(self) -> str | TextCallback | None: ...
-    @property
-    def password(self) -> Secret | TextCallback | None: ...
-    @property
-    def token(self) -> Secret | TextCallback | None: ...
-    @property
-    def nkey(self) -> Secret | os.PathLike[str] | NkeySigner | None: ...
-    @property
-    def creds(self) -> str | Secret | os.PathLike[str] | UserJWT | CredsCallback | None: ...
-
-
-async def ask_credentials(sources: Sources, server: str, nonce: str) -> Credentials:
+async def ask_credentials(sources: ClientOptions, server: str, nonce: str) -> Credentials:
     """The credentials for one attempt.
 
     Args:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import trio
 
@@ -29,6 +29,9 @@ from ._state import State
 from ._waiters import NEVER
 
 log = logging.getLogger("beamline_trio")
+
+# give_up_on_auth_error: so many refusals in the same words, one after another.
+REFUSALS_MAX: Final = 2
 
 # What is done in the step in which a handshake is done.
 TurnUp: TypeAlias = Callable[[Link, Established], None]
@@ -92,8 +95,7 @@ class Supervisor:
             try:
                 return await self._attempt(links, server, up)
             except NatsError as error:
-                self._pool.failed(server, error)
-                connection.counters.connect_failures += 1
+                self._book(server, error)
                 errors.append(error)
         if not connection.options.retry_first_connect or all(isinstance(one, AuthorizationError) for one in errors):
             connection.state = State.DISCONNECTED
@@ -191,7 +193,7 @@ class Supervisor:
         """One more pass of this outage, and perhaps the last."""
         self._passes += 1
         limit = self._connection.options.reconnect_attempts
-        if limit is not None and self._passes >= limit:
+        if (limit is not None and self._passes >= limit) or not self._pool.one_pass():
             self._connection.exhaust(self._passes, again=self._exhausted)
             self._exhausted = True
 
@@ -209,13 +211,15 @@ class Supervisor:
             connection.hurried = False
             self._passes = 0
             self._exhausted = False
+            self._pool.forgive()
         return turn.server
 
     def _next_turn(self) -> Turn:
         connection = self._connection
         options = connection.options
         if connection.state is State.EXHAUSTED:
-            return Turn(options.reconnect_delay_max_seconds if options.probe_after_exhaustion else NEVER)
+            probes = options.probe_after_exhaustion and self._pool.one_pass()
+            return Turn(options.reconnect_delay_max_seconds if probes else NEVER)
         return self._policy.next_turn(self._passes, trio.current_time() - self._outage_since)
 
     async def _attempt(
@@ -303,10 +307,18 @@ class Supervisor:
 
     def _failed(self, server: KnownServer, error: NatsError) -> None:
         connection = self._connection
-        self._pool.failed(server, error)
-        connection.counters.connect_failures += 1
+        self._book(server, error)
         connection.counters.reconnect_failures[reason_of(error)] += 1
-        connection.emit(ReconnectFailed(str(server.address), self._attempts, str(error)))
+        told = f"{error}; it is given up (give_up_on_auth_error)" if server.given_up else str(error)
+        connection.emit(ReconnectFailed(str(server.address), self._attempts, told))
+
+    def _book(self, server: KnownServer, error: NatsError) -> None:
+        """An attempt failed: into the books, and out with a server that refuses the same credentials again."""
+        self._pool.failed(server, error)
+        self._connection.counters.connect_failures += 1
+        refused = isinstance(error, AuthorizationError) and server.refusals >= REFUSALS_MAX
+        if refused and self._connection.options.give_up_on_auth_error:
+            self._pool.give_up(server)
 
     def _log_attempt(self, delay: float) -> None:
         options = self._connection.options

@@ -45,6 +45,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "subscription_pending_policy": ("drop_new", "drop_oldest", "error"),
 }
 FLAGS = [
+    "give_up_on_auth_error",
     "retry_first_connect",
     "tls_first",
     "keep_server_order",
@@ -138,6 +139,7 @@ def test_the_defaults_are_those_that_are_documented() -> None:
         "token": None,
         "nkey": None,
         "creds": None,
+        "give_up_on_auth_error": False,
         "tls": None,
         "tls_first": False,
         "websocket_headers": None,
