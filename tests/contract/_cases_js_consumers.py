@@ -365,6 +365,18 @@ CASES: tuple[Case, ...] = (
         shows=b"Nats-Msg-Size: 2",
     ),
     js_case(
+        "js a message that is too large for those who wait",
+        stream("S"),
+        store("S", 3),
+        store("S", 2),
+        consumer("S", "C", deliver_policy="last_per_subject", filter_subject="S.>"),
+        *([pull("S", "C", batch=9, max_bytes=size, no_wait=True), quiet()] for size in (10, 45, 20)),
+        pull("S", "C", batch=9, no_wait=True),
+        expect(b"404"),
+        info("S", "C"),
+        shows=[b"409 Message Size Exceeds", b"404"],
+    ),
+    js_case(
         "js the end of a consumer",
         READY,
         consumer("S", "D"),

@@ -249,7 +249,7 @@ def test_everything_up_to_the_floor_is_acknowledged(steps: list[str | int], expl
         if step == "deliver":
             open_[state.next_stream] = state.next_consumer
             state.next_stream += 1
-            state.delivered(state.next_stream - 1, 1, number, acknowledges=True)
+            state.delivered(state.next_stream - 1, number, acknowledges=True)
         elif isinstance(step, int) and step > 0 and step < state.next_stream:
             done = state.acknowledge(step) if explicit else state.acknowledge_all(step, step)
             expected = {one for one in open_ if one == step or (one < step and not explicit)}

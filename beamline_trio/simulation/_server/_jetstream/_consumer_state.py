@@ -65,7 +65,7 @@ class ConsumerState:
         self.pending = {sequence: one for sequence, one in self.pending.items() if sequence <= last}
         self.redelivered = {sequence: count for sequence, count in self.redelivered.items() if sequence <= last}
 
-    def delivered(self, sequence: int, deliveries: int, now: int, *, acknowledges: bool) -> None:
+    def delivered(self, sequence: int, now: int, *, acknowledges: bool) -> None:
         """A message was handed out."""
         number = self.next_consumer
         self.next_consumer += 1

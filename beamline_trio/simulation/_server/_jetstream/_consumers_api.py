@@ -122,7 +122,7 @@ def _check_room(stream: Stream, config: ConsumerConfig) -> None:
         return
     if not config.filters:
         raise api_error(10099)
-    taken = [one for consumer in stream.consumers.values() for one in consumer.filters or (b">",)]
+    taken = [one for consumer in stream.consumers.values() for one in consumer.reading.filters or (b">",)]
     if any(is_subset(one, other) or is_subset(other, one) for one in config.filters for other in taken):
         raise api_error(10100)
 

@@ -134,7 +134,10 @@ class Stream:
         return message.sequence
 
     def _is_wanted(self, subject: bytes) -> bool:
-        return any(not consumer.filters or meets(subject, consumer.filters) for consumer in self.consumers.values())
+        return any(
+            not consumer.reading.filters or meets(subject, consumer.reading.filters)
+            for consumer in self.consumers.values()
+        )
 
     def _roll_up(self, message: StoredMessage) -> None:
         how = headers.find(message.header, headers.ROLLUP) if message.header else None
@@ -201,6 +204,9 @@ class Stream:
     def interest_changed(self) -> None:
         """Consumers have changed: a stream that keeps what is wanted lets the rest go."""
         if self.config.retention != "interest":
+            return
+        if not self.consumers:
+            self.messages.purge()
             return
         unneeded = [message.sequence for message in self.messages if not self._is_needed(message)]
         for sequence in unneeded:

@@ -101,5 +101,5 @@ def _view_consumer(consumer: Consumer) -> ConsumerView:
         pending=tuple(sorted(state.pending)),
         redelivered=tuple(sorted(state.redelivered.items())),
         waiting_pulls=len(consumer.waiting),
-        undelivered=consumer.pending_count,
+        undelivered=consumer.reading.left,
     )
