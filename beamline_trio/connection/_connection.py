@@ -157,15 +157,14 @@ class Connection:
         self.pending.room.wake_all()
 
     def take_over(self, origin: Origin, info: ServerInfo) -> None:
-        """Another link goes on where the present one stands, which is idle: nothing is lost, and nothing was down."""
+        """Another link goes on where the present one stands, at rest: nothing is lost, and nothing was down."""
         left = str(self.address)
         self.retry.taken()
         self.retry.end()
-        self.outbox.detach()
         self.origin = origin
         self.info = info
         self.outbox.payload_max = info.max_payload
-        self.outbox.attach(self.interests.replay())
+        self.outbox.carry_over(self.interests.replay())
         if self.pending:
             self.retry.begin(self.pending.operations)
         else:

@@ -101,7 +101,7 @@ class Link:
         handover.when_over(lambda: self._parser.hand_over(self._connection.interests.routes, self))
 
     def retire(self, handover: Handover, farewell: Callable[[Link], Awaitable[None]]) -> None:
-        """Another link takes over: read on, and do nothing else but the farewell. The writer must be idle."""
+        """Another link takes over: read on, and do nothing else but the farewell. The outbox must be at rest."""
         self._farewell = farewell
         self._count_messages()
         self._parser.hand_over(handover.old, self)

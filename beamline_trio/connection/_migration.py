@@ -57,17 +57,23 @@ class Migration:
         # Still sending what an outage has left. Looking is rare; an event would cost the turns that it is set in.
         while not (connection.outbox.is_open or self._old.lost_reason):  # noqa: ASYNC110
             await trio.sleep(_LOOK_SECONDS)
+        waiter = self._ping()
         connection.outbox.close()
         with trio.move_on_after(connection.options.pong_timeout_seconds):
-            while not (connection.outbox.idle or self._old.lost_reason):
-                await self._flush()
-        if not connection.outbox.idle:
+            await self._pong(waiter)
+            while not (connection.outbox.at_rest or self._old.lost_reason):  # the writer has not had its turn yet
+                await trio.lowlevel.checkpoint()
+        if not connection.outbox.at_rest:
             self._old.leave("it shuts down, and confirms nothing any more")
 
-    async def _flush(self) -> None:
-        """Wait for a PONG behind everything on the present link, or until that dies."""
+    def _ping(self) -> Waiter:
+        """A PING behind everything on the present link."""
         waiter = Waiter(on_cancel=self._connection.withdraw)
         self._connection.outbox.put(b"", waiter)
+        return waiter
+
+    async def _pong(self, waiter: Waiter) -> None:
+        """Wait for its PONG, or until the link dies."""
         with contextlib.suppress(NatsError):
             await waiter.wait()
 
@@ -86,7 +92,7 @@ class Migration:
         assert handover is not None
         try:
             with trio.move_on_after(OVERLAP_SECONDS_MAX):
-                await self._flush()
+                await self._pong(self._ping())
                 await trio.sleep(SETTLE_SECONDS)
                 while self._connection.inbox.any_waits(self._asked):  # noqa: ASYNC110  # replies must not cost more
                     await trio.sleep(_LOOK_SECONDS)

@@ -120,6 +120,7 @@ class Outbox:
         self._failed_since = 0
         self._pong_due = False
         self._tail = b""
+        self._closed = self._resting = self._at_rest = False
         self.direct: Callable[[bytes], int] | None = None
         self.append = self._frames.append
         self.room = 0
@@ -237,7 +238,10 @@ class Outbox:
                 self.room += self._bytes_max
 
     async def wait_frames(self) -> None:
-        """The writer's wait: returns when there is something to take."""
+        """The writer's wait: returns when there is something to take. At rest it does not return."""
+        if self._resting:
+            self._at_rest = True
+            await trio.sleep_forever()
         if self.has_work:
             return
 
@@ -254,6 +258,7 @@ class Outbox:
         frames = self._frames
         self._written += len(frames) - len(self._controls)
         self._controls.clear()
+        self._resting = self._closed
         self._pong_due = False
         if self._unwritten:
             self.stamped_at = now = trio.current_time()
@@ -333,9 +338,9 @@ class Outbox:
         return bool(self._frames or self._unwritten or self._tail)
 
     @property
-    def idle(self) -> bool:
-        """Whether the writer waits for work, and the server has confirmed all that was written."""
-        return self._writer is not None and not self.has_work and not self._expectations and not self.unconfirmed
+    def at_rest(self) -> bool:
+        """Whether it was closed, the writer has written the last chunk, and the server has confirmed everything."""
+        return self._at_rest and not self._expectations and not self.unconfirmed
 
     @property
     def expects_pong(self) -> bool:
@@ -377,14 +382,31 @@ class Outbox:
         self._lot.wake_all()
 
     def close(self) -> None:
-        """Publishers stay out, while the link goes on: those that come, and those that wait for room, queue."""
+        """Come to rest, while the link goes on: what is here is written as one last chunk, and what comes then stays.
+
+        Publishers stay out: those that come, and those that wait for room, queue.
+        """
         self.is_open = False
+        self._closed = True
         self.room = 0
         self._lot.wake_all()
 
+    def carry_over(self, controls: Iterable[bytes]) -> None:
+        """At rest, another link goes on: these operations go first, then the acks and waiters that came meanwhile.
+
+        What came of other controls was for the old link; these operations say the same to the new one.
+        """
+        kept = [frame for frame in self._frames if frame.startswith((b"PUB ", b"HPUB "))]
+        self._frames.clear()
+        self._controls.clear()
+        self._closed = self._resting = self._at_rest = self._pong_due = False
+        self._written = self._covered = self._failed_since = 0
+        self.direct = None
+        self.attach([*controls, *kept])
+
     def detach(self) -> Detached:
         """The link is gone: what is left of it."""
-        self.is_open = False
+        self.is_open = self._closed = self._resting = self._at_rest = False
         self.room = 0
         self.direct = None
         self._tail = b""

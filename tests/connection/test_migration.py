@@ -12,6 +12,7 @@ import trio
 from trio.testing import MockClock
 
 from beamline_trio import Client, Disconnected, Event, LameDuck, Message, Migrated, Outcome, State, open_client
+from beamline_trio.connection import Waiter
 from beamline_trio.simulation import Conditions, ServerConfig, SimulatedServer, World, run
 from tests._memory import MemoryDialer, ToyServer, opened, wait_connected
 
@@ -277,6 +278,52 @@ async def test_a_server_that_confirms_nothing_any_more_is_left(autojump_clock: M
         assert str(nc.connection.address) == two.url
         assert two.payloads == [b"2"]
         assert (nc.ledger().unknown, nc.ledger().confirmed) == (1, 1)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_acks_that_come_all_the_time_do_not_hold_it_up(seed: int) -> None:
+    """Frames that are no publishes are written in order, by the old link or by the new one; none is lost or doubled."""
+
+    async def scenario(world: World) -> None:
+        a, b = await cluster(world, "a", "b")
+        world.network.add_host("mover")
+        for way in (("mover", "a"), ("a", "mover")):
+            world.network.set_conditions(*way, Conditions(latency_seconds=0.05))
+        async with (
+            client(world, a, "mover") as mover,
+            client(world, b, "receiver") as receiver,
+            receiver.subscribe("ack") as sub,
+            trio.open_nursery() as nursery,
+        ):
+            await sub.confirmed()
+            events: list[Event] = []
+            nursery.start_soon(collect, mover, events)
+            await until(lambda: len(mover.server_pool()) == 2)
+            count = 0
+
+            async def acknowledge() -> None:
+                nonlocal count
+                while True:
+                    text = b"%d" % count
+                    mover.connection.outbox.put_control(b"PUB ack %d\r\n%b\r\n" % (len(text), text))
+                    mover.connection.outbox.put(b"", Waiter(keepalive=True))
+                    count += 1
+                    await trio.sleep(0.001)
+
+            with trio.CancelScope() as scope:
+                async with trio.open_nursery() as inner:
+                    inner.start_soon(acknowledge)
+                    await trio.sleep(0.5)
+                    a.lame_duck()
+                    await until(lambda: any(isinstance(event, Migrated) for event in events), 2)
+                    await trio.sleep(0.5)
+                    scope.cancel()
+            got = [int((await sub.receive()).payload) for _ in range(count)]
+            assert got == list(range(count))
+            assert not mover.stats().lost
+            nursery.cancel_scope.cancel()
+
+    run(scenario, seed=seed)
 
 
 async def test_the_same_server_by_another_name_is_no_way_out(autojump_clock: MockClock) -> None:

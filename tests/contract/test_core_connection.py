@@ -273,6 +273,6 @@ async def test_a_full_server_says_so(connect: Connect) -> None:
 
 async def test_several_servers_and_one_that_is_there(connect: Connect, server: ContractServer) -> None:
     """Of several servers the first that answers is taken."""
-    async with connect(servers=("nats://127.0.0.1:1", server.url)) as nc:
+    async with connect(servers=("nats://127.0.0.1:1", server.url), keep_server_order=True) as nc:
         assert nc.stats().connect_failures == 1
         await nc.flush()
