@@ -67,7 +67,7 @@ class Handshake:
         self._connection = connection
         self._stream = stream
         self._address = address
-        self._parser = Parser({}, self)
+        self._parser = Parser({}, self, payload_bytes_max=connection.options.message_bytes_max)
         self._info: ServerInfo | None = None
         self._pong = False
         self._pinged = False

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias
 
 import attrs
 
-from ..protocol import Secret, ServerInfo
+from ..protocol import PAYLOAD_BYTES_MAX, Secret, ServerInfo
 from ..transport import HeadersCallback, TLSFiles, WebSocketHeaders
 from . import _validators as check
 from ._hiding import creds_of, headers_of, hide_in_place, hides_secrets, nkey_of, servers_of, text_or_none
@@ -82,6 +82,8 @@ class ClientOptions:
         drain_deadline_seconds: how long a drain, and a clean exit, may take.
         control_line_bytes_max: the server's max_control_line, which it does not tell; a subject that does not fit is
             refused before it is sent, since the server would hang up.
+        message_bytes_max: the largest message (headers and payload) that is taken from a server; a larger one ends the
+            link. Not the server's max_payload: a stream may hold messages from a time of a larger one.
         inbox_prefix: where replies come.
         events_pending_max: events kept for a consumer that does not read; the oldest go first.
         requests_inflight_max: requests that may wait for a reply at once.
@@ -148,6 +150,7 @@ class ClientOptions:
     )
     drain_deadline_seconds: float = attrs.field(default=30.0, validator=check.number(least=0.001))
     control_line_bytes_max: int = attrs.field(default=4_096, validator=check.number(least=64, whole=True))
+    message_bytes_max: int = attrs.field(default=PAYLOAD_BYTES_MAX, validator=check.number(least=1, whole=True))
     inbox_prefix: str = attrs.field(default="_INBOX", validator=check.inbox)
     events_pending_max: int = attrs.field(default=1_000, validator=check.number(least=1, whole=True))
     requests_inflight_max: int = attrs.field(default=65_536, validator=check.number(least=1, whole=True))

@@ -35,6 +35,7 @@ from ._operations import ConnectOptions as ConnectOptions
 from ._operations import ServerInfo as ServerInfo
 from ._operations import decode_info as decode_info
 from ._operations import encode_connect as encode_connect
+from ._parser import PAYLOAD_BYTES_MAX as PAYLOAD_BYTES_MAX
 from ._parser import Parser as Parser
 from ._parser import Receiver as Receiver
 from ._parser import Route as Route

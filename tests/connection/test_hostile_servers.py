@@ -234,6 +234,22 @@ async def test_a_hundred_megabytes_without_a_line_end(autojump_clock: MockClock)
         assert nc.stats().bytes_in < 20 * 3 * 64 * KIB
 
 
+async def test_the_largest_message_is_an_option(autojump_clock: MockClock) -> None:
+    """A message of message_bytes_max is received, one byte more ends the link when its line is read."""
+    server = ToyServer()
+    async with opened(server, message_bytes_max=10_000) as nc, nc.subscribe("in") as sub, nc.events() as events:
+        await sub.confirmed()
+        header = b"NATS/1.0\r\n\r\n"
+        server.publish("in", b"x" * 10_000)
+        server.publish("in", b"x" * (10_000 - len(header)), header=header)
+        assert [len((await sub.receive()).payload) for _ in range(2)] == [10_000, 10_000 - len(header)]
+        server.link.send(b"MSG in 1 10001\r\n")
+        event = await events.receive()
+        assert isinstance(event, Disconnected)
+        assert "is not a number up to 10000" in event.reason
+        await wait_connected(nc)
+
+
 async def test_a_legal_giant_that_never_ends(autojump_clock: MockClock) -> None:
     """The largest message that is taken, without its end: it costs its bytes and their join, and then the link."""
     server = ToyServer()

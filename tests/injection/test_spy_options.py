@@ -49,6 +49,8 @@ MAKERS: Final[dict[str, Maker | None]] = {
     "os.PathLike[str]": None,
     "Sequence[str | Secret]": None,
     "TLSFiles": None,
+    "WebSocketHeaders": None,  # the test of the upgrade gives them
+    "HeadersCallback": None,
     "ssl.SSLContext": None,
     "ServerChooser": None,
     "Callable[[int], float]": None,
