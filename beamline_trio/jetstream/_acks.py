@@ -64,10 +64,14 @@ class AckBook:
         self._kept: list[Kept] = []
         self.free = 0
 
-    def pending(self, now: float) -> int:
-        """Acks that wait for a link, less those whose time is over."""
-        self._expire(now)
-        return len(self._kept)
+    def pending(self, now: float) -> tuple[int, int]:
+        """Acks that wait for a link, and those of them that have expired, which the next turn counts and logs.
+
+        Changes nothing: a scrape asks, and may do so from another thread.
+        """
+        kept = tuple(self._kept)
+        expired = sum(deadline <= now for _, deadline, _ in kept)
+        return len(kept) - expired, expired
 
     async def admit(self) -> None:
         """What comes before every ack: a look at cancellation where it is due, and room in the outbox.
@@ -172,6 +176,7 @@ class AckBook:
 
     def closed(self) -> None:
         """The client is closed: what was kept was not sent."""
+        self._expire(trio.current_time())
         kept, self._kept = self._kept, []
         self._fail_acks(len(kept), "closed", _subject_of(kept[0][0]) if kept else b"")
 
@@ -191,7 +196,7 @@ class AckBook:
     def _drop_naks(self, replies: list[bytes], reason: str) -> None:
         count = len(replies)
         self._counters.nak_failures[reason] += count
-        self._counters.redeliveries["nak_error"] += count
+        self._counters.redeliveries["nats_disconnect" if reason == "disconnected" else "nak_error"] += count
         about = decode_subject(replies[0])
         self._log(logging.WARNING, "NATS_NAK_ERROR", subject=about, count=count, reason=reason)
 

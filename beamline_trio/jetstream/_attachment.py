@@ -26,10 +26,12 @@ class Attachment:
         counters: see JetStreamStatistics.
         encoder: checks subjects and payloads, and remembers subjects that were checked.
         acks: the acks on their way.
+        clock: of the run that the client lives in, for those who ask from outside of it.
     """
 
     def __init__(self, client: Client) -> None:
         self.client = client
+        self.clock = trio.lowlevel.current_clock()
         self.counters = JetStreamCounters()
         self.encoder = PublishEncoder(client.connection)
         self.acks = AckBook(self)
@@ -56,8 +58,8 @@ def attachment_of(client: Client) -> Attachment:
 
 
 def statistics_of(client: Client) -> JetStreamStatistics:
-    """A client's JetStream counters at this moment; zeros when JetStream was not used."""
+    """A client's JetStream counters at this moment; zeros when JetStream was not used. Any thread may ask."""
     found = client.attachments.get(_NAME)
     if not isinstance(found, Attachment):
-        return JetStreamCounters().snapshot(0)
-    return found.counters.snapshot(found.acks.pending(trio.current_time()))
+        return JetStreamCounters().snapshot(0, 0)
+    return found.counters.snapshot(*found.acks.pending(found.clock.current_time()))

@@ -51,7 +51,7 @@ class Source:
         counters = self.attachment.counters
         counters.redeliveries[reason] += 1
         if self._max_deliver > 0 and read_metadata(reply).delivered >= self._max_deliver:
-            counters.max_deliver_exhausted += 1
+            counters.max_deliver_exhausted[reason] += 1
 
     def tell_ack_error(self, reply: bytes, reason: str) -> None:
         """A double ack failed."""

@@ -35,7 +35,7 @@ ACK_FAILURE_REASONS: Final[tuple[str, ...]] = (
     "closed",
     "server_error",
 )
-NAK_FAILURE_REASONS: Final[tuple[str, ...]] = ("disconnected", "permission", "closed")
+NAK_FAILURE_REASONS: Final[tuple[str, ...]] = ("disconnected", "permission")
 REDELIVERY_REASONS: Final[tuple[str, ...]] = (
     "handler_error",
     "backoff",
@@ -44,6 +44,8 @@ REDELIVERY_REASONS: Final[tuple[str, ...]] = (
     "nak_error",
     "nats_disconnect",
 )
+# Of these a message may be on its last delivery, and not come again.
+MAX_DELIVER_REASONS: Final[tuple[str, ...]] = ("handler_error", "backoff", "backpressure")
 
 
 @attrs.frozen(kw_only=True)
@@ -69,7 +71,7 @@ class JetStreamStatistics:
         in_progress: extensions of the ack wait that were sent.
         messages: messages that came for pulls.
         redeliveries: why -> redeliveries that this client has asked for, or brought about.
-        max_deliver_exhausted: naks of messages on their last delivery: they will not come again.
+        max_deliver_exhausted: why -> naks of messages on their last delivery: they will not come again.
         pulls: pull requests sent.
         heartbeats_missed: times a server was silent for two heartbeats.
         consumers_recreated: consumers made again after they were lost.
@@ -96,7 +98,7 @@ class JetStreamStatistics:
     in_progress: int
     messages: int
     redeliveries: dict[str, int]
-    max_deliver_exhausted: int
+    max_deliver_exhausted: dict[str, int]
     pulls: int
     heartbeats_missed: int
     consumers_recreated: int
@@ -124,18 +126,20 @@ class JetStreamCounters:
         self.in_progress = 0
         self.messages = 0
         self.redeliveries: dict[str, int] = dict.fromkeys(REDELIVERY_REASONS, 0)
-        self.max_deliver_exhausted = 0
+        self.max_deliver_exhausted: dict[str, int] = dict.fromkeys(MAX_DELIVER_REASONS, 0)
         self.pulls = 0
         self.heartbeats_missed = 0
         self.consumers_recreated = 0
 
-    def snapshot(self, acks_pending: int) -> JetStreamStatistics:
-        """The numbers at this moment."""
+    def snapshot(self, acks_pending: int, acks_expired: int) -> JetStreamStatistics:
+        """The numbers at this moment; `acks_expired` have not been counted yet."""
         plain: dict[str, Any] = {
             name: dict(value) if isinstance(value, dict) else value
             for name, value in vars(self).items()
             if isinstance(value, (int, dict))
         }
+        plain["ack_failures"]["expired"] += acks_expired
+        plain["redeliveries"]["ack_error"] += acks_expired
         return JetStreamStatistics(
             acks_pending=acks_pending,
             publish_retry_delay_counts=tuple(self.publish_retry_delay.counts),

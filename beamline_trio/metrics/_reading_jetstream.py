@@ -31,21 +31,34 @@ _ERROR_TYPES: Final[Mapping[str, str]] = {
     "server_error": "broker_error",
 }
 _UNKNOWN: Final = "unknown"
+# Who brought a redelivery about.
+_CONSUMER: Final = "consumer"
 
 
 def read_jetstream(client: Client, confirmed: Statistics) -> Reading:
     """The series of JetStream at this moment, zeros where it was not used; with the client's own statistics."""
     statistics = statistics_of(client)
     reading = Reading()
-    reading.numbers["router_nats_publish_with_ack_total", ()] = statistics.publishes
+    plain: dict[str, float] = {
+        "router_nats_publish_with_ack_total": statistics.publishes,
+        "router_nats_ack_total": statistics.acks,
+        "router_nats_nak_total": statistics.naks,
+    }
+    for name, number in plain.items():
+        reading.numbers[name, ()] = number
     labelled: dict[str, Mapping[str, int]] = {
         "router_nats_publish_with_ack_failures_total": statistics.publish_failures,
+        "router_nats_ack_failures_total": statistics.ack_failures,
+        "router_nats_nak_failures_total": statistics.nak_failures,
+        "router_jetstream_maxdeliver_exhausted_total": statistics.max_deliver_exhausted,
         "router_nats_publish_attempts_total": _attempts(confirmed, statistics),
         "router_nats_publish_errors_total": _errors(confirmed, statistics),
     }
     for name, by_value in labelled.items():
         for value, number in by_value.items():
             reading.numbers[name, (value,)] = number
+    for reason, number in statistics.redeliveries.items():
+        reading.numbers["router_jetstream_redelivery_total", (reason, _CONSUMER)] = number
     reading.distributions["router_nats_publish_latency_seconds", ()] = Distribution(
         LATENCY_BOUNDS_SECONDS, statistics.publish_latency_counts, statistics.publish_latency_seconds
     )

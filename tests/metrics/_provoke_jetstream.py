@@ -12,8 +12,9 @@ from typing import Any, Final
 import attrs
 import trio
 
-from beamline_trio import Client, JetStream, Message, NatsError, PublishRetry, State, StreamConfig
+from beamline_trio import Client, Message, NatsError, State
 from beamline_trio.faults import FaultDialer, close_connection, error, timeout
+from beamline_trio.jetstream import Consumer, ConsumerConfig, JetStream, JetStreamMessage, PublishRetry, StreamConfig
 from beamline_trio.simulation import ServerConfig, SimulatedServer, World
 from tests.metrics._provoke_connection import until_state
 from tests.metrics._watch import Watch
@@ -131,4 +132,128 @@ async def _retried(js: JetStream) -> None:
     await js.publish(SUBJECT, b"x", retry=RETRY)
 
 
-PROVOCATIONS: Final = (failed_publishes, unsent_publishes, too_large, retries)
+# ------------------------------------------------------------------------------------------------------- acks
+
+
+@asynccontextmanager
+async def consuming(world: World, watch: Watch, max_deliver: int = -1, **options: Any) -> AsyncGenerator[Work]:
+    """The stream has messages, and a consumer that waits a second for acks."""
+    async with staged(world, watch, **options) as stage:
+        for _ in range(8):
+            await stage.js.publish(SUBJECT, b"x")
+        config = ConsumerConfig(durable_name="worker", ack_wait_seconds=1.0, max_deliver=max_deliver)
+        yield Work(stage, await stage.js.create_consumer(STREAM, config))
+
+
+@attrs.frozen
+class Work:
+    """A stage, and a consumer of its stream."""
+
+    stage: Stage
+    consumer: Consumer
+
+    async def take(self) -> JetStreamMessage:
+        """The next message."""
+        return await self.consumer.next()
+
+    async def kill(self) -> None:
+        """The server is gone, and the client knows."""
+        self.stage.server.kill()
+        await until_state(self.stage.nc, State.RECONNECTING)
+
+    async def start(self) -> None:
+        """The server is back, and the client connected."""
+        self.stage.server.start()
+        await until_state(self.stage.nc, State.CONNECTED)
+
+
+async def failed_acks(world: World, watch: Watch) -> None:
+    """Acks that fail while they are sent, for every reason."""
+    async with consuming(world, watch) as work:
+        faults = work.stage.faults
+        await (await work.take()).ack()
+        for fault in (timeout(), close_connection(), error(), error("no responders")):
+            message = await work.take()
+            with faults.inject("ack", fault):
+                await _fails(message.ack_sync())
+            await until_state(work.stage.nc, State.CONNECTED)
+        message = await work.take()
+        with faults.inject("ack", error()):
+            await message.ack()
+            await work.stage.nc.flush()
+        message = await work.take()
+        await work.kill()
+        await _fails(message.ack_sync())
+        await work.start()
+    async with consuming(world, watch, requests_inflight_max=1) as work:
+        message = await work.take()
+        work.stage.server.pause()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_fails, work.stage.nc.request("orders.new", b"x"))
+            await trio.sleep(0.1)
+            await _fails(message.ack_sync())
+        work.stage.server.resume()
+
+
+async def kept_acks(world: World, watch: Watch) -> None:
+    """Acks that wait for a connection: one too many, too late, and left behind by a client that closes."""
+    async with consuming(world, watch, acks_pending_max=1) as work:
+        first, second = await work.take(), await work.take()
+        await work.kill()
+        await first.ack()
+        await _fails(second.ack())
+        await trio.sleep(2)
+        await work.start()
+        third = await work.take()
+        await work.kill()
+        await third.ack()
+        work.stage.nc.connection.close()
+        work.stage.server.start()
+
+
+async def too_large_acks(world: World, watch: Watch) -> None:
+    """An ack waits for a connection, and the next server takes nothing."""
+    small = await world.start_server("small", ServerConfig(max_payload=1))
+    async with consuming(world, watch) as work:
+        url = work.stage.server.url
+    small.kill()
+    async with watch.open(url, world.dialer("app"), servers=(url, small.url), keep_server_order=True) as (nc, _):
+        message = await (await JetStream(nc).consumer(STREAM, "worker")).next()
+        work.stage.server.kill()
+        await until_state(nc, State.RECONNECTING)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_fails, message.ack_sync())
+            await trio.sleep(0.1)
+            small.start()
+
+
+async def naks(world: World, watch: Watch) -> None:
+    """Naks, with and without a delay, given back, refused, and without a connection; then on the last delivery."""
+    for max_deliver in (-1, 1):
+        async with consuming(world, watch, max_deliver) as work:
+            await (await work.take()).nak()
+            await (await work.take()).nak(delay_seconds=0.1)
+            with trio.move_on_after(0.5):
+                await work.consumer.fetch(500, expires_seconds=30.0)
+            message = await work.take() if max_deliver < 0 else None
+            if message is not None:
+                with work.stage.faults.inject("nak", error()):
+                    await message.nak()
+                    await work.stage.nc.flush()
+                message = await work.take()
+                await work.kill()
+                await message.nak()
+                await work.start()
+            await work.stage.js.delete_consumer(STREAM, "worker")
+
+
+PROVOCATIONS: Final = (
+    failed_publishes,
+    unsent_publishes,
+    too_large,
+    retries,
+    failed_acks,
+    kept_acks,
+    too_large_acks,
+    naks,
+)

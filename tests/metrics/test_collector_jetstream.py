@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import trio
+
 from beamline_trio.jetstream._attachment import attachment_of
 from beamline_trio.metrics import Collector
 from tests.metrics._clients import make_client, scrape, value
@@ -63,6 +65,30 @@ async def test_every_reason_has_its_type_of_error() -> None:
     assert sum(by_type.values()) == total
     assert by_type["unknown"] == 0
     assert min(count for kind, count in by_type.items() if kind != "unknown") > 0
+
+
+async def test_acks_naks_and_redeliveries_show_their_numbers() -> None:
+    """Each under its own name and reason; an expired ack is shown at once, to any thread, and stays as it is."""
+    client, collector = make_client(), Collector()
+    collector.add(client)
+    attachment = attachment_of(client)
+    counters = attachment.counters
+    counters.acks, counters.naks = 9, 8
+    counters.nak_failures["permission"], counters.redeliveries["backoff"] = 7, 6
+    counters.max_deliver_exhausted["handler_error"] = 5
+    attachment.acks.put(b"$JS.ACK.a", b"+ACK", trio.current_time() - 1)
+    for _ in range(2):
+        shown = await trio.to_thread.run_sync(scrape, collector)
+        numbers = {(name, *(pair[1] for pair in labels if pair[0] != "client")): number
+                   for (name, labels), number in shown.items()}  # fmt: skip
+        assert numbers["router_nats_ack_total",] == 10
+        assert numbers["router_nats_nak_total",] == 8
+        assert numbers["router_nats_ack_failures_total", "expired"] == 1
+        assert numbers["router_nats_nak_failures_total", "permission"] == 7
+        assert numbers["router_jetstream_redelivery_total", "backoff", "consumer"] == 6
+        assert numbers["router_jetstream_redelivery_total", "ack_error", "consumer"] == 1
+        assert numbers["router_jetstream_maxdeliver_exhausted_total", "handler_error"] == 5
+    assert counters.ack_failures["expired"] == 0
 
 
 async def test_keep_alive_pings_show_how_they_ended() -> None:

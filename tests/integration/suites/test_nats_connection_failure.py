@@ -6,6 +6,7 @@ at every step (`Scene.fault`).
 
 from __future__ import annotations
 
+import pytest
 import trio
 
 from beamline_trio import (
@@ -14,14 +15,28 @@ from beamline_trio import (
     Disconnected,
     Exhausted,
     Message,
+    NoRespondersError,
     OperationTimeoutError,
     Outcome,
     Reconnected,
     State,
 )
 from beamline_trio.faults import close_connection, error, timeout
+from beamline_trio.jetstream import (
+    ConsumerDeletedError,
+    JetStream,
+    JetStreamNotEnabledError,
+    NoStreamResponseError,
+    PubAck,
+    PublishRetry,
+    WrongLastMessageIdError,
+    WrongLastSequenceError,
+    WrongStreamError,
+    statistics_of,
+)
 from beamline_trio.metrics import Collector
 from tests.integration.suites._scene import Scene, until
+from tests.integration.suites._workflows import STREAM, create_consumer, create_work, open_workflow
 from tests.metrics._clients import value
 
 
@@ -142,6 +157,25 @@ async def test_basic_logs(scene: Scene) -> None:
         assert {record.__dict__["client"] for record in fault.logs} == {"orders"}
 
 
+@pytest.mark.nats_config(jetstream=True)
+async def test_basic_redelivery(scene: Scene) -> None:
+    """A message whose handler loses its connection comes again, with its number of deliveries, and is acked once."""
+    async with scene.open() as nc:
+        js = JetStream(nc)
+        await create_work(js)
+        consumer = await create_consumer(js, "decide")
+        await js.publish("decide.1", b"x")
+        async with consumer.messages() as messages:
+            async with scene.fault("TCP connection breaks under a message that is not acked", nc):
+                assert (await messages.receive()).metadata.delivered == 1
+                await scene.break_link(nc)
+                await scene.healed(nc)
+                again = await messages.receive()
+            assert again.metadata.delivered == 2
+            await again.ack_sync()
+        assert (await js.consumer_info(STREAM, "decide")).num_ack_pending == 0
+
+
 # ------------------------------------------------------------------------------------------------------- short
 
 
@@ -219,6 +253,179 @@ async def test_long_many_attempts(scene: Scene) -> None:
         assert [record.__dict__["event"] for record in fault.logs].count("NATS_RECONNECT_EXHAUSTED") == 1
 
 
+# --------------------------------------------------------------------------------------------------- JetStream
+
+
+@pytest.mark.nats_config(jetstream=True)
+async def test_jetstream_no_responders(scene: Scene) -> None:
+    """No stream takes the subject: told after the server's own retries, counted, and the client stays connected."""
+    async with scene.open() as nc:
+        async with scene.fault("no stream for a js.publish", nc) as fault:
+            with fault.raises(NoStreamResponseError, "js.publish"):
+                await JetStream(nc).publish("nobody.listens", b"x")
+        assert nc.stats().lost == 0
+        assert statistics_of(nc).publish_failures["no_responders"] == 1
+
+
+async def test_jetstream_not_enabled(scene: Scene) -> None:
+    """A server without JetStream says so at once, and everything else works."""
+    async with scene.open() as nc:
+        js = JetStream(nc)
+        async with scene.fault("the server has no JetStream", nc) as fault:
+            with fault.raises(JetStreamNotEnabledError, "js.account_info"):
+                await js.account_info()
+            with fault.raises(JetStreamNotEnabledError, "js.create_stream"):
+                await create_work(js)
+        assert await nc.publish("orders.1", b"x", confirm=True) is Outcome.SENT
+
+
+@pytest.mark.nats_config(jetstream=True)
+async def test_jetstream_consumer_deleted(scene: Scene) -> None:
+    """A consumer that somebody deletes ends its reader with an error that says so, and nothing else."""
+    async with scene.open() as nc, scene.open_other() as other:
+        js = JetStream(nc)
+        await create_work(js)
+        consumer = await create_consumer(js, "decide")
+        async with (
+            scene.fault("consumer deleted under messages()", nc) as fault,
+            consumer.messages() as messages,
+            trio.open_nursery() as nursery,
+        ):
+            nursery.start_soon(JetStream(other).delete_consumer, STREAM, "decide")
+            with fault.raises(ConsumerDeletedError, "messages.receive"):
+                await messages.receive()
+        assert nc.state is State.CONNECTED
+        assert (await js.publish("decide.1", b"x")).sequence == 1
+
+
+@pytest.mark.nats_config(jetstream=True)
+async def test_jetstream_publish_errors(scene: Scene) -> None:
+    """What a stream refuses is raised with its reason, each counted once, and the stream is as before."""
+    async with scene.open() as nc:
+        js = JetStream(nc)
+        await create_work(js)
+        await js.publish("work.1", b"x", message_id="one")
+        async with scene.fault("a stream refuses three js.publish", nc) as fault:
+            with fault.raises(WrongLastSequenceError, "js.publish(expected_last_sequence)"):
+                await js.publish("work.2", b"x", expected_last_sequence=7)
+            with fault.raises(WrongStreamError, "js.publish(expected_stream)"):
+                await js.publish("work.2", b"x", expected_stream="OTHER")
+            with fault.raises(WrongLastMessageIdError, "js.publish(expected_last_message_id)"):
+                await js.publish("work.2", b"x", expected_last_message_id="two")
+        assert statistics_of(nc).publish_failures["api_error"] == 3
+        assert [record.__dict__["event"] for record in fault.logs] == ["NATS_PUBLISH_WITH_ACK_ERROR"] * 3
+        assert (await js.stream_info(STREAM)).state.messages == 1
+
+
+@pytest.mark.nats_config(jetstream=True)
+async def test_jetstream_ack_errors(scene: Scene) -> None:
+    """An ack whose answer does not come raises, and is no ack: the message comes again, and is acked then."""
+    async with scene.open(operation_timeout_seconds=0.3, ping_interval_seconds=30.0) as nc:
+        js = JetStream(nc)
+        await create_work(js)
+        consumer = await create_consumer(js, "decide")
+        await js.publish("decide.1", b"x")
+        async with consumer.messages() as messages:
+            async with scene.fault("the connection breaks under an ack", nc) as fault:
+                message = await messages.receive()
+                with (
+                    scene.faults.inject("ack", close_connection()),
+                    fault.raises(ConnectionLostError, "message.ack_sync"),
+                ):
+                    await message.ack_sync()
+                await scene.healed(nc)
+                again = await messages.receive()
+            assert again.metadata.delivered == 2
+            await again.ack_sync()
+        assert sum(statistics_of(nc).ack_failures.values()) == 1
+        assert (await js.consumer_info(STREAM, "decide")).num_ack_pending == 0
+
+
+# --------------------------------------------------------------------------------------------------- workflows
+
+
+async def test_workflow_incoming_requests(scene: Scene) -> None:
+    """A service answers on after an outage; a request made while its connection is down is answered when it is back."""
+
+    async def echo(message: Message) -> bytes:
+        return message.payload
+
+    async with scene.open() as nc, scene.open_other() as other, trio.open_nursery() as nursery:
+        await nursery.start(nc.serve, "echo", echo)
+        assert (await other.request("echo", b"before")).payload == b"before"
+        async with scene.fault("TCP connection of a service breaks between requests", nc) as fault:
+            await scene.break_link(nc)
+            with fault.raises(NoRespondersError, "request of another client"):
+                await other.request("echo", b"nobody there")
+            await scene.healed(nc)
+        for number in range(10):
+            assert (await other.request("echo", b"%d" % number)).payload == b"%d" % number
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.nats_config(jetstream=True)
+async def test_workflow_sessions_under_way(scene: Scene) -> None:
+    """Sessions of five steps, interrupted in the middle: each step is done once, and in its session's order."""
+    steps = [f"{session}.{step}" for step in range(5) for session in "abc"]
+    async with open_workflow(scene, "session") as (nc, flow):
+        for number in steps[:6]:
+            await flow.put(number)
+        await flow.until_done(6)
+        async with scene.fault("server killed in the middle of three sessions", nc):
+            await restart(scene, nc)
+            for number in steps[6:]:
+                await flow.put(number)
+            await flow.until_done(len(steps))
+            await scene.healed(nc)
+        assert flow.worker is not None
+        for session in "abc":
+            done = [number for number in flow.worker.store if number.startswith(session)]
+            assert done == [f"{session}.{step}" for step in range(5)]
+
+
+@pytest.mark.nats_config(jetstream=True)
+async def test_workflow_decide_consumer(scene: Scene) -> None:
+    """Decisions go on after the connection broke under one: every request is decided, every decision stored once."""
+    async with open_workflow(scene, "decide") as (nc, flow):
+        async with scene.fault("TCP connection breaks while a decision is published", nc):
+            with scene.faults.inject("publish_with_ack", close_connection(), subjects="result.>"):
+                await flow.feed(0, 1)
+                await until(lambda: nc.state is State.RECONNECTING)
+            await scene.healed(nc)
+            await flow.feed(1, 10)
+            await flow.until_done(10)
+        assert flow.worker is not None
+        assert flow.worker.failures == ["ConnectionLostError"]
+        assert flow.worker.seen.count("0") == 2  # it was not acked, and came again
+        assert await flow.messages() == 20
+
+
+@pytest.mark.nats_config(jetstream=True)
+async def test_workflow_result_consumer(scene: Scene) -> None:
+    """Results whose acks lose their connection are noted once; nothing stays unacknowledged."""
+    async with open_workflow(scene, "result") as (nc, flow):
+        async with scene.fault("TCP connection breaks under the ack of a result", nc):
+            with scene.faults.inject("ack", close_connection()) as injection:
+                await flow.feed(0, 1)
+                await until(lambda: injection.hits > 0)
+            await scene.healed(nc)
+            await flow.feed(1, 10)
+            await flow.until_done(10)
+        assert flow.done == {str(number) for number in range(10)}
+        assert nc.stats().lost == 1
+        await until_acked(nc)
+
+
+async def until_acked(nc: Client) -> None:
+    """Wait until no message of the result consumer is open."""
+    js = JetStream(nc)
+    while True:
+        info = await js.consumer_info(STREAM, "result")
+        if not info.num_ack_pending and not info.num_pending:
+            return
+        await trio.sleep(0.05)
+
+
 # ---------------------------------------------------------------------------------------------------- recovery
 
 
@@ -255,3 +462,31 @@ async def test_recovery_long(scene: Scene) -> None:
             await scene.healed(nc)
         assert [(await sub.receive()).payload for _ in range(100)] == [b"%d" % number for number in range(100)]
         assert nc.stats().pending_retried == 100
+
+
+@pytest.mark.nats_config(jetstream=True)
+async def test_recovery_message_retry(scene: Scene) -> None:
+    """A publish with retries comes through an outage by itself, under one id: stored once, and told once."""
+    retry = PublishRetry(attempts=50, base_seconds=0.05, delay_max_seconds=0.2, deadline_seconds=10.0)
+    async with scene.open(ping_interval_seconds=30.0) as nc:
+        js = JetStream(nc)
+        await create_work(js)
+        async with scene.fault("TCP connection breaks under a retried js.publish, no server for 0.5 s", nc) as fault:
+            acks: list[PubAck] = []
+            async with trio.open_nursery() as nursery:
+                with scene.faults.inject("publish_with_ack", timeout(), subjects="work.1") as injection:
+                    nursery.start_soon(publish_into, js, retry, acks)
+                    await until(lambda: injection.hits == 1)
+                    await trio.sleep(0.1)  # it is stored, and its PubAck has been swallowed
+                with scene.faults.inject("connect", error("refused")):
+                    await scene.break_link(nc)
+                    await trio.sleep(0.5)
+            await scene.healed(nc)
+        assert [ack.duplicate for ack in acks] == [True]
+        assert (await js.stream_info(STREAM)).state.messages == 1
+        assert {"NATS_PUBLISH_RETRY_ATTEMPT", "NATS_PUBLISH_RETRY_SUCCESS"} <= set(fault.codes())
+
+
+async def publish_into(js: JetStream, retry: PublishRetry, acks: list[PubAck]) -> None:
+    """Publish, and keep what it came to."""
+    acks.append(await js.publish("work.1", b"x", retry=retry))
