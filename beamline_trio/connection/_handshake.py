@@ -137,10 +137,11 @@ class Handshake:
     def _origin(self) -> Origin:
         """What servers inherit that are told of on this link.
 
-        A context that does not check whom it speaks with proves nothing. A dialer that does not show its context has
-        promised to check.
+        A context that does not check whom it speaks with proves nothing. A stream that does not show its context has
+        the user's, or is of a dialer that has promised to check.
         """
-        context = getattr(self._stream, "context", None)
+        given = self._connection.options.tls
+        context = getattr(self._stream, "context", given if isinstance(given, ssl.SSLContext) else None)
         checked = context is None or (context.verify_mode is ssl.CERT_REQUIRED and context.check_hostname)
         vouched = (self._secure and checked) or self._connection.options.trust_discovered
         return Origin(self._address, self._secure, vouched)

@@ -1,7 +1,7 @@
 """Keeps a connection alive: pass after pass over the servers, with backoff, link after link, until it is closed.
 
 Expected failures are state, not crashes. Only the first connect raises; after that the loop ends with the client. Each
-link lives in a task of its own, which dials, shakes hands, runs it and closes its stream.
+link lives in a task of its own (`_link_task`); this one waits on one bell for what it has to look at.
 
 Must not parse, and must not decide what becomes of operations.
 """
@@ -9,19 +9,21 @@ Must not parse, and must not decide what becomes of operations.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Final, TypeAlias
+from collections.abc import Callable
+from functools import partial
+from typing import Final
 
 import trio
 
-from ..protocol import AuthorizationError, NatsError, ProtocolError
+from ..protocol import AuthorizationError, NatsError
 from ..transport import NameResolutionError, ServerUnreachableError, TLSError
 from ._backoff import next_delay
 from ._connection import Connection
 from ._errors import ConnectTimeoutError, CredentialsError, NoServersError, NotNatsServerError
 from ._events import ReconnectFailed
-from ._handshake import Established, Handshake
+from ._handshake import Established
 from ._link import Link
+from ._link_task import Preparation, serve_link
 from ._migration import Migration
 from ._policy import Policy, Turn
 from ._pool import KnownServer
@@ -32,11 +34,6 @@ log = logging.getLogger("beamline_trio")
 
 # give_up_on_auth_error: so many refusals in the same words, one after another.
 REFUSALS_MAX: Final = 2
-
-# What is done in the step in which a handshake is done.
-TurnUp: TypeAlias = Callable[[Link, Established], None]
-# What is waited for between the handshake and that step.
-Preparation: TypeAlias = Callable[[Established], Awaitable[None]]
 
 
 class Supervisor:
@@ -239,58 +236,16 @@ class Supervisor:
         self._pool.attempted(server, trio.current_time())
         try:
             outcome: Link | NatsError = await links.start(
-                self._serve, server, lambda link, established: up(server, link, established), prepare
+                partial(serve_link, prepare=prepare),
+                connection,
+                server.address,
+                lambda link, established: up(server, link, established),
             )
         finally:
             connection.attempting = False
         if isinstance(outcome, NatsError):
             raise outcome
         return outcome
-
-    @trio.lowlevel.enable_ki_protection
-    async def _serve(
-        self,
-        server: KnownServer,
-        up: TurnUp,
-        prepare: Preparation | None,
-        *,
-        task_status: trio.TaskStatus[Link | NatsError],
-    ) -> None:
-        """The task of one link: reports it, or why it could not be established, and runs it."""
-        connection = self._connection
-        limit = connection.options.connect_timeout_seconds
-        try:
-            with trio.CancelScope(deadline=trio.current_time() + limit) as scope:
-                async with connection.dialer.open(server.address) as stream:
-                    established = await self._shake_hands(server, stream)
-                    scope.deadline = float("inf")
-                    if scope.cancel_called:  # it struck in this very step: all or nothing
-                        await trio.lowlevel.checkpoint()
-                    if prepare is not None:
-                        await prepare(established)
-                    connection.check_open()  # a drain may have ended in this very step
-                    link = Link(connection, established)
-                    up(link, established)
-                    task_status.started(link)
-                    await link.run()
-        except NatsError as error:  # of dial and handshake: a link that runs raises none
-            task_status.started(error)
-            return
-        if scope.cancelled_caught:
-            task_status.started(
-                ConnectTimeoutError(
-                    f"{server.address} did not finish the handshake within {limit:g} s (connect_timeout_seconds); "
-                    "a server that accepts and stays silent may be stopped, wait for TLS first, or be no NATS server",
-                    address=str(server.address),
-                )
-            )
-
-    async def _shake_hands(self, server: KnownServer, stream: trio.abc.Stream) -> Established:
-        try:
-            return await Handshake(self._connection, stream, server.address).run()
-        except ProtocolError as error:
-            text = f"{server.address} breaks the protocol: {error}"
-            raise NotNatsServerError(text, address=str(server.address)) from error
 
     def _link_up(self, server: KnownServer, link: Link, established: Established) -> None:
         self._lives_on(server, link, established)
