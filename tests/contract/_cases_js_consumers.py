@@ -355,7 +355,7 @@ CASES: tuple[Case, ...] = (
         *(
             [
                 consumer("S", "C", **config),
-                pull("S", "C", batch=9, expires=50 * MILLISECOND),
+                pull("S", "C", batch=9, expires=300 * MILLISECOND),
                 expect(b"408"),
                 info("S", "C"),
                 ask("CONSUMER.DELETE.S.C"),

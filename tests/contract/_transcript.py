@@ -7,6 +7,7 @@ simulation's). A record is the frames of each client and how its link ended. Rec
 - deliveries of one message to several subscriptions of one link, which come side by side, are sorted by sid;
 - deliveries to the sids of a queue group, on any link, are compared as one sorted heap;
 - an end behind -ERR is an end: whether it comes as FIN or as reset depends on bytes behind the error;
+- the server's pings are left out of scripts about JetStream, many of which last longer than the first one takes;
 - in what JetStream says, moments, ids of events and servers, and names that a server has drawn, as long as they are;
 
 Nothing else is masked.
@@ -67,6 +68,7 @@ _VOLATILE = frozenset(
     }
 )
 _CHUNK_BYTES = 65536
+_PING = b"PING\r\n"
 _NANOSECONDS = re.compile(rb"\b1[78]\d{17}\b")
 _JETSTREAM_MASKS = (
     (re.compile(rb"(?!0001)\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"), b"<time>"),
@@ -310,13 +312,15 @@ class Player:
 # ------------------------------------------------------------------------------------------------------- masks
 
 
-def mask(transcript: Transcript, queue_sids: Container[object] = frozenset()) -> str:
-    """The record as text that is the same for two servers that behave alike."""
+def mask(transcript: Transcript, queue_sids: Container[object] = frozenset(), *, pings: bool = True) -> str:
+    """The record as text that is the same for two servers that behave alike; `pings` = with those of the server."""
     lines: list[str] = []
     chosen: list[str] = []
     for client, frames in transcript.frames.items():
         kept: list[bytes] = []
         for frame in frames:
+            if frame == _PING and not pings:
+                continue
             if sid_of(frame) in queue_sids:
                 chosen.append(f"  a queue group < {_without_sid(frame)!r}")
             else:
