@@ -55,6 +55,11 @@ class Counts:
     naked: int = 0
     failed: Counter[str] = attrs.field(factory=Counter)
 
+    @property
+    def in_hand(self) -> int:
+        """Deliveries that have not ended yet."""
+        return self.received - self.acked - self.failed.total()
+
 
 def decided(message: JetStreamMessage) -> bytes:
     """The result of an order: that it was decided."""
@@ -109,12 +114,12 @@ class Worker:
             self.counts.acked += 1
 
     async def _send_back(self, message: JetStreamMessage, reason: str) -> None:
-        self.counts.failed[reason] += 1
         try:
             await message.nak(delay_seconds=NAK_DELAY_SECONDS)
         except NatsError:
             self.counts.failed["nak_error"] += 1
         else:
+            self.counts.failed[reason] += 1
             self.counts.naked += 1
 
 
