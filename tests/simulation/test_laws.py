@@ -441,6 +441,49 @@ def test_losses_that_were_told_are_no_violation() -> None:
     assert not history.judged(no_loss)
 
 
+MOVED_TO = 3
+
+
+def _move(history: History, who: str, *, opened_at: float) -> None:
+    """A client gives its link up at 20 s, and has another one from a time of its own on."""
+    old = history.links[APP_LINK if who == "app" else BILLING_LINK]
+    old.left_at = 20.0
+    history.links[MOVED_TO] = Connection(who, MOVED_TO, target="b", opened_at=opened_at)
+    history.journal.links[MOVED_TO] = opened_at
+
+
+@pytest.mark.parametrize(("opened_at", "broken"), [(19.0, False), (21.0, True)])
+def test_what_comes_by_both_links_of_a_move_is_one_message(opened_at: float, broken: bool) -> None:
+    """No loss: a client that holds two links at once is given their message once; one that reconnects, twice."""
+    history = History()
+    history.pass_on(1)
+    _move(history, "billing", opened_at=opened_at)
+    history.journal.queued.append(Queued("b", MOVED_TO, b"1", "app/1", 100, 1.0))
+    assert bool(history.judged(no_loss)) is broken
+    history.journal.deliveries.clear()
+    assert history.judged(no_loss)
+
+
+@pytest.mark.parametrize(("opened_at", "broken"), [(19.0, False), (22.0, True)])
+def test_a_move_is_no_loss_of_a_link(opened_at: float, broken: bool) -> None:
+    """Who moved need not dial again, and may still be answered by the other link."""
+    history = History()
+    history.publish(1, "unknown", at=24.0)
+    history.dials["app"] = [Dialled(18.0, 18.1, True), Dialled(22.0, 22.1, True)]
+    _move(history, "app", opened_at=opened_at)
+    assert bool(history.judged(paced_dials(first_seconds=0.5))) is broken
+    assert bool(history.judged(told_at_loss())) is broken
+
+
+@pytest.mark.parametrize(("ended_at", "broken"), [(22.0, False), (20.5, True)])
+def test_a_dial_that_is_under_way_is_the_first(ended_at: float, broken: bool) -> None:
+    """Who loses the link to a server that shuts down while it dials another one need not dial twice at once."""
+    history = History()
+    history.links[APP_LINK].left_at = 20.0
+    history.dials["app"] = [Dialled(19.0, ended_at, False), Dialled(22.1, 22.2, True)]
+    assert bool(history.judged(paced_dials(first_seconds=0.5))) is broken
+
+
 def test_order_by_a_key_of_ones_own() -> None:
     """Only publications of one key have an order; None has none."""
     history = History()

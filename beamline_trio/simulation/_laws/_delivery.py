@@ -157,16 +157,25 @@ def _written_in_order(
 
 
 def _handed_over(evidence: Evidence) -> Iterator[Finding]:
-    """What reached a host in whole, and not its application."""
+    """What reached a host in whole, and not its application.
+
+    A client that moves from one server to another is subscribed on both links for a moment: what comes by both is one.
+    """
     journal = evidence.journal
     given: Counter[tuple[str, str]] = Counter(
         (evidence.host(delivery.who), delivery.identity) for delivery in journal.deliveries
     )
     missing: Counter[str] = Counter()
     first: dict[str, Finding] = {}
+    brought: dict[tuple[str, str, bytes], list[int]] = {}
     for queued in journal.queued:
         connection = evidence.link(queued.link)
         if queued.end > connection.received:
+            continue
+        links = brought.setdefault((connection.source, queued.identity, queued.sid), [])
+        again = any(evidence.overlap(queued.link, link) for link in links)
+        links.append(queued.link)
+        if again:
             continue
         key = (connection.source, queued.identity)
         given[key] -= 1

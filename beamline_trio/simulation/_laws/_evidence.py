@@ -59,6 +59,22 @@ class Evidence:
             record = self._links[number] = self.network.connection(number)
         return record
 
+    def overlap(self, number: int, other: int) -> bool:
+        """Whether a client held two links at once: it moved from one server to another without a gap."""
+        one, two = self.link(number), self.link(other)
+        if number == other or one.source != two.source:
+            return False
+        ends = [self.ended_at if link.left_at is None else link.left_at for link in (one, two)]
+        return one.opened_at < ends[1] and two.opened_at < ends[0]
+
+    def moved_from(self, number: int) -> bool:
+        """Whether a client that gave a link up held the next one already."""
+        left_at = self.link(number).left_at
+        return left_at is not None and any(
+            self.overlap(number, other) and (self.link(other).left_at or self.ended_at) > left_at
+            for other in self.journal.links
+        )
+
     def host(self, who: str) -> str:
         """The host of a publisher's or receiver's label: the part before a slash."""
         return who.split("/", 1)[0]

@@ -98,12 +98,14 @@ def _first_dials(evidence: Evidence, lived_seconds: float, first_seconds: float)
     dials = evidence.network.dials()
     for number in evidence.journal.links:
         link = evidence.link(number)
-        if link.left_at is None or link.left_at - link.opened_at < lived_seconds:
+        if link.left_at is None or link.left_at - link.opened_at < lived_seconds or evidence.moved_from(number):
             continue
-        left_at = link.left_at
-        following = next((dial.at for dial in dials.get(link.source, ()) if dial.at >= left_at), left_at)
-        if following - left_at > first_seconds:
-            waited = following - left_at
+        # A dial that was under way (to leave a server that shuts down) is the first one.
+        under_way = (dial.ended_at for dial in dials.get(link.source, ()) if dial.at < link.left_at)
+        free_at = max((end for end in under_way if end is not None and end > link.left_at), default=link.left_at)
+        following = next((dial.at for dial in dials.get(link.source, ()) if dial.at >= free_at), free_at)
+        waited = following - free_at
+        if waited > first_seconds:
             yield following, f"{link.source} waited {waited:.1f} s before it dialled for the first time"
 
 

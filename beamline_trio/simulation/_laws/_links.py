@@ -68,6 +68,8 @@ def notices_silence(within_seconds: float) -> Law:
 def told_at_loss(within_seconds: float = 1.0) -> Law:
     """Who waits for an answer over a link is told when the client lets go of it, and not left to wait.
 
+    Unless the client moved from it to another one, by which the answer may still come.
+
     Args:
         within_seconds: from that moment.
     """
@@ -78,6 +80,8 @@ def told_at_loss(within_seconds: float = 1.0) -> Law:
             links = [evidence.link(number).left_at for number in journal.written.get(note.identity, [])]
             left = [left_at for left_at in links if left_at is not None]
             if note.fate not in ("unknown", "cancelled", "open") or not left or len(left) < len(links):
+                continue
+            if any(evidence.moved_from(number) for number in journal.written[note.identity]):
                 continue
             waited = (evidence.ended_at if note.fate == "open" else note.ended_at) - max(left)
             if waited > within_seconds:
