@@ -452,7 +452,7 @@ def _move(history: History, who: str, *, opened_at: float) -> None:
     history.journal.links[MOVED_TO] = opened_at
 
 
-@pytest.mark.parametrize(("opened_at", "broken"), [(19.0, False), (21.0, True)])
+@pytest.mark.parametrize("opened_at, broken", [(19.0, False), (21.0, True)])
 def test_what_comes_by_both_links_of_a_move_is_one_message(opened_at: float, broken: bool) -> None:
     """No loss: a client that holds two links at once is given their message once; one that reconnects, twice."""
     history = History()
@@ -464,7 +464,7 @@ def test_what_comes_by_both_links_of_a_move_is_one_message(opened_at: float, bro
     assert history.judged(no_loss)
 
 
-@pytest.mark.parametrize(("opened_at", "broken"), [(19.0, False), (22.0, True)])
+@pytest.mark.parametrize("opened_at, broken", [(19.0, False), (22.0, True)])
 def test_a_move_is_no_loss_of_a_link(opened_at: float, broken: bool) -> None:
     """Who moved need not dial again, and may still be answered by the other link."""
     history = History()
@@ -475,7 +475,7 @@ def test_a_move_is_no_loss_of_a_link(opened_at: float, broken: bool) -> None:
     assert bool(history.judged(told_at_loss())) is broken
 
 
-@pytest.mark.parametrize(("ended_at", "broken"), [(22.0, False), (20.5, True)])
+@pytest.mark.parametrize("ended_at, broken", [(22.0, False), (20.5, True)])
 def test_a_dial_that_is_under_way_is_the_first(ended_at: float, broken: bool) -> None:
     """Who loses the link to a server that shuts down while it dials another one need not dial twice at once."""
     history = History()
