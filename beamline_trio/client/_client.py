@@ -9,7 +9,8 @@ Must not reach into a socket, and must not run tasks of its own.
 from __future__ import annotations
 
 import contextlib
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 import trio
 
@@ -49,6 +50,7 @@ from ._serve import Handler, Service, serve
 from ._subscription import Subscription
 
 _SENT: Final = Outcome.SENT
+_REQUIRED: Final = object()
 # SUB, its blanks, and the longest sid.
 _SUB_OVERHEAD_BYTES: Final = 26
 
@@ -419,6 +421,35 @@ class Client:
     def stats(self) -> Statistics:
         """The counters at this moment; they survive reconnects."""
         return statistics_of(self.connection)
+
+    @property
+    def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
+        """Anyio's typed attributes of the connection: of the server, its address, its TLS; see `extra`."""
+        from .attributes import extra_attributes
+
+        return extra_attributes(self.connection)
+
+    def extra(self, attribute: Any, default: Any = _REQUIRED) -> Any:
+        """One typed attribute, as anyio's streams have them.
+
+        `SocketAttribute` and `TLSAttribute` are anyio's (peer address, TLS version, certificate), `ServerAttribute` is
+        in `beamline_trio.client.attributes` (server_id, server_name, version).
+
+        Args:
+            attribute: which.
+            default: what is given where the connection has no such attribute just now.
+
+        Raises:
+            anyio.TypedAttributeLookupError: it has none, and there is no default.
+        """
+        give = self.extra_attributes.get(attribute)
+        if give is not None:
+            return give()
+        if default is _REQUIRED:
+            from anyio import TypedAttributeLookupError
+
+            raise TypedAttributeLookupError("the connection has no such attribute; is it up, and over a socket or TLS?")
+        return default
 
     def ledger(self) -> Ledger:
         """What became of every publish, at this moment."""

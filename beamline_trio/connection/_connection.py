@@ -111,6 +111,7 @@ class Connection:
         self.link_is_up = False
         self.lost_since = NEVER
         self.parser: Parser | None = None
+        self.stream: trio.abc.Stream | None = None
         self.log = self._log = ClientLog(options.name)
         self.losses = Losses(options, self.counters, self.inbox, self._log, self.emit)
         self.retry = Retry(self.outbox, self.counters, self._log)

@@ -258,6 +258,7 @@ class Supervisor:
         self._began_at = trio.current_time()
         self._confirmed_before = connection.outbox.confirmed
         connection.leave = link.leave
+        connection.stream = established.stream
         connection.hurried = False
 
     def _failed(self, server: KnownServer, error: NatsError) -> None:
