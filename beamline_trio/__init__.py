@@ -76,6 +76,7 @@ if typing.TYPE_CHECKING:
     from .jetstream import JetStreamNotEnabledError as JetStreamNotEnabledError
     from .jetstream import NoStreamResponseError as NoStreamResponseError
     from .jetstream import PubAck as PubAck
+    from .jetstream import PublisherError as PublisherError
     from .jetstream import PublishRetry as PublishRetry
     from .jetstream import PublishUnknownError as PublishUnknownError
     from .jetstream import StreamConfig as StreamConfig
@@ -127,8 +128,8 @@ else:
         "jetstream": (
             "APIError", "AccountInfo", "Consumer", "ConsumerConfig", "ConsumerDeletedError", "ConsumerInfo",
             "ConsumerNotFoundError", "JetStream", "JetStreamError", "JetStreamMessage", "JetStreamNotEnabledError",
-            "NoStreamResponseError", "PubAck", "PublishRetry", "PublishUnknownError", "StreamConfig",
-            "StreamExistsError", "StreamInfo", "StreamNotFoundError", "WrongLastSequenceError",
+            "NoStreamResponseError", "PubAck", "PublishRetry", "PublishUnknownError", "PublisherError",
+            "StreamConfig", "StreamExistsError", "StreamInfo", "StreamNotFoundError", "WrongLastSequenceError",
         ),
         "protocol": (
             "AuthorizationError", "Headers", "InvalidHeaderError", "InvalidSubjectError", "MissingExtraError",

@@ -69,4 +69,5 @@ from ._supervisor import Supervisor as Supervisor
 from ._validators import number as number
 from ._validators import one_of as one_of
 from ._waiters import NEVER as NEVER
+from ._waiters import Lot as Lot
 from ._waiters import Waiter as Waiter

@@ -111,6 +111,10 @@ class PendingQueue:
         self._queue.extendleft(reversed(bare))
         return removed
 
+    def frames(self) -> list[bytes]:
+        """The frames of all publishes, in order."""
+        return [operation.frame for operation in self._queue if operation.frame]
+
     def next_deadline(self) -> float:
         """When the oldest expires."""
         return min((operation.deadline for operation in self._queue), default=NEVER)

@@ -16,10 +16,12 @@ from ._errors import APILevelError as APILevelError
 from ._errors import ConsumerDeletedError as ConsumerDeletedError
 from ._errors import ConsumerExistsError as ConsumerExistsError
 from ._errors import ConsumerNotFoundError as ConsumerNotFoundError
+from ._errors import FailedPublish as FailedPublish
 from ._errors import JetStreamError as JetStreamError
 from ._errors import JetStreamNotEnabledError as JetStreamNotEnabledError
 from ._errors import MessageSettledError as MessageSettledError
 from ._errors import NoStreamResponseError as NoStreamResponseError
+from ._errors import PublisherError as PublisherError
 from ._errors import PublishUnknownError as PublishUnknownError
 from ._errors import PullRefusedError as PullRefusedError
 from ._errors import StreamExistsError as StreamExistsError
@@ -30,6 +32,7 @@ from ._errors import WrongStreamError as WrongStreamError
 from ._message import JetStreamMessage as JetStreamMessage
 from ._metadata import Metadata as Metadata
 from ._puback import PubAck as PubAck
+from ._publisher import Publisher as Publisher
 from ._retry import PublishRetry as PublishRetry
 from ._session import Messages as Messages
 from ._statistics import ACK_FAILURE_REASONS as ACK_FAILURE_REASONS

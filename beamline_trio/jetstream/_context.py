@@ -14,6 +14,7 @@ from ._attachment import attachment_of
 from ._consumer import Consumer
 from ._consumer_records import ConsumerConfig, ConsumerInfo
 from ._puback import PubAck, expectations_of
+from ._publisher import Publisher
 from ._publishing import Publishing
 from ._retry import PublishRetry
 from ._stream_records import StreamConfig, StreamInfo
@@ -249,3 +250,21 @@ class JetStream:
         )
         policy = retry if retry is not None else self._retry
         return await self._publishing.publish(subject, payload, headers, expectations, policy)
+
+    def publisher(self, max_in_flight: int = 1000, *, errors_max: int = 1000) -> Publisher:
+        """A pipelined publisher: `async with js.publisher() as publisher: await publisher.publish("a", b"...")`.
+
+        Leaving it waits for all PubAcks; what was not acknowledged by then is raised as one PublisherError, unless the
+        client fails open. Left by an exception or a cancellation it waits for nothing: what was in flight is unknown.
+
+        Args:
+            max_in_flight: publishes whose PubAck has not come, at the most.
+            errors_max: failed, and unknown, publishes that are kept one by one; beyond that they are counted.
+
+        Raises:
+            ValueError: a bound is less than 1.
+        """
+        for name, value in (("max_in_flight", max_in_flight), ("errors_max", errors_max)):
+            if value < 1:
+                raise ValueError(f"{name} is {value}; it must be at least 1")
+        return Publisher(self._attachment, max_in_flight, errors_max)

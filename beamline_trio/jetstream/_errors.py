@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
+import attrs
+
 from ..protocol import NatsError
 
 
@@ -129,6 +131,43 @@ class PullRefusedError(JetStreamError):
         super().__init__(f"the server refuses the pull: {description} (status {status}); change what is asked for")
         self.status = status
         self.description = description
+
+
+@attrs.frozen
+class FailedPublish:
+    """A publish of a pipelined publisher that was not acknowledged: where it went, its message id, and why."""
+
+    subject: str
+    message_id: str | None
+    error: Exception
+
+
+class PublisherError(JetStreamError):
+    """A pipelined publisher was left, and not everything it had published was stored.
+
+    Attributes:
+        failed: what was not stored, the first of them.
+        unknown: what may have been stored, the first of them.
+        failed_count: how many were not stored.
+        unknown_count: how many may have been stored.
+    """
+
+    def __init__(
+        self,
+        failed: tuple[FailedPublish, ...],
+        unknown: tuple[FailedPublish, ...],
+        failed_count: int,
+        unknown_count: int,
+    ) -> None:
+        first = (*failed, *unknown)[0]
+        super().__init__(
+            f"{failed_count} publishes failed and the fate of {unknown_count} is unknown; the first went to "
+            f"{first.subject!r}: {first.error}; publish them again, the unknown ones under their message ids"
+        )
+        self.failed = failed
+        self.unknown = unknown
+        self.failed_count = failed_count
+        self.unknown_count = unknown_count
 
 
 _CLASSES: Final[Mapping[int, type[APIError]]] = MappingProxyType(

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import attrs
 
-from ..connection import Outcome, Reply
+from ..connection import Outcome
 from ..protocol import Headers, HeadersInput, ProtocolError, encode_headers
 from ._errors import api_error
 from ._wire import decode_json
@@ -104,20 +104,20 @@ def expectations_of(
     return _NOTHING_EXPECTED if given == _NOT_GIVEN else Expectations(*given)
 
 
-def read_pub_ack(reply: Reply) -> PubAck:
-    """The PubAck in a reply.
+def read_pub_ack(body: bytes) -> PubAck:
+    """The PubAck in the body of a reply.
 
     Raises:
         APIError: the stream refuses; the class says how. Nothing was stored.
         ProtocolError: it is not an answer of a stream.
     """
-    raw: dict[str, Any] = decode_json(reply[3])
+    raw: dict[str, Any] = decode_json(body)
     if "error" in raw:  # such an answer has a sequence too, 0
         raise api_error(raw["error"])
     stream, sequence = raw.get("stream"), raw.get("seq")
     if not isinstance(stream, str) or not isinstance(sequence, int):
         raise ProtocolError(
-            f"the reply to a publish is no PubAck: {reply[3][:64]!r}; something else than a stream answers this subject"
+            f"the reply to a publish is no PubAck: {body[:64]!r}; something else than a stream answers this subject"
         )
     domain = raw.get("domain")
     return PubAck(stream, sequence, raw.get("duplicate") is True, domain if isinstance(domain, str) else "")

@@ -113,7 +113,7 @@ class Publishing:
                 await trio.sleep(NO_STREAM_PAUSE_SECONDS)
             reply = await send_frame(self._attachment, request.subject, request.target, *self._next_frame(request))
             if not is_no_responders(reply):
-                return read_pub_ack(reply)
+                return read_pub_ack(reply[3])
         raise NoStreamResponseError(request.subject, attempts)
 
     def _next_frame(self, request: PublishRequest) -> tuple[bytes, bytes]:

@@ -1,0 +1,365 @@
+"""The pipelined publisher: a bounded window, and every outcome known or reported as unknown."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import trio
+import trio.testing
+from hypothesis import given
+from hypothesis import strategies as st
+from trio.testing import MockClock
+
+from beamline_trio import (
+    APIError,
+    ClientClosedError,
+    ConnectionLostError,
+    InvalidSubjectError,
+    JetStream,
+    NoStreamResponseError,
+    OperationTimeoutError,
+    Outcome,
+    PendingFullError,
+    PendingTimeoutError,
+    PermissionsError,
+)
+from beamline_trio.jetstream import PublisherError, statistics_of
+from tests._memory import ToyServer, lose_link, opened, wait_connected
+from tests._toy_server import Operation, ServerLink
+from tests.jetstream._script import answer, error, headers_to, stored
+
+
+class StreamServer(ToyServer):
+    """A stream of `s`: PubAcks that the test may hold back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held = False
+        self.waiting: list[tuple[ServerLink, bytes]] = []
+        self.stored: list[bytes] = []
+
+    def published(self, link: ServerLink, subject: bytes, reply: bytes | None, operation: Operation) -> None:
+        """PUB."""
+        if subject != b"s" or reply is None:
+            super().published(link, subject, reply, operation)
+            return
+        self.stored.append(operation.payload)
+        self.waiting.append((link, reply))
+        if not self.held:
+            self.acknowledge()
+
+    def acknowledge(self, most: int = 1_000_000) -> None:
+        """Send PubAcks that were held."""
+        for _ in range(min(most, len(self.waiting))):
+            _, reply = self.waiting.pop(0)
+            self.publish(reply, json.dumps({"stream": "S", "seq": len(self.stored)}).replace(" ", "").encode())
+
+
+async def test_all_are_stored(autojump_clock: MockClock) -> None:
+    """In order, each once, by the ordinary publishes of the client's ledger; nothing is in flight afterwards."""
+    server = StreamServer()
+    async with opened(server) as nc:
+        async with JetStream(nc).publisher() as publisher:
+            for number in range(3000):
+                assert await publisher.publish("s", b"%d" % number) is Outcome.SENT
+        assert server.stored == [b"%d" % number for number in range(3000)]
+        assert (publisher.acknowledged, publisher.in_flight) == (3000, 0)
+        assert nc.ledger().accepted == 3000
+        statistics = statistics_of(nc)
+        assert (statistics.publishes, statistics.publish_acks) == (3000, 3000)
+        assert len(nc.connection.followers) == 1
+
+
+@pytest.mark.parametrize("window", [1, 2, 3, 10])
+async def test_the_window(window: int, autojump_clock: MockClock) -> None:
+    """Never more are in flight; whoever publishes waits, and goes on when PubAcks come."""
+    server = StreamServer()
+    server.held = True
+    done: list[int] = []
+    async with opened(server) as nc, JetStream(nc).publisher(window) as publisher, trio.open_nursery() as nursery:
+
+        async def publish() -> None:
+            for number in range(4 * window):
+                await publisher.publish("s", b"x")
+                done.append(number)
+
+        nursery.start_soon(publish)
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(done) == window
+        for _ in range(4):
+            assert publisher.in_flight <= window
+            server.acknowledge(window)
+            await trio.testing.wait_all_tasks_blocked()
+        assert len(done) == 4 * window
+        server.held = False
+        server.acknowledge()
+
+
+async def test_many_tasks_share_a_window(autojump_clock: MockClock) -> None:
+    """Each gets its turn; none waits for ever."""
+    server = StreamServer()
+    async with opened(server) as nc, JetStream(nc).publisher(3) as publisher, trio.open_nursery() as nursery:
+        for _ in range(20):
+            nursery.start_soon(publisher.publish, "s", b"x")
+    assert len(server.stored) == 20
+
+
+async def test_what_is_on_the_wire(autojump_clock: MockClock) -> None:
+    """Headers, ids, expected stream and time to live are as in `js.publish`; a duplicate is told by the stream."""
+    server = ToyServer()
+    answer(server, "a", stored(1), {**stored(1), "duplicate": True})
+    async with opened(server) as nc, JetStream(nc).publisher() as publisher:
+        await publisher.publish("a", b"x", headers={"A": "1"}, message_id="i", expected_stream="S", ttl_seconds=3)
+        await publisher.publish("a", b"x")
+        await publisher.flush()
+        assert (publisher.acknowledged, publisher.duplicates) == (2, 1)
+    first, second = headers_to(server, "a")
+    assert first == b"NATS/1.0\r\nA: 1\r\nNats-Msg-Id: i\r\nNats-Expected-Stream: S\r\nNats-TTL: 3\r\n\r\n"
+    assert second is None
+
+
+async def test_refusals_are_gathered(autojump_clock: MockClock) -> None:
+    """Refused by a stream, by nobody, by permission: one error at the end has each with subject, id and reason."""
+    server = ToyServer()
+    answer(server, "a", error(400, 10071))
+    answer(server, "b", stored())
+    server.denied_publish.add(b"denied")
+    async with opened(server) as nc:
+        publisher = JetStream(nc).publisher()
+        with pytest.raises(PublisherError) as caught:
+            async with publisher:
+                await publisher.publish("a", b"x", message_id="one")
+                await publisher.publish("nobody", b"x", message_id="two")
+                await publisher.publish("denied", b"x")
+                await publisher.publish("b", b"x")
+        assert [(one.subject, one.message_id, type(one.error).__mro__[0]) for one in caught.value.failed][:2] == [
+            ("a", "one", type(caught.value.failed[0].error)),
+            ("nobody", "two", NoStreamResponseError),
+        ]
+        assert isinstance(caught.value.failed[0].error, APIError)
+        assert isinstance(caught.value.failed[2].error, PermissionsError)
+        assert (caught.value.failed_count, caught.value.unknown_count, publisher.acknowledged) == (3, 0, 1)
+        failures = statistics_of(nc).publish_failures
+        assert (failures["api_error"], failures["no_responders"], failures["permission"]) == (1, 1, 1)
+
+
+async def test_a_link_that_dies(autojump_clock: MockClock) -> None:
+    """What was written is unknown at once; what was not is stored by the next link; later publishes go on."""
+    server = StreamServer()
+    server.held = True
+    async with opened(server) as nc:
+        publisher = JetStream(nc).publisher()
+        with pytest.raises(PublisherError) as caught:
+            async with publisher:
+                await publisher.publish("s", b"written", message_id="w")
+                await trio.testing.wait_all_tasks_blocked()
+                server.stall()
+                await publisher.publish("s", b"taken by the writer", message_id="t")
+                await trio.testing.wait_all_tasks_blocked()
+                await publisher.publish("s", b"not written")
+                await lose_link(server)
+                assert publisher.unknown_count == 2
+                assert await publisher.publish("s", b"queued") is Outcome.QUEUED
+                server.held = False
+                server.resume()
+                server.come_up()
+                await wait_connected(nc)
+                await publisher.publish("s", b"after")
+        assert [one.message_id for one in caught.value.unknown] == ["w", "t"]
+        assert isinstance(caught.value.unknown[0].error, ConnectionLostError)
+        assert caught.value.failed == ()
+        assert publisher.acknowledged == 3
+        assert server.stored == [b"written", b"not written", b"queued", b"after"]
+        assert statistics_of(nc).publish_failures["disconnected"] == 2
+
+
+async def test_no_puback(autojump_clock: MockClock) -> None:
+    """After the operation timeout a publish is unknown, and its place in the window is free."""
+    server = StreamServer()
+    server.held = True
+    async with opened(server) as nc:
+        publisher = JetStream(nc).publisher(1)
+        with pytest.raises(PublisherError) as caught:
+            async with publisher:
+                for _ in range(2):
+                    await publisher.publish("s", b"x")
+        assert [type(one.error) for one in caught.value.unknown] == [OperationTimeoutError] * 2
+        assert trio.current_time() == pytest.approx(10, abs=0.1)
+        server.acknowledge()
+        await nc.flush()
+        assert nc.stats().late_replies == 0  # the interest has ended: they are for nobody
+
+
+async def test_nobody_connects(autojump_clock: MockClock) -> None:
+    """What waits in the queue ends with the pending timeout, and was not sent."""
+    server = StreamServer()
+    async with opened(server, pending_timeout_seconds=10.0) as nc:
+        publisher = JetStream(nc).publisher()
+        with pytest.raises(PublisherError) as caught:
+            async with publisher:
+                await lose_link(server)
+                await publisher.publish("s", b"x")
+        assert [type(one.error) for one in caught.value.failed] == [PendingTimeoutError]
+        assert trio.current_time() < 11
+
+
+async def test_dropped_by_policy(autojump_clock: MockClock) -> None:
+    """What the queue drops for others is told as not sent."""
+    server = StreamServer()
+    async with opened(server, pending_policy="drop_oldest", pending_operations_max=1) as nc:
+        publisher = JetStream(nc).publisher()
+        with pytest.raises(PublisherError) as caught:
+            async with publisher:
+                await lose_link(server)
+                await publisher.publish("s", b"1", message_id="first")
+                await publisher.publish("s", b"2", message_id="second")
+                server.come_up()
+                await wait_connected(nc)
+        assert [(one.message_id, type(one.error)) for one in caught.value.failed] == [("first", PendingFullError)]
+        assert server.stored == [b"2"]
+
+
+async def test_fail_open(autojump_clock: MockClock) -> None:
+    """Without a connection it is SKIPPED, and failures are counted instead of raised."""
+    server = StreamServer()
+    async with opened(server, fail_open=True) as nc:
+        async with JetStream(nc).publisher() as publisher:
+            await publisher.publish("nobody", b"x")
+            await publisher.flush()
+            await lose_link(server)
+            assert await publisher.publish("s", b"x") is Outcome.SKIPPED
+        assert (publisher.failed_count, publisher.skipped_count, publisher.in_flight) == (1, 1, 0)
+
+
+async def test_lists_are_bounded(autojump_clock: MockClock) -> None:
+    """Beyond `errors_max` failures are counted only."""
+    async with opened(ToyServer()) as nc:
+        publisher = JetStream(nc).publisher(errors_max=2)
+        with pytest.raises(PublisherError) as caught:
+            async with publisher:
+                for _ in range(5):
+                    await publisher.publish("nobody", b"x")
+        assert (len(caught.value.failed), caught.value.failed_count) == (2, 5)
+
+
+async def test_left_by_an_exception(autojump_clock: MockClock) -> None:
+    """It leaves unchanged and at once; what was in flight is unknown, and counted."""
+    server = StreamServer()
+    server.held = True
+    async with opened(server) as nc:
+        publisher = JetStream(nc).publisher()
+        with pytest.raises(ZeroDivisionError):
+            async with publisher:
+                await publisher.publish("s", b"x")
+                raise ZeroDivisionError
+        assert trio.current_time() == 0
+        assert (publisher.unknown_count, publisher.in_flight) == (1, 0)
+        assert statistics_of(nc).publish_failures["closed"] == 1
+
+
+async def test_the_four_ways_to_be_cancelled(autojump_clock: MockClock) -> None:
+    """A checkpoint every few calls; cancelled before or while waiting, nothing was sent; closed, it is told."""
+    server = StreamServer()
+    async with opened(server) as nc:
+        js = JetStream(nc)
+        async with js.publisher(2) as publisher:
+            with trio.testing.assert_checkpoints():
+                for _ in range(64):
+                    await publisher.publish("s", b"x")
+            with trio.testing.assert_checkpoints():
+                await publisher.flush()
+            sent = len(server.stored)
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                while True:
+                    await publisher.publish("s", b"x")
+            assert scope.cancelled_caught
+            await publisher.flush()
+            assert len(server.stored) - sent < 64
+            server.held = True
+            sent = len(server.stored)
+            with trio.move_on_after(1) as scope:
+                for _ in range(3):
+                    await publisher.publish("s", b"x")
+            assert scope.cancelled_caught
+            await nc.flush()
+            assert len(server.stored) - sent == 2
+            with trio.move_on_after(1) as scope:
+                await publisher.flush()
+            assert scope.cancelled_caught
+            server.held = False
+            server.acknowledge()
+        with pytest.raises(PublisherError) as caught:
+            async with js.publisher() as publisher, trio.open_nursery() as nursery:
+                server.held = True
+                await publisher.publish("s", b"x")
+                nursery.start_soon(publisher.flush)
+                await trio.testing.wait_all_tasks_blocked()
+                nc.connection.close()
+        assert [type(one.error) for one in caught.value.unknown] == [ClientClosedError]
+
+
+async def test_mistakes(autojump_clock: MockClock) -> None:
+    """Not entered, entered twice, left, out of bounds, or a bad subject: told, and nothing is sent."""
+    server = StreamServer()
+    async with opened(server) as nc:
+        js = JetStream(nc)
+        for bounds in ({"max_in_flight": 0}, {"errors_max": 0}):
+            with pytest.raises(ValueError, match=next(iter(bounds))):
+                js.publisher(**bounds)
+        publisher = js.publisher()
+        with pytest.raises(RuntimeError, match="enter"):
+            await publisher.publish("s")
+        async with publisher:
+            with pytest.raises(RuntimeError, match="once"):
+                await publisher.__aenter__()
+            with pytest.raises(InvalidSubjectError):
+                await publisher.publish("s.*", b"x")
+            assert publisher.in_flight == 0
+        with pytest.raises(RuntimeError, match="enter"):
+            await publisher.publish("s")
+
+
+@given(st.lists(st.sampled_from(["ack", "refuse", "lose", "down", "silence", "publish"]), max_size=25))
+def test_every_publish_has_one_outcome(steps: list[str]) -> None:
+    """Whatever happens, what was taken in is acknowledged, failed or unknown, and each of them once."""
+
+    async def main() -> None:
+        server = StreamServer()
+        server.held = True
+        taken = 0
+        async with opened(server) as nc:
+            publisher = JetStream(nc).publisher(4)
+            try:
+                async with publisher:
+                    for step in steps:
+                        if step == "publish" or (step == "refuse" and publisher.in_flight < 4):
+                            await publisher.publish("s" if step == "publish" else "nobody", b"x")
+                            taken += 1
+                        elif step == "ack":
+                            server.acknowledge(1)
+                        elif step == "lose":
+                            server.waiting.clear()
+                            server.drop()
+                            await wait_connected(nc)
+                        elif step == "down" and publisher.in_flight < 4:
+                            server.waiting.clear()
+                            await lose_link(server)
+                            await trio.sleep(1)
+                            await publisher.publish("s", b"x")
+                            taken += 1
+                            await trio.sleep(1)
+                            server.come_up()
+                            await wait_connected(nc)
+                        else:
+                            await trio.sleep(2)
+                        await trio.testing.wait_all_tasks_blocked()
+                        known = publisher.acknowledged + publisher.failed_count + publisher.unknown_count
+                        assert known + publisher.in_flight == taken
+            except PublisherError:
+                pass
+            assert publisher.acknowledged + publisher.failed_count + publisher.unknown_count == taken
+            assert statistics_of(nc).publishes == taken
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))
