@@ -13,14 +13,23 @@ from tests._documents import DOCS, code_blocks, text_of
 from tests.faults._cells import CELLS
 from tests.faults._names import NAMES
 
-APPLICATION, PLANS = code_blocks(DOCS / "fault-injection.md", "python")
+APPLICATION, STREAMS, PLANS = code_blocks(DOCS / "fault-injection.md", "python")
 
 
-@pytest.mark.parametrize("name", ["test_a_refused_order_is_told", "test_a_silent_server_is_survived"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "test_a_refused_order_is_told",
+        "test_a_silent_server_is_survived",
+        "test_an_order_is_stored_once",
+        "test_a_refused_ack_lets_the_order_come_again",
+    ],
+)
 def test_its_tests_pass(name: str) -> None:
     """As they stand on the page, in a simulated world."""
     names: dict[str, Any] = {}
     exec(APPLICATION, names)
+    exec(STREAMS, names)
     test: Callable[[World], Awaitable[None]] = names[name]
     run(test, seed=1)
 
