@@ -10,7 +10,7 @@ import trio.testing
 from trio.testing import MockClock
 
 from beamline_trio import ClientClosedError, OperationTimeoutError, PermissionsError
-from beamline_trio.jetstream import AcksPendingError, JetStreamMessage, statistics_of
+from beamline_trio.jetstream import AcksPendingError, JetStreamMessage, MessageSettledError, statistics_of
 from beamline_trio.jetstream._acks import ACKS_PER_PING
 from tests._memory import lose_link, wait_connected
 from tests.jetstream._pulls import PullServer, consumer_on, settle
@@ -276,3 +276,18 @@ async def test_a_delay_that_cannot_be(delay: float, autojump_clock: MockClock) -
         with pytest.raises(ValueError, match="line break"):
             await message.term("a\r\nPUB x 0")
         assert not message.settled
+
+
+async def test_a_second_answer(autojump_clock: MockClock) -> None:
+    """A message that was settled refuses every further answer, and nothing is sent for it."""
+    server = PullServer()
+    async with consumer_on(server) as (nc, consumer):
+        for message, first in zip(await take(server, consumer, 3), ("ack", "nak", "term"), strict=True):
+            await ANSWERS[first](message)
+            for further in ANSWERS.values():
+                with trio.testing.assert_checkpoints(), pytest.raises(MessageSettledError):
+                    await further(message)
+            with trio.testing.assert_checkpoints(), pytest.raises(MessageSettledError):
+                await message.ack_sync()
+        await nc.flush()
+        assert server.acks == [(1, b"+ACK"), (2, b"-NAK"), (3, b"+TERM")]

@@ -306,6 +306,22 @@ async def test_what_a_pull_did_not_give_is_asked_for_again(autojump_clock: MockC
             nursery.cancel_scope.cancel()
 
 
+async def test_the_servers_count_of_a_pull_is_exact(autojump_clock: MockClock) -> None:
+    """Messages of the second pull that came before the first had ended are the second's, by what the first says."""
+    server = PullServer()
+    async with consumer_on(server) as (_, consumer), consumer.messages(10) as messages:
+        await settle()
+        server.give(5)
+        for _ in range(5):
+            await messages.receive()
+        await settle()
+        assert server.batches == [10, 5]
+        server.give(3)  # by the second pull: the first ends without having given more
+        server.status(408, "Request Timeout", pull=0, pending=5)
+        await settle()
+        assert server.batches == [10, 5, 5]
+
+
 async def test_a_session_with_a_silent_server(autojump_clock: MockClock, caplog: pytest.LogCaptureFixture) -> None:
     """Two heartbeats missed are a warning and a new pull, again and again; heartbeats keep it quiet."""
     server = PullServer()
