@@ -307,17 +307,19 @@ async def test_the_deadline_cuts(autojump_clock: MockClock, caplog: pytest.LogCa
 async def test_the_deadline_cuts_a_server_that_does_not_answer(situation: str, autojump_clock: MockClock) -> None:
     """Leaving takes no longer than the deadline; what was not confirmed is in the books."""
     server = ToyServer()
+    clients: list[Client] = []
     dialer = MemoryDialer(server)
     options: dict[str, Any] = {"drain_deadline_seconds": 3, "operation_timeout_seconds": None}
     with pytest.raises(UndeliveredError) as caught:
         async with open_client(server.url, dialer=dialer, **options) as nc:
+            clients.append(nc)
             setattr(server, situation, True)
             for _ in range(10):
                 await nc.publish("a", b"x")
     assert (caught.value.unsent, caught.value.unknown) == (0, 10)
     assert trio.current_time() == pytest.approx(3)
     assert dialer.open_streams == 0
-    ledger = nc.ledger()
+    ledger = clients[0].ledger()
     assert ledger.balanced
     assert (ledger.accepted, ledger.open, ledger.confirmed) == (10, 0, 0)
 
