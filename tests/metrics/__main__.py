@@ -33,13 +33,19 @@ PROVOCATIONS = (
 RESERVED = {("router_nats_publish_errors_total", ("unknown",)): "every reason of today has a type of its own"}
 
 
-def provoke(watch: Watch) -> list[str]:
-    """Let everything happen once; what could not, with the reason."""
+def provoke(watch: Watch, *, processes: bool = True) -> list[str]:
+    """Let everything happen once, without what needs a process of its own if that is not wanted.
+
+    Returns:
+        What could not happen, with the reason.
+    """
     missed: list[str] = []
     with watch.listening():
         for provocation in PROVOCATIONS:
             run(partial(provocation, watch=watch), seed=1, ends_within_seconds=LIMIT_SECONDS)
         trio.run(_provoke_program.http_fails)
+        if not processes:
+            return missed
         try:
             find_nats_server()
         except ServerNotFoundError as error:

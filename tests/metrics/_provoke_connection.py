@@ -24,6 +24,7 @@ from beamline_trio import (
     State,
     Subscription,
     TLSError,
+    UndeliveredError,
 )
 from beamline_trio.faults import close_connection, error, timeout
 from beamline_trio.simulation import ServerConfig, World
@@ -136,13 +137,12 @@ async def unsent_publishes(world: World, watch: Watch) -> None:
             server.start()
             await until_state(nc, State.CONNECTED)
     await _too_large(world, watch)
-    with pytest.raises(ClientClosedError):
-        async with watch.open(server.url, world.dialer("app"), drain_deadline_seconds=0.5) as (nc, _):
-            server.kill()
-            await until_state(nc, State.RECONNECTING)
-            await nc.publish("orders.1", b"left behind")
+    async with watch.open(server.url, world.dialer("app"), drain_deadline_seconds=0.5) as (nc, _):
+        server.kill()
+        await until_state(nc, State.RECONNECTING)
+        await nc.publish("orders.1", b"left behind")
+        with pytest.raises(UndeliveredError):
             await nc.drain()
-            await nc.publish("orders.1", b"after the end")
 
 
 async def _publish_anyway(nc: Client) -> None:
@@ -235,6 +235,16 @@ async def keep_alive(world: World, watch: Watch) -> None:
         await until_state(nc, State.CONNECTED)
 
 
+async def migration(world: World, watch: Watch) -> None:
+    """A server says that it leaves, and there is another one."""
+    config = ServerConfig(lame_duck_grace_seconds=5, lame_duck_duration_seconds=30)
+    leaving, staying = await world.start_server("a", config), await world.start_server("b")
+    options = {"servers": (leaving.url, staying.url), "keep_server_order": True}
+    async with watch.open(leaving.url, world.dialer("app"), **options):
+        leaving.lame_duck()
+        await trio.sleep(10)
+
+
 async def discovery(world: World, watch: Watch) -> None:
     """A server joins the cluster."""
     server = await world.start_server("a", ServerConfig(cluster="c"))
@@ -247,6 +257,7 @@ PROVOCATIONS = (
     outages,
     first_connect,
     keep_alive,
+    migration,
     discovery,
     failed_attempts,
     refused_publishes,

@@ -247,6 +247,33 @@ async def naks(world: World, watch: Watch) -> None:
             await work.stage.js.delete_consumer(STREAM, "worker")
 
 
+async def recreated(world: World, watch: Watch) -> None:
+    """A consumer is deleted under a session that makes it again."""
+    async with (
+        consuming(world, watch) as work,
+        work.consumer.messages(recreate=True) as messages,
+    ):
+        await (await messages.receive()).ack()
+        await work.stage.js.delete_consumer(STREAM, "worker")
+        while (await messages.receive()).metadata.consumer_sequence > 1:
+            pass
+
+
+async def silent_pulls(world: World, watch: Watch) -> None:
+    """A server whose heartbeats stay away under a session."""
+    async with (
+        consuming(world, watch) as work,
+        work.consumer.messages(expires_seconds=2.0, heartbeat_seconds=0.5) as messages,
+    ):
+        with trio.move_on_after(1):
+            async for message in messages:
+                await message.ack()
+        work.stage.server.pause()
+        with trio.move_on_after(3):
+            await messages.receive()
+        work.stage.server.resume()
+
+
 PROVOCATIONS: Final = (
     failed_publishes,
     unsent_publishes,
@@ -256,4 +283,6 @@ PROVOCATIONS: Final = (
     kept_acks,
     too_large_acks,
     naks,
+    recreated,
+    silent_pulls,
 )
