@@ -17,7 +17,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from beamline_trio import Client, Dropped, Event, NatsError, Outcome, PermissionsError, State, UndeliveredError
+from beamline_trio import (
+    Client,
+    Dropped,
+    Event,
+    NatsError,
+    OperationTimeoutError,
+    Outcome,
+    PermissionsError,
+    State,
+    UndeliveredError,
+)
 from tests._memory import MemoryDialer, ToyServer, opened
 
 SIZES = st.sampled_from([0, 1, 100, 3_000])
@@ -370,3 +380,23 @@ async def test_each_failed_call_counts_once(autojump_clock: MockClock) -> None:
 async def _drop_when_blocked(server: ToyServer) -> None:
     await trio.testing.wait_all_tasks_blocked()
     server.go_down()
+
+
+async def test_a_refusal_that_comes_after_the_timeout_is_no_second_failure(autojump_clock: MockClock) -> None:
+    """The call failed once, by its timeout; the ledger knows what became of it. The next refusal counts again."""
+    server = ToyServer()
+    refusal = b"-ERR 'Permissions Violation for Publish to \"a\"'\r\n"
+    async with opened(server, ping_interval_seconds=100, operation_timeout_seconds=1) as nc:
+        server.pongs_held = True
+        with pytest.raises(OperationTimeoutError):
+            await nc.publish("a", b"x", confirm=True)
+        server.send(refusal)
+        await trio.testing.wait_all_tasks_blocked()
+        assert {reason: count for reason, count in nc.stats().publish_failures.items() if count} == {"timeout": 1}
+        await nc.publish("a", b"y")
+        await trio.testing.wait_all_tasks_blocked()
+        server.send(refusal)
+        server.release_pongs()
+        await nc.flush()
+        assert nc.stats().publish_failures["permission"] == 1
+        assert nc.ledger().failed == 2
