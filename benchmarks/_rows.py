@@ -14,7 +14,7 @@ from typing import Any
 
 import attrs
 
-from ._protocol import CREDIT_EVERY, PULL_MESSAGES
+from ._protocol import CREDIT_EVERY, IN_FLIGHT_MAX, PULL_MESSAGES
 
 OURS = "beamline_trio"
 NATS_PY, NATS_CORE, NATSIO, NATSRPY = "nats-py", "nats-core", "natsio", "natsrpy"
@@ -251,6 +251,19 @@ ACKED_PUBLISH = Row(
     support="stream",
 )
 
+IN_FLIGHT = Row(
+    name="publish_in_flight",
+    title=f"JetStream publish, 128 B, {IN_FLIGHT_MAX} PubAcks awaited at a time",
+    workload="in_flight",
+    metrics=(RATE,),
+    entrants=_ours("publisher") + _peers("publish_async", "", "publish_async", "gather"),
+    params={"payload_bytes": 128, "messages": 40_000, "warmup_messages": 2000},
+    quick={"messages": 4000},
+    goals=(Goal(RATE, "publisher", 1.4, NATSIO),),
+    left_out={NATS_CORE: NO_JETSTREAM},
+    support="stream",
+)
+
 CONSUME = Row(
     name="consume",
     title=f"JetStream pull of {PULL_MESSAGES} at a time, 128 B, each acknowledged",
@@ -339,7 +352,7 @@ ROWS: tuple[Row, ...] = (
     CONFIRM,
     CONFIRM_64,
     ACKED_PUBLISH,
-    # Publishes with many PubAcks in flight belong here.
+    IN_FLIGHT,
     CONSUME,
     RECONNECT_FAST,
     RECONNECT_DEFAULT,

@@ -20,6 +20,7 @@ from benchmarks._protocol import (
     ECHO_SUBJECT,
     FIRST_SUBJECT,
     GO_SUBJECT,
+    IN_FLIGHT_MAX,
     PULL_MESSAGES,
     STREAM,
     STREAM_SUBJECT,
@@ -219,6 +220,22 @@ async def acked(params: Params) -> Result:
     return {**result, "published": params.messages + params.warmup_messages}
 
 
+async def in_flight(params: Params) -> Result:
+    payload = b"x" * params.payload_bytes
+    async with _connected(params) as nc:
+        js = JetStream(nc)
+
+        async def burst(messages: int) -> None:
+            async with js.publisher(max_in_flight=IN_FLIGHT_MAX) as publisher:
+                for _ in range(messages):
+                    await publisher.publish(STREAM_SUBJECT, payload)
+
+        await burst(params.warmup_messages)
+        watch = Stopwatch()
+        await burst(params.messages)
+        return throughput(params.messages, watch.read(), published=params.messages + params.warmup_messages)
+
+
 async def consume(params: Params) -> Result:
     async with _connected(params) as nc:
         consumer = await JetStream(nc).consumer(STREAM, CONSUMER)
@@ -271,6 +288,7 @@ WORKLOADS = {
     "request": request,
     "confirm": confirm,
     "acked": acked,
+    "in_flight": in_flight,
     "consume": consume,
     "reconnect": reconnect,
     "subscriptions": subscriptions,

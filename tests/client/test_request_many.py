@@ -101,6 +101,28 @@ async def test_the_deadline_is_for_all_replies(autojump_clock: MockClock) -> Non
         assert nothing_is_left(nc)
 
 
+@pytest.mark.parametrize("limit", [None, 5])
+async def test_a_deadline_without_any_reply(limit: float | None, autojump_clock: MockClock) -> None:
+    """A deadline below the operation timeout, or without one, ends them to the second; others keep their own."""
+    server = ToyServer()
+    ended: dict[float, float] = {}
+
+    async def ask(nc: Client, seconds: float) -> None:
+        async with nc.request_many("all", deadline_seconds=seconds) as replies:
+            assert await payloads_of(replies) == []
+            assert replies.ended is RepliesEnd.DEADLINE
+        ended[seconds] = trio.current_time()
+
+    async with (
+        opened(server, operation_timeout_seconds=limit) as nc,
+        nc.subscribe("all"),
+        trio.open_nursery() as nursery,
+    ):
+        for seconds in (3.0, 0.5, 1.5):
+            nursery.start_soon(ask, nc, seconds)
+    assert ended == {seconds: pytest.approx(seconds) for seconds in (0.5, 1.5, 3.0)}
+
+
 async def test_without_a_timeout_only_the_caller_ends_it(autojump_clock: MockClock) -> None:
     """operation_timeout_seconds=None, or an infinite deadline: the caller's scope ends it, and nothing is left."""
     server = ToyServer()

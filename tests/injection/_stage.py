@@ -60,9 +60,12 @@ OBJECTS: Final[dict[str, Callable[[Client], Any]]] = {
     "Router": lambda nc: Router(),
     "JetStream": JetStream,
     "JetStreamMessage": _stored_message,
+    "Publisher": lambda nc: JetStream(nc).publisher(),
     "Subscription": lambda nc: nc.subscribe("ordinary"),
     "Replies": lambda nc: nc.request_many("ordinary"),
 }
+# Objects that are entered before they are called, and what the server reads of entering and leaving alone.
+ENTERED: Final = {"Publisher": [("SUB", 2, 0), ("UNSUB", 1, 0)]}
 # What an object that was made with hostile text does then.
 USES: Final[dict[str, Callable[[Client, Any], Awaitable[object]]]] = {
     "Router": lambda nc, router: _serve_one(nc, router, {"subject": "ordinary"}),
@@ -145,8 +148,12 @@ async def call(nc: Client, place: Place, value: Any) -> None:
         if place.call == "__init__":
             await USES[place.owner](nc, exported()[place.owner](**arguments))
             return
-        bound = partial(function, OBJECTS[place.owner](nc)) if place.owner else function
-        if "task_status" in inspect.signature(function).parameters:
+        owner: Any = OBJECTS[place.owner](nc) if place.owner else None
+        bound = partial(function, owner) if place.owner else function
+        if place.owner in ENTERED:
+            async with owner:
+                await bound(**arguments)
+        elif "task_status" in inspect.signature(function).parameters:
             await _start(partial(bound, **arguments))
         elif place.owner == "Router":
             await _serve_one(nc, Router(), arguments)
@@ -188,6 +195,11 @@ async def operations_of(server: ToyServer, nc: Client, place: Place, value: Any)
         raised = True
     await nc.flush()
     return [one for one in server.record[before:] if one.verb not in ("PING", "PONG")], raised
+
+
+def was_refused(place: Place, operations: list[Operation]) -> bool:
+    """Whether nothing of a call itself was sent."""
+    return shape(operations) == ENTERED.get(place.owner, [])
 
 
 async def ordinary_shape(server: ToyServer, nc: Client, place: Place) -> list[tuple[str, int, int]]:

@@ -44,6 +44,7 @@ NOT_MADE: Final = {
     "EventStream": "Client.events",
     "Consumer": "JetStream.create_consumer",
     "Messages": "Consumer.messages",
+    "Publisher": "JetStream.publisher",
     "JetStreamMessage": "Consumer.fetch",
 }
 # Methods that are the wiring between stages, or that write nothing; and why.
