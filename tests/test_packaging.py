@@ -24,13 +24,14 @@ import beamline_trio
 _PACKAGE: Final = Path(beamline_trio.__file__).parent
 _HEAVY: Final = ("anyio", "asyncio", "h11", "prometheus_client", "rich", "trio_websocket", "typer")
 _IMPORT_ROUNDS: Final = 15
-_IMPORT_RATIO_MAX: Final = 1.5
+# What a program needs that opens a client; and every name there is, with the records of JetStream.
+_IMPORT_RATIOS_MAX: Final = {"open_client": 1.5, "*": 1.8}
 
 _TIME_ONE_IMPORT: Final = """
 import sys, time
 start = time.perf_counter()
 module = __import__(sys.argv[1])
-[getattr(module, name) for name in dir(module)]
+[getattr(module, name) for name in dir(module) if sys.argv[2] in (name, "*")]
 print(time.perf_counter() - start)
 """
 
@@ -174,19 +175,21 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
 
 
 @pytest.mark.slow
-def test_importing_the_package_costs_at_most_half_more_than_trio(tmp_path: Path) -> None:
-    """Importing beamline_trio takes less than 1.5 times what importing trio takes.
+@pytest.mark.parametrize("name", _IMPORT_RATIOS_MAX)
+def test_what_importing_costs(tmp_path: Path, name: str) -> None:
+    """Importing what opens a client takes less than 1.5 times what importing trio takes; JetStream's records, more.
 
-    Medians of fresh interpreters that take turns, so that a busy moment of the machine meets both. Their byte code
-    lies in a directory of the test: an installed package has it, a source tree need not.
+    A name brings its stage when it is first asked for. Medians of fresh interpreters that take turns, so that a busy
+    moment of the machine meets both. Their byte code lies in a directory of the test: an installed package has it, a
+    source tree need not.
     """
     byte_code = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(tmp_path / "byte_code")}
     seconds: dict[str, list[float]] = {"trio": [], "beamline_trio": []}
     for _ in range(1 + _IMPORT_ROUNDS):
-        for name, taken in seconds.items():
-            printed = _fresh_python("-c", _TIME_ONE_IMPORT, name, **byte_code)
+        for package, taken in seconds.items():
+            printed = _fresh_python("-c", _TIME_ONE_IMPORT, package, "*" if package == "trio" else name, **byte_code)
             taken.append(float(printed))
     # The first round wrote the byte code.
-    medians = {name: statistics.median(taken[1:]) for name, taken in seconds.items()}
+    medians = {package: statistics.median(taken[1:]) for package, taken in seconds.items()}
     ratio = medians["beamline_trio"] / medians["trio"]
-    assert ratio < _IMPORT_RATIO_MAX, f"{medians} seconds, a ratio of {ratio:.2f}"
+    assert ratio < _IMPORT_RATIOS_MAX[name], f"{medians} seconds, a ratio of {ratio:.2f}"
