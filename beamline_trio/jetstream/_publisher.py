@@ -28,10 +28,10 @@ from ..connection import (
     PendingFullError,
     PendingTimeoutError,
 )
-from ..protocol import HeadersInput, NatsError, PermissionsError, ProtocolError, ServerError, server_error
+from ..protocol import HeadersInput, PermissionsError, ProtocolError, ServerError, server_error
 from ._api import NO_RESPONDERS
 from ._attachment import Attachment
-from ._errors import FailedPublish, NoStreamResponseError, PublisherError
+from ._errors import APIError, FailedPublish, NoStreamResponseError, PublisherError
 from ._puback import Expectations, read_pub_ack
 from ._publishing import publish_failure_reason
 
@@ -300,8 +300,11 @@ class Publisher:
             return
         try:
             ack = read_pub_ack(payload)
-        except NatsError as error:
+        except APIError as error:
             self._end_failed(token, error)
+            return
+        except ProtocolError as error:
+            self._end_unknown(token, error)
             return
         del self._in_flight[token]
         self.acknowledged += 1

@@ -321,6 +321,33 @@ async def test_mistakes(autojump_clock: MockClock) -> None:
             await publisher.publish("s")
 
 
+async def test_answers_in_another_form(autojump_clock: MockClock) -> None:
+    """A PubAck with its fields in another order counts; one that cannot be read leaves its publish unknown."""
+    server = ToyServer()
+    server.services[b"a"] = lambda _: b'{"seq":1,"stream":"S","duplicate":true}'
+    server.services[b"b"] = lambda _: b"hello"
+    async with opened(server) as nc:
+        publisher = JetStream(nc).publisher()
+        with pytest.raises(PublisherError) as caught:
+            async with publisher:
+                await publisher.publish("a", b"x")
+                await publisher.publish("b", b"x")
+        assert (publisher.acknowledged, publisher.duplicates) == (1, 1)
+        assert [one.subject for one in caught.value.unknown] == ["b"]
+
+
+async def test_the_inbox_is_refused(autojump_clock: MockClock) -> None:
+    """No PubAck can come: what is in flight is unknown at once."""
+    server = StreamServer()
+    server.denied_subscribe.add(b"_INBOX.*.j.>")
+    async with opened(server) as nc:
+        publisher = JetStream(nc).publisher()
+        with pytest.raises(PublisherError) as caught:
+            async with publisher:
+                await publisher.publish("s", b"x")
+        assert [type(one.error) for one in caught.value.unknown] == [PermissionsError]
+
+
 @given(st.lists(st.sampled_from(["ack", "refuse", "lose", "down", "silence", "publish"]), max_size=25))
 def test_every_publish_has_one_outcome(steps: list[str]) -> None:
     """Whatever happens, what was taken in is acknowledged, failed or unknown, and each of them once."""
