@@ -26,9 +26,9 @@ Report = dict[str, Any]
 
 
 def grouped(reports: list[Report]) -> dict[str, dict[tuple[str, str], list[Report]]]:
-    """Suite -> (case, fault) -> its reports: of the simulated server first."""
+    """Suite (by name) -> (case, fault) -> its reports: of the simulated server first."""
     suites: dict[str, dict[tuple[str, str], list[Report]]] = {}
-    for report in sorted(reports, key=lambda report: not report["simulated"]):
+    for report in sorted(reports, key=lambda report: (report["suite"], not report["simulated"])):
         faults = suites.setdefault(report["suite"], {})
         faults.setdefault((report["case"], report["fault"]), []).append(report)
     return suites

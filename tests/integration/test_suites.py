@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests._documents import DOCS, rows
 from tests.integration.suites.__main__ import Tally, report
 from tests.integration.suites._register import (
     ALL_CASES,
@@ -45,9 +46,17 @@ def test_the_totals_are_those_of_the_contract() -> None:
 
 @pytest.mark.parametrize("suite", SUITES, ids=lambda suite: suite.name)
 def test_a_suite_has_its_cases_on_both_sides(suite: Suite, collected: list[CaseName]) -> None:
-    """No more than the register says, each once simulated and once real."""
+    """As many as the register says, each once simulated and once real."""
     counts = Counter(name.side for name in collected if name.suite == suite.name)
-    assert counts["simulated"] == counts["real"] <= suite.cases
+    assert counts == {"simulated": suite.cases, "real": suite.cases}
+
+
+def test_the_page_of_the_suites_is_what_they_are() -> None:
+    """docs/suites.md has the register, and every case with its law."""
+    listed = rows(DOCS / "suites.md", "suite", "cases", "part")
+    assert listed == [(f"`{suite.name}`", str(suite.cases), suite.part) for suite in SUITES]
+    command = [sys.executable, str(DOCS / "suite_tables.py"), "--check"]
+    assert subprocess.run(command, check=False, timeout=60).returncode == 0
 
 
 def test_what_awaits_the_router_is_a_case(collected: list[CaseName]) -> None:

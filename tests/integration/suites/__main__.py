@@ -19,6 +19,7 @@ from tests.integration.suites._register import (
     EXTENDED_CASES,
     STANDARD_CASES,
     SUITES,
+    UNCOUNTED,
     CaseName,
     Part,
     Suite,
@@ -104,7 +105,8 @@ def main() -> int:
     parser.add_argument("--part", choices=_PARTS, default="all")
     options, selection = parser.parse_known_args()
     suites = [suite for suite in SUITES if suite.part in _PARTS[options.part]]
-    files = [str(path) for suite in suites if (path := HERE / f"{suite.name}.py").exists()]
+    names = [suite.name for suite in suites] + (list(UNCOUNTED) if options.part == "all" else [])
+    files = [str(path) for name in names if (path := HERE / f"{name}.py").exists()]
     tally = Tally()
     code = pytest.main(["-q", *files, *selection], plugins=[tally])
     good = report(tally, suites, complete=not selection)
