@@ -64,7 +64,7 @@ async def nak_close(stage: Stage) -> None:
             assert (trio.current_time() - began < ACK_WAIT_SECONDS * 0.9) is after
             await again.ack_sync()
             proof.shows(
-                {"lost": 1, "restored": 1, "js.nak_failures.disconnected": 1, "js.redeliveries.nak_error": 1},
+                {"lost": 1, "restored": 1, "js.nak_failures.disconnected": 1, "js.redeliveries.nats_disconnect": 1},
                 {LOST: 1, RESTORED: 1, NAK_ERROR: 1},
             )
 
