@@ -124,7 +124,12 @@ class Drain:
                 limit,
                 unfinished,
                 ", ".join(map(repr, unread)) or "none",
-                extra={"event": "NATS_DRAIN_DEADLINE", "unfinished": unfinished, "unread": len(unread)},
+                extra={
+                    "event": "NATS_DRAIN_DEADLINE",
+                    "client": client.name,
+                    "unfinished": unfinished,
+                    "unread": len(unread),
+                },
             )
         for subscription in list(client.subscriptions):  # also those that were made while it drained
             subscription.end()
@@ -140,7 +145,7 @@ class Drain:
         subscriptions = list(client.subscriptions)
         async with trio.open_nursery() as nursery:
             for subscription in subscriptions:
-                nursery.start_soon(_drain_quietly, subscription)
+                nursery.start_soon(_drain_quietly, client.name, subscription)
         await self._until(lambda: not any(map(self._is_awaited, client.subscriptions)))
         await self._until(lambda: all(map(self._others_finished, client.services)))
         await self._flush()
@@ -182,7 +187,7 @@ class Drain:
             except ClientClosedError:  # left at once while it drained
                 return
             except NatsError as error:
-                log.warning("the flush of a drain failed: %s", error, extra={"event": "NATS_DRAIN_FLUSH"})
+                _log_flush_error(self._client.name, "", error)
                 if connection.state is State.EXHAUSTED or not ledger_of(connection).open:
                     return
             else:
@@ -219,13 +224,18 @@ class Undelivered:
         raise UndeliveredError(unsent=self.unsent, unknown=self.unknown, reason=self.reason)
 
 
-async def _drain_quietly(subscription: Drainable) -> None:
+async def _drain_quietly(client: str, subscription: Drainable) -> None:
     try:
         await subscription.drain()
     except ClientClosedError:
         return
     except NatsError as error:
-        log.warning("%r: drain failed: %s", subscription, error, extra={"event": "NATS_DRAIN_FLUSH"})
+        _log_flush_error(client, f"{subscription!r}: ", error)
+
+
+def _log_flush_error(client: str, whose: str, error: NatsError) -> None:
+    fields = {"event": "NATS_DRAIN_FLUSH", "client": client, "reason": str(error)}
+    log.warning("%sthe flush of a drain failed: %s", whose, error, extra=fields)
 
 
 def living(task: trio.lowlevel.Task | None) -> trio.lowlevel.Task | None:

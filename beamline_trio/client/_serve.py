@@ -121,7 +121,7 @@ async def _work(
         service.handling.add(task)
         failure: Exception | None = None
         try:
-            failure = await _handle(message, handler)
+            failure = await _handle(service.client.name, message, handler)
         finally:
             service.handling.discard(task)
             service.client.drainer.look_again()
@@ -129,8 +129,8 @@ async def _work(
             on_outcome(message, failure, trio.current_time() - began)
 
 
-async def _handle(message: Message, handler: Handler) -> Exception | None:
-    """Run the handler and answer; returns what it raised."""
+async def _handle(client: str, message: Message, handler: Handler) -> Exception | None:
+    """Run the handler and answer; returns what it raised. `client` is a name, for the log."""
     try:
         reply = await handler(message)
         if reply is not None and message.reply_bytes is not None:
@@ -140,17 +140,23 @@ async def _handle(message: Message, handler: Handler) -> Exception | None:
             "handler of %s raised",
             message.subject,
             exc_info=error,
-            extra={"event": "NATS_HANDLER_ERROR", "subject": message.subject},
+            extra={"event": "NATS_HANDLER_ERROR", "client": client, "subject": message.subject},
         )
-        await _answer_error(message)
+        await _answer_error(client, message)
         return error
     return None
 
 
-async def _answer_error(message: Message) -> None:
+async def _answer_error(client: str, message: Message) -> None:
     if message.reply_bytes is None:
         return
     try:
         await message.respond(b"", headers=ERROR_HEADERS)
     except NatsError as error:
-        log.warning("no error reply to %s: %s", message.subject, error, extra={"event": "NATS_PUBLISH_ERROR"})
+        fields = {
+            "event": "NATS_PUBLISH_ERROR",
+            "client": client,
+            "subject": message.reply,
+            "reason": str(error),
+        }
+        log.warning("no error reply to %s: %s", message.subject, error, extra=fields)

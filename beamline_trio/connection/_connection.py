@@ -337,7 +337,8 @@ class Connection:
     def on_callback_error(self, subject: str, error: Exception) -> None:
         """A callback or a hook of the user's raised."""
         self.counters.callback_errors += 1
-        log.error("a callback for %s raised", subject, exc_info=error, extra={"event": "NATS_CALLBACK_ERROR"})
+        fields = {"event": "NATS_CALLBACK_ERROR", "client": self.options.name, "subject": subject}
+        log.error("a callback for %s raised", subject, exc_info=error, extra=fields)
         self.emit(CallbackFailed(subject, f"{type(error).__name__}: {error}"))
 
     def on_slow_consumer(self, subject: str, messages: int, size: int) -> None:

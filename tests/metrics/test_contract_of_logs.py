@@ -26,6 +26,13 @@ def test_no_code_is_listed_twice() -> None:
         assert len(set(log.fields)) == len(log.fields), log.code
 
 
+def test_whatever_is_about_a_client_names_it() -> None:
+    """Who runs several clients can tell whose record it is."""
+    assert [
+        log.code for log in load_log_contract() if log.code.startswith("NATS_") and "client" not in log.fields
+    ] == []
+
+
 def test_whatever_is_logged_has_a_code() -> None:
     """Nobody has to read a message to know what happened."""
     assert calls_without_a_code() == []
