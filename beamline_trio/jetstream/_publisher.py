@@ -289,7 +289,7 @@ class Publisher:
             self._deliver_other(token, header, payload)
         else:
             self._connection.on_late_reply(1)
-        if len(self._in_flight) <= self._low:
+        if not self._in_flight or (self._room and len(self._in_flight) <= self._low):
             self._wake()
 
     def _deliver_other(self, token: bytes, header: bytes | None, payload: bytes) -> None:
