@@ -51,7 +51,8 @@ def _attributes_of(layer: Any) -> Mapping[Any, Callable[[], Any]]:
         return {
             TLSAttribute.tls_version: layer.version,
             TLSAttribute.cipher: layer.cipher,
-            TLSAttribute.peer_certificate: partial(layer.getpeercert, False),
+            # anyio declares an attribute as what it gives, and this one gives a dict.
+            TLSAttribute.peer_certificate: partial(layer.getpeercert, False),  # pyright: ignore[reportUnhashable]
             TLSAttribute.peer_certificate_binary: partial(layer.getpeercert, True),
             TLSAttribute.server_side: lambda: False,
         }

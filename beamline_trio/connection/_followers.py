@@ -20,15 +20,19 @@ class Follower(Protocol):
         They belong to this link: what of them is unwritten when it dies is forgotten, so that the next `link_up` says
         what the next link needs.
         """
+        ...
 
     def link_down(self) -> None:
         """The link is lost."""
+        ...
 
     def publish_refused(self, error: ServerError, subject: bytes) -> bool:
         """The server refuses a publish to a subject (empty: it does not say which) that no caller waits for.
 
         True = it was a frame of this follower's own, from `link_up` or put as a control, and no publish of a user's.
         """
+        ...
 
     def closed(self) -> None:
         """The client is closed."""
+        ...

@@ -109,7 +109,7 @@ def test_options_reach_the_configuration(beamline: Run, runs: list[tuple[Router,
     assert beamline("run", user_module(), *servers, *others)[0] == 0
     ((_, configuration),) = runs
     client = configuration.client
-    assert (client.servers, client.name) == (("nats://a:1", "nats://b:2"), "n")
+    assert ([one.reveal() for one in client.servers], client.name) == (["nats://a:1", "nats://b:2"], "n")
     assert (configuration.metrics_port, configuration.metrics_host) == (0, "0.0.0.0")
     assert (client.ping_interval_seconds, client.reconnect_attempts) == (3, 10)
     assert configuration.servers_given
