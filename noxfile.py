@@ -58,8 +58,12 @@ TREE: Final = (
     "docs",
     "examples",
     "tests",
+    ".ci",
+    ".drone.yml",
+    ".gitlab-ci.yml",
     "CHANGELOG.md",
     "README.md",
+    "noxfile.py",
     "pyproject.toml",
 )
 # A property test of the nightly profile may take this long; an ordinary test has pyproject's timeout.

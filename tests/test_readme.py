@@ -33,9 +33,9 @@ def test_the_two_commands_come_first() -> None:
 
 
 def test_its_programs_are_the_examples() -> None:
-    """Its Python is examples/first.py and examples/router.py, which are run by tests/integration/test_examples.py."""
-    examples = [(ROOT / "examples" / name).read_text(encoding="utf-8") for name in ("first.py", "router.py")]
-    assert code_blocks(README, "python") == examples
+    """Its Python is that of `examples`, whose programs are run by tests/integration/test_examples.py."""
+    names = ("first.py", "jetstream.py", "router.py")
+    assert code_blocks(README, "python") == [(ROOT / "examples" / name).read_text(encoding="utf-8") for name in names]
 
 
 def test_the_first_example_is_short() -> None:

@@ -29,11 +29,13 @@ def environment() -> dict[str, str]:
     return {name: value for name, value in found.items() if not name.startswith("NATS_")}
 
 
-async def test_the_first_example_prints_what_the_readme_says(nats_server: Server) -> None:
-    """examples/first.py ends by itself, and prints the lines that the README shows."""
+@pytest.mark.server_options(jetstream=True)
+@pytest.mark.parametrize("program", ["first.py", "jetstream.py"])
+async def test_an_example_prints_what_the_readme_says(nats_server: Server, program: str) -> None:
+    """It ends by itself, and prints the lines that the README shows."""
     with trio.fail_after(LIMIT_SECONDS):
         done = await trio.run_process(
-            [sys.executable, str(EXAMPLES / "first.py"), nats_server.url],
+            [sys.executable, str(EXAMPLES / program), nats_server.url],
             capture_stdout=True,
             capture_stderr=True,
             check=False,
@@ -41,7 +43,7 @@ async def test_the_first_example_prints_what_the_readme_says(nats_server: Server
         )
     assert done.stderr == b""
     assert done.returncode == 0
-    assert done.stdout.decode() in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"```text\n{done.stdout.decode()}```" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 @asynccontextmanager
