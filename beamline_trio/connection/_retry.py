@@ -37,6 +37,11 @@ class Retry:
         self._sent = self._too_large = self._refused = 0
         self._under_way = False
 
+    @property
+    def under_way(self) -> bool:
+        """Whether the account of a link is still open."""
+        return self._under_way
+
     def begin(self, pending: int) -> None:
         """A link is up, and so many publishes are pending."""
         self._handed.clear()
