@@ -230,6 +230,7 @@ class Subscription(Intake):
         try:
             if connection.link_is_up:
                 await self._client.sender.ping()
+                await connection.wait_one_link()
             else:
                 await trio.lowlevel.checkpoint()
         finally:

@@ -46,6 +46,7 @@ from ._events import (
     SlowConsumer,
 )
 from ._followers import Follower
+from ._handover import Handover
 from ._interests import Interest, InterestRoute, Interests
 from ._log import ClientLog
 from ._losses import Losses
@@ -77,6 +78,7 @@ class Connection:
             is under way just now.
         info: the last INFO of the present or last server.
         received_at: when the present or last link last brought bytes, in trio's time.
+        handover: what two links bring, for the moment in which there are two.
         followers: what stages built on the client hear of its turns by, in the order in which they came.
     """
 
@@ -109,6 +111,7 @@ class Connection:
         self.left_on_purpose = False
         self.leave: Callable[[str], None] | None = None
         self.link_is_up = False
+        self.handover: Handover | None = None
         self.lost_since = NEVER
         self.parser: Parser | None = None
         self.stream: trio.abc.Stream | None = None
@@ -124,6 +127,8 @@ class Connection:
     def link_up(self, origin: Origin, info: ServerInfo, attempts: int) -> None:
         """A link is established: replay the interests, and let publishers in unless older operations are pending."""
         restored = self.counters.established > 0
+        self.end_handover()
+        self.interests.forget_kept_routes()
         self.origin = origin
         self.info = info
         self.link_is_up = True
@@ -175,6 +180,17 @@ class Connection:
         self._log(logging.INFO, "NATS_CONNECTION_MIGRATED", server=server, left=left)
         self.emit(Migrated(server, left))
         self._discover(info)
+
+    def end_handover(self) -> None:
+        """Another link than the two of it is about to bring everything: neither holds anything back any more."""
+        if self.handover is not None:
+            self.handover.finish()
+            self.handover = None
+
+    async def wait_one_link(self) -> None:
+        """While two links are subscribed to the same: wait until all that either has brought is delivered."""
+        if self.handover is not None:
+            await self.handover.wait_over()
 
     def link_down(self, reason: str, *, on_purpose: bool = False) -> None:
         """The link is lost: what was written is unknown, what was not is pending, whoever waited for an answer is told.

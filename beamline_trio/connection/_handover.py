@@ -18,6 +18,7 @@ from typing import Final, TypeAlias
 
 from ..protocol import Route
 from ._interests import Interest, Interests
+from ._waiters import Lot
 
 # More is not kept, beside what the subscriptions themselves keep: the new link is let through, the old one cut off.
 HELD_BYTES_MAX: Final = 8_388_608
@@ -54,6 +55,7 @@ class Handover:
         self._bytes = 0
         self._brought: Counter[_Key] = Counter()
         self._held: list[_Key] = []
+        self._waiting = Lot()
         self.over = False
         self.old = _Side(self, is_new=False)
         self.new = _Side(self, is_new=True)
@@ -83,12 +85,12 @@ class Handover:
     def bring(self, key: _Key) -> None:
         """The old link has delivered a message."""
         self._brought[key] += 1
-        self._count(key)
+        self.count(key)
 
     def hold(self, key: _Key) -> None:
         """The new link has a message that the old one may still bring, or has brought."""
         self._held.append(key)
-        self._count(key)
+        self.count(key)
 
     def finish(self) -> None:
         """The old link brings nothing more: deliver what it has not brought. Without effect when done."""
@@ -105,8 +107,15 @@ class Handover:
             route = self._routes.get(key[0])
             if route is not None:
                 route.deliver(*key[1])
+        self._waiting.wake_all()
 
-    def _count(self, key: _Key) -> None:
+    async def wait_over(self) -> None:
+        """Wait until everything was delivered that either link has brought."""
+        if not self.over:
+            await self._waiting.wait()
+
+    def count(self, key: _Key) -> None:
+        """A message is kept, here or as one that was seen. Beyond the bound it is over."""
         self._bytes += sum(len(part) for part in key[1] if part is not None)
         if self._bytes > self._bytes_max:
             self.finish()
@@ -170,6 +179,7 @@ class _First:
     """Replies, from either link: delivered unless the other one has brought it."""
 
     def __init__(self, handover: Handover, sid: bytes, route: Route, side: _Side, other: _Side) -> None:
+        self._handover = handover
         self._sid = sid
         self._route = route
         self._seen = side.seen
@@ -181,6 +191,7 @@ class _First:
         self._seen[key] += 1
         if self._seen[key] > self._others[key]:
             self._route.deliver(subject, reply, header, payload)
+        self._handover.count(key)
 
     def deliver_run(self, subject: bytes, payloads: list[bytes]) -> None:
         """Likewise."""

@@ -102,13 +102,13 @@ class Interests:
         return interest.sid in self._interests
 
     def replay(self) -> list[bytes]:
-        """The frames that make a new link know all interests, in the order in which they were made.
+        """The frames that make a new link know all interests, in the order in which they were made."""
+        return [frame for interest in self._interests.values() if not interest.spent for frame in interest.frames()]
 
-        Routes that were kept for what an old link might still bring are forgotten.
-        """
+    def forget_kept_routes(self) -> None:
+        """The link is gone that might still have brought something for interests that were removed."""
         for sid in [sid for sid in self.routes if sid not in self._interests]:
             del self.routes[sid]
-        return [frame for interest in self._interests.values() if not interest.spent for frame in interest.frames()]
 
     def everything(self) -> list[Interest]:
         """All of them, in the order in which they were made."""

@@ -80,7 +80,9 @@ class Migration:
     def take_over(self, link: Link, established: Established) -> None:
         """The one step in which the client moves from the old link, which is at rest, to the new one."""
         connection = self._connection
+        connection.end_handover()  # of the link that is left now: whatever took over to it has the interests for long
         self._handover = handover = Handover(connection.interests, connection.inbox_interest)
+        connection.handover = handover
         self._asked = connection.inbox.tokens()
         self._old.retire(handover, self._farewell)
         link.take_over(handover)
@@ -100,3 +102,5 @@ class Migration:
                 await old.say(b"".join(map(encode_unsubscribe, handover.sids)))
         finally:
             handover.finish()
+            if self._connection.handover is handover:
+                self._connection.handover = None

@@ -133,6 +133,17 @@ def test_what_is_held_is_bounded() -> None:
     assert rig.plain.got == [b"%010d" % number for number in range(30)]
 
 
+def test_what_is_remembered_of_replies_is_bounded() -> None:
+    """Replies are kept to know them again; beyond the bound the old link brings nothing more."""
+    rig = Rig(bytes_max=1000)
+    for index in range(10):
+        rig.bring("old", b"%100d" % index, "replies")
+    assert rig.handover.over
+    assert len(rig.replies.got) == 10
+    rig.bring("new", b"later", "replies")
+    assert rig.replies.got[-1] == b"later"
+
+
 def test_what_was_left_meanwhile_gets_nothing() -> None:
     """A subscription that ended while its messages were held."""
     rig = Rig()

@@ -135,6 +135,10 @@ def test_routes_follow_the_interests() -> None:
     interests.forget_route(two)
     assert table == {}
     assert interests.routes is table  # the parser of a running link holds it
+    three, four = (interests.add(subject, None, None, first) for subject in (b"c", b"d"))
+    interests.remove(three, keep_route=True)
+    interests.forget_kept_routes()
+    assert table == {four.sid: first}
 
 
 @pytest.fixture

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 from trio.testing import MockClock
 
 from beamline_trio import Client, Disconnected, Event, LameDuck, Message, Migrated, Outcome, State, open_client
 from beamline_trio.connection import Waiter
+from beamline_trio.connection._migration import OVERLAP_SECONDS_MAX
 from beamline_trio.simulation import Conditions, ServerConfig, SimulatedServer, World, run
 from tests._memory import MemoryDialer, ToyServer, opened, wait_connected
 
@@ -337,6 +339,103 @@ async def test_the_same_server_by_another_name_is_no_way_out(autojump_clock: Moc
         assert nc.state is State.CONNECTED
         assert nc.stats().reconnect_failures["closed"] >= 2
         assert nc.stats().established == 1
+
+
+async def count_up(nc: Client, servers: list[ToyServer], turn: Callable[[], bool]) -> tuple[list[int], int]:
+    """Every ms all servers have the next number for a subscriber; `turn` is called between until it says done."""
+    got: list[int] = []
+    count = 0
+
+    async def receive() -> None:
+        async with nc.subscribe("numbers") as sub:
+            async for message in sub:
+                got.append(int(message.payload))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(receive)
+        await trio.testing.wait_all_tasks_blocked()
+        servers[0].send_info(ldm=True)
+        done = False
+        for _ in range(1000):
+            for server in servers:
+                server.publish("numbers", b"%d" % count)
+            count += 1
+            await trio.sleep(0.001)
+            done = done or turn()
+        assert done
+        await trio.sleep(OVERLAP_SECONDS_MAX + 1)
+        nursery.cancel_scope.cancel()
+    return got, count
+
+
+def three_servers() -> list[ToyServer]:
+    return [ToyServer(f"nats://{name}:4222", server_id=name) for name in ("one", "two", "three")]
+
+
+async def test_the_new_server_dies_while_the_old_link_is_still_there(autojump_clock: MockClock) -> None:
+    """The old link ends when a third server takes the client: what both would bring is given once, and in order."""
+    servers = three_servers()
+    async with opened(*servers, keep_server_order=True) as nc:
+
+        def turn() -> bool:
+            moved = str(nc.connection.address) == servers[1].url
+            if moved:
+                servers[1].go_down()
+            return moved
+
+        got, _ = await count_up(nc, servers, turn)
+        assert got == sorted(set(got))
+        assert str(nc.connection.address) == servers[2].url
+        assert (nc.stats().lost, nc.stats().established) == (1, 3)
+
+
+async def test_the_new_server_shuts_down_while_the_old_link_is_still_there(autojump_clock: MockClock) -> None:
+    """A second migration ends the first: everything is given, once and in order, over three links."""
+    servers = three_servers()
+    async with opened(*servers, keep_server_order=True) as nc:
+
+        def turn() -> bool:
+            moved = str(nc.connection.address) == servers[1].url
+            if moved:
+                servers[1].send_info(ldm=True)
+            return moved
+
+        got, count = await count_up(nc, servers, turn)
+        assert got == list(range(count))
+        assert str(nc.connection.address) == servers[2].url
+        assert nc.stats().lost == 0
+
+
+async def test_a_subscription_drained_while_moving(autojump_clock: MockClock) -> None:
+    """What the new link has brought and the old one has not is delivered before a drain ends."""
+    one, two, _ = three_servers()
+    async with opened(one, two, keep_server_order=True) as nc, nc.subscribe("x") as sub:
+        await nc.flush()
+        one.send_info(ldm=True)
+        await until(lambda: str(nc.connection.address) == two.url)
+        await nc.flush()
+        two.publish("x", b"by the new link only")
+        await trio.testing.wait_all_tasks_blocked()
+        await sub.drain()
+        assert [message.payload async for message in sub] == [b"by the new link only"]
+
+
+async def test_a_subscription_drained_just_before_the_move(autojump_clock: MockClock) -> None:
+    """The old server still has it, and what that one has sent already is delivered before the drain ends."""
+    one, two, _ = three_servers()
+    async with opened(one, two, keep_server_order=True) as nc, nc.subscribe("x") as sub, trio.open_nursery() as nursery:
+        await nc.flush()
+        one.pongs_held = True
+        one.send_info(ldm=True)
+        await until(lambda: not nc.connection.outbox.is_open)
+        nursery.start_soon(sub.drain)
+        await trio.testing.wait_all_tasks_blocked()
+        one.release_pongs()
+        while str(nc.connection.address) != two.url:  # in the very step
+            await trio.lowlevel.checkpoint()
+        assert one.publish("x", b"under way") == 1
+        assert [message.payload async for message in sub] == [b"under way"]
+        assert nc.stats().unroutable == 0
 
 
 async def test_closing_while_moving(autojump_clock: MockClock) -> None:
