@@ -11,7 +11,7 @@ import attrs
 import pytest
 
 import beamline_trio
-from beamline_trio import ClientOptions, OptionsError, Secret
+from beamline_trio import ClientOptions, OptionsError, Outcome, Secret, State
 from beamline_trio.metrics import load_contract, load_event_contract, load_log_contract
 from beamline_trio.operation import CLIENT_PROFILE, ROUTER_PROFILE
 from beamline_trio.operation._keys import KEYS
@@ -81,6 +81,31 @@ def test_the_options_page_has_the_keys_that_are_no_clients() -> None:
     assert [(names_in(key), names_in(other)) for key, other, _ in listed] == [
         ([key.option], [name for name in key.file_names if name != key.option]) for key in own
     ]
+
+
+def test_the_quick_reference_has_the_same_defaults() -> None:
+    """The options that are most often set have both profiles' defaults there too."""
+    full = {row[0]: row[2:4] for row in option_rows()}
+    short = rows(DOCS / "quick-reference.md", "option", "`open_client`", "`beamline run`", "for")
+    assert len(short) >= 10
+    assert {row[0]: row[1:3] for row in short} == {row[0]: full[row[0]] for row in short}
+
+
+# --------------------------------------------------------------------------------------------- states and outcomes
+
+
+def test_the_pages_have_every_state_and_outcome() -> None:
+    """Each state and outcome has its row in the quick reference and on the page of the connection."""
+    states = [f"`{state}`" for state in State]
+    short = rows(DOCS / "quick-reference.md", "state", "gauge", "a publish", "a request")
+    long = rows(DOCS / "connection.md", "`nc.state`", "when", "gauge")
+    assert [row[0] for row in short] == [row[0] for row in long] == states
+    assert [row[1] for row in short[2:]] == [row[2].replace("0 while it waits, ", "0, ") for row in long[2:]]
+    outcomes = [f"`{outcome.name}`" for outcome in Outcome]
+    assert [row[0] for row in rows(DOCS / "quick-reference.md", "outcome of `publish`", "it means")] == outcomes
+    assert [
+        row[0] for row in rows(DOCS / "connection.md", "outcome", "without `confirm`", "with `confirm=True`")
+    ] == outcomes
 
 
 # ------------------------------------------------------------------------------------------------------- errors
