@@ -142,8 +142,8 @@ def _meets_server(item: pytest.Item) -> bool:
     """False for what runs on the simulated server: by the fixture `nats`, or in tests/contract (its conftest.py)."""
     call = getattr(item, "callspec", None)
     # The parameter behind `nats`: a seed, or None for the real server.
-    if call is not None and call.params.get("_nats_side") is not None:
-        return False
+    if call is not None and "_nats_side" in call.params:
+        return call.params["_nats_side"] is None
     if not item.path.is_relative_to(_TESTS / "contract"):
         return True
     asked: Sequence[str] = getattr(item, "fixturenames", ())

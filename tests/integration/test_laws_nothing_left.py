@@ -136,6 +136,7 @@ async def test_nothing_is_left_after_reconnects(nats_server: Server) -> None:
         gc.collect()
         gc.disable()
         try:
+            await trio.testing.wait_all_tasks_blocked()
             before, tasks = descriptors(), tasks_of_this_run()
             for _ in range(5):
                 nats_server.kill()
@@ -144,6 +145,8 @@ async def test_nothing_is_left_after_reconnects(nats_server: Server) -> None:
                 await nats_server.start()
                 with trio.fail_after(LIMIT_SECONDS):
                     await nc.flush()
+            # A task that hears of the flush together with this one is still to end.
+            await trio.testing.wait_all_tasks_blocked()
             after, tasks_after = descriptors(), tasks_of_this_run()
         finally:
             gc.enable()
