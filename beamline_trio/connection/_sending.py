@@ -138,8 +138,12 @@ class Sender:
         await waiter.wait()
         return trio.current_time() - waiter.written_at
 
-    async def request(self, frame: bytes, subject: str, target: bytes, token: bytes) -> Reply:
+    async def request(
+        self, frame: bytes, subject: str, target: bytes, token: bytes, waiter: Waiter | None = None
+    ) -> Reply:
         """Send a request whose reply subject ends in `token`, and wait for the reply.
+
+        A caller that wants to know afterwards whether it was written gives the waiter: of `request_waiter`.
 
         Raises:
             OperationTimeoutError: no reply in time; the fate is unknown.
@@ -153,7 +157,8 @@ class Sender:
         if len(inbox) >= connection.options.requests_inflight_max:
             await trio.lowlevel.cancel_shielded_checkpoint()
             raise self._too_many_requests()
-        waiter = Waiter(frame, target, wants_pong=False, token=token, on_cancel=connection.withdraw)
+        if waiter is None:
+            waiter = self.request_waiter(frame, target, token)
         alone = not inbox
         inbox.add(token, waiter)
         connection.counters.requests += 1
@@ -167,6 +172,10 @@ class Sender:
             inbox.discard(token)
             raise
         return reply
+
+    def request_waiter(self, frame: bytes, target: bytes, token: bytes) -> Waiter:
+        """The waiter of a request."""
+        return Waiter(frame, target, wants_pong=False, token=token, on_cancel=self._connection.withdraw)
 
     async def collect(self, collection: ReplyCollection, subject: str) -> None:
         """Send a request and let its replies be collected. Cancelled while it waits for room: nothing was sent.

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import trio
 
-from ..connection import Reply
+from ..connection import Reply, Waiter
 from ..protocol import check_name, encode_headers, encode_subject
 from ._attachment import Attachment
 from ._errors import APILevelError, JetStreamNotEnabledError, api_error
@@ -65,8 +65,13 @@ def encode_request(
     return attachment.encoder.frame(target, payload, inbox.prefix + token, header), token
 
 
-async def send_frame(attachment: Attachment, subject: str, target: bytes, frame: bytes, token: bytes) -> Reply:
-    """Send a request that was encoded; errors and cancellation are those of `send_request`."""
+async def send_frame(
+    attachment: Attachment, subject: str, target: bytes, frame: bytes, token: bytes, waiter: Waiter | None = None
+) -> Reply:
+    """Send a request that was encoded; errors and cancellation are those of `send_request`.
+
+    The waiter, if one is given, tells afterwards whether it was written.
+    """
     await trio.lowlevel.checkpoint_if_cancelled()
     client = attachment.client
     try:
@@ -74,7 +79,7 @@ async def send_frame(attachment: Attachment, subject: str, target: bytes, frame:
     except Exception:
         await trio.lowlevel.cancel_shielded_checkpoint()
         raise
-    return await client.sender.request(frame, subject, target, token)
+    return await client.sender.request(frame, subject, target, token, waiter)
 
 
 class API:

@@ -14,7 +14,7 @@ from typing import Final, NoReturn
 import attrs
 import trio
 
-from ..connection import OperationTimeoutError, State, failure_reason
+from ..connection import NEVER, OperationTimeoutError, PendingTimeoutError, State, failure_reason
 from ..protocol import HeadersInput
 from ._api import API, encode_request, is_no_responders, send_frame
 from ._attachment import Attachment
@@ -106,15 +106,15 @@ class Publishing:
         expected = expectations.expected_stream
         return PublishRequest(subject, target, body, header, first, expected, expectations.message_id)
 
-    async def _attempt(self, request: PublishRequest, attempts: int = NO_STREAM_ATTEMPTS) -> PubAck:
+    async def _attempt(self, request: PublishRequest) -> PubAck:
         """One attempt, with the server's own pace for a subject that no stream takes."""
-        for attempt in range(attempts):
+        for attempt in range(NO_STREAM_ATTEMPTS):
             if attempt:
                 await trio.sleep(NO_STREAM_PAUSE_SECONDS)
             reply = await send_frame(self._attachment, request.subject, request.target, *self._next_frame(request))
             if not is_no_responders(reply):
                 return read_pub_ack(reply[3])
-        raise NoStreamResponseError(request.subject, attempts)
+        raise NoStreamResponseError(request.subject, NO_STREAM_ATTEMPTS)
 
     def _next_frame(self, request: PublishRequest) -> tuple[bytes, bytes]:
         """The frame of the next attempt: that of the check once, then others with tokens of their own."""
@@ -148,15 +148,20 @@ class Publishing:
             attempt += 1
 
     async def _bounded_attempt(self, request: PublishRequest, retry: PublishRetry, limit: float) -> PubAck:
-        connected = self._attachment.client.connection.link_is_up
+        client = self._attachment.client
         own = trio.current_time() + retry.attempt_timeout_seconds
-        with trio.CancelScope(deadline=min(own, limit) if connected else limit) as scope:
-            return await self._attempt(request, 1)
-        assert scope.cancelled_caught
-        raise OperationTimeoutError(
-            f"no PubAck for {request.subject} within {retry.attempt_timeout_seconds:g} s (attempt_timeout_seconds); "
-            "it may or may not have been stored"
-        )
+        subject, target = request.subject, request.target
+        frame, token = self._next_frame(request)
+        waiter = client.sender.request_waiter(frame, target, token)
+        with trio.CancelScope(deadline=min(own, limit) if client.connection.link_is_up else limit):
+            reply = await send_frame(self._attachment, subject, target, frame, token, waiter)
+            if is_no_responders(reply):
+                raise NoStreamResponseError(subject, 1)
+            return read_pub_ack(reply[3])
+        took = f"within {retry.attempt_timeout_seconds:g} s (attempt_timeout_seconds)"
+        if waiter.written_at == NEVER:  # the link was lost before the write, and it was withdrawn
+            raise PendingTimeoutError(f"the publish to {subject} could not be sent {took}; nothing was sent")
+        raise OperationTimeoutError(f"no PubAck for {subject} {took}; it may or may not have been stored")
 
     async def _before_next(
         self,

@@ -6,6 +6,7 @@ import random
 import re
 from typing import Any
 
+import attrs
 import pytest
 import trio
 from hypothesis import given
@@ -14,13 +15,14 @@ from trio.testing import MockClock
 
 from beamline_trio import (
     APIError,
-    ConnectionLostError,
     JetStream,
     NoStreamResponseError,
     OperationTimeoutError,
     OptionsError,
+    PendingTimeoutError,
     PublishRetry,
     PublishUnknownError,
+    Reconnected,
     WrongLastSequenceError,
 )
 from beamline_trio.jetstream import statistics_of
@@ -130,6 +132,27 @@ async def test_over_a_reconnect(autojump_clock: MockClock) -> None:
     assert len(ids(server)) == 1
 
 
+async def test_an_attempt_that_was_never_written_is_not_unknown(autojump_clock: MockClock) -> None:
+    """Its time was over while older publishes were sent: it is withdrawn, and its error says that nothing was sent."""
+    server = ToyServer()
+    with_window(server, 120)
+    answer(server, "a", stored())
+    async with opened(server, reconnect_delay_seconds=0.5) as nc:
+        js = JetStream(nc, publish_retry=attrs.evolve(STEADY, attempts=1, attempt_timeout_seconds=0.01))
+        await js.publish("a", b"x")
+        await lose_link(server)
+        for _ in range(100):
+            await nc.publish("b", b"queued")
+        async with nc.events() as events:
+            server.come_up()
+            while not isinstance(await events.receive(), Reconnected):
+                pass
+        with pytest.raises(PendingTimeoutError, match="nothing was sent"):
+            await js.publish("a", b"y")
+        await nc.flush()
+    assert len(headers_to(server, "a")) == 1
+
+
 async def test_what_is_not_retried(autojump_clock: MockClock, caplog: pytest.LogCaptureFixture) -> None:
     """The stream says no for a reason that stays: one attempt."""
     server = ToyServer()
@@ -206,7 +229,7 @@ async def test_the_window_also_bounds_what_waits_for_a_connection(autojump_clock
             server.come_up()
 
         nursery.start_soon(outage)
-        with pytest.raises((OperationTimeoutError, ConnectionLostError)):
+        with pytest.raises(PublishUnknownError):  # the first attempt was written
             await JetStream(nc).publish("a", b"x", retry=PublishRetry(attempts=9, deadline_seconds=60))
         await trio.sleep(60)
         assert len(headers_to(server, "a")) == 1
