@@ -145,6 +145,8 @@ class _Simulate:
         held = "all laws hold" if figures.seeds else "so nothing is known"
         found = f"{len(figures.failures)} failed" if figures.failures else held
         print(f"{seeds}, {found}{' (interrupted)' if interrupted else ''}")
+        if figures.counted:
+            print(", ".join(f"{name} {count:,}" for name, count in figures.counted.items()))
         print(
             f"{figures.events:,} events, {figures.events_per_second:,.0f} a second; "
             f"{figures.virtual_seconds / 3600:,.1f} simulated hours, {figures.hours_per_second:.2f} a wall second; "
@@ -158,6 +160,7 @@ class _Simulate:
             "seeds_run": figures.seeds,
             "interrupted": interrupted,
             "failures": [self._failure_record(failure) for failure in figures.failures],
+            "counted": dict(figures.counted),
             "events": figures.events,
             "events_per_second": figures.events_per_second,
             "simulated_hours": figures.virtual_seconds / 3600,

@@ -6,6 +6,7 @@ Must not print; `_simulate` does.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ class Figures:
         events: deliveries, timers and dials in all of them.
         virtual_seconds: of all of them.
         wall_seconds: of running and judging, without shrinking.
+        counted: what the scenario counts in each run, added up by name.
     """
 
     seeds: int = 0
@@ -32,6 +34,7 @@ class Figures:
     events: int = 0
     virtual_seconds: float = 0.0
     wall_seconds: float = 0.0
+    counted: Counter[str] = attrs.field(factory=Counter)
 
     @property
     def events_per_second(self) -> float:
@@ -93,6 +96,7 @@ class Sweep:
             figures.seeds += 1
             figures.events += verdict.events
             figures.virtual_seconds += verdict.virtual_seconds
+            figures.counted.update(verdict.figures)
             if verdict.holds:
                 continue
             failure = Failure(verdict)

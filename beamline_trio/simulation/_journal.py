@@ -13,10 +13,10 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Protocol
 
-import attrs
 import trio
 
 from ._errors import SimulationError
+from ._facts import Acknowledged, Books, Delivery, HandedOut, Publication, Queued, Stored, Withheld
 
 IDENTITY_HEADER: Final = "Sim-Id"
 _IDENTITY: Final = re.compile(rb"\r\nSim-Id: ([^\r\n]{1,80})\r\n")
@@ -24,7 +24,9 @@ _PUBLISHER: Final = re.compile(r"[!-9;-~]([ -9;-~]{0,46}[!-9;-~])?")
 # Longer than a header line with an identity: what may be cut by two writes.
 _OVERLAP_BYTES: Final = 96
 # A name, since the simulation does not know the client: written, and then no answer in time.
-_UNKNOWN_ERRORS: Final = ("OperationTimeoutError",)
+_UNKNOWN_ERRORS: Final = ("OperationTimeoutError", "PublishUnknownError")
+# Outcomes by which a publish tells that no server has it yet.
+_UNCONFIRMED: Final = ("queued", "skipped", "dropped")
 
 
 class Publisher(Protocol):
@@ -45,95 +47,6 @@ class Requester(Protocol):
         ...
 
 
-@attrs.define
-class Publication:
-    """One message that the application published, and what it was told of it.
-
-    Attributes:
-        identity: "publisher/number", also in the header `Sim-Id`.
-        began_at: seconds of virtual time.
-        fate: "open" while the call lasts; then "confirmed" (also: answered), "sent", "queued", "skipped", "failed" (the
-            application was told that it did not go), "unknown" or "cancelled".
-        reason: the error's text.
-    """
-
-    identity: str
-    publisher: str
-    number: int
-    subject: str
-    began_at: float
-    fate: str = "open"
-    ended_at: float = 0.0
-    reason: str = ""
-
-
-@attrs.frozen
-class Delivery:
-    """One message that the application was given."""
-
-    who: str
-    identity: str
-    subject: str
-    at: float
-
-
-@attrs.frozen
-class Queued:
-    """One message that a server queued to a client's link; `end` is its last byte's place in the link's bytes."""
-
-    server: str
-    link: int
-    sid: bytes
-    identity: str
-    end: int
-    at: float
-
-
-@attrs.frozen
-class Stored:
-    """One message that a stream has stored."""
-
-    server: str
-    stream: str
-    sequence: int
-    identity: str
-    at: float
-
-
-@attrs.frozen
-class HandedOut:
-    """One delivery of a consumer; `deliveries` counts those of the message, this one included."""
-
-    server: str
-    stream: str
-    consumer: str
-    sequence: int
-    deliveries: int
-    identity: str
-    at: float
-
-
-@attrs.frozen
-class Acknowledged:
-    """One message that a client has acknowledged to a consumer."""
-
-    server: str
-    stream: str
-    consumer: str
-    sequence: int
-    at: float
-
-
-@attrs.frozen
-class Books:
-    """A client's own account at one moment, as the scenario handed it over."""
-
-    who: str
-    ledger: Any
-    statistics: Any
-    at: float
-
-
 class Journal:
     """What happened to every message that has an identity.
 
@@ -148,6 +61,8 @@ class Journal:
         stored: what streams have stored, in order.
         handed_out: what consumers have delivered, in order.
         acknowledged: what was acknowledged to consumers, in order.
+        settled: what consumers have confirmed to the application as acknowledged, in order.
+        withheld: what clients said they would never send, in order.
         books: accounts that were handed over.
         reported: who -> messages whose loss the application was told of.
         ended: receivers that the application ended itself.
@@ -167,6 +82,8 @@ class Journal:
         self.stored: list[Stored] = []
         self.handed_out: list[HandedOut] = []
         self.acknowledged: list[Acknowledged] = []
+        self.settled: list[Acknowledged] = []
+        self.withheld: list[Withheld] = []
         self.books: list[Books] = []
         self.reported: dict[str, int] = {}
         self.ended: set[str] = set()
@@ -196,15 +113,43 @@ class Journal:
             confirm: as in `Client.publish`.
             headers: more of them.
         """
-        note = self._begin(publisher, subject)
-        outcome = await self._told(
-            note,
-            nc.publish(subject, payload, headers={**(headers or {}), IDENTITY_HEADER: note.identity}, confirm=confirm),
+        return await self.publish_by(
+            lambda identity: nc.publish(subject, payload, headers={**(headers or {}), **identity}, confirm=confirm),
+            subject,
+            publisher=publisher,
+            confirm=confirm,
         )
+
+    async def publish_by(
+        self,
+        call: Callable[[dict[str, str]], Awaitable[Any]],
+        subject: str,
+        *,
+        publisher: str = "app",
+        confirm: bool = True,
+        stream: str = "",
+    ) -> Publication:
+        """As `publish`, in any other way: `call` is given the header with the identity, and awaited.
+
+        Args:
+            call: publishes to the subject, once, with this header.
+            subject: where it publishes.
+            publisher: see `publish`.
+            confirm: whether the call returns only when it is confirmed. Of what a pipelined publisher takes, `settle`
+                says later what became.
+            stream: whose PubAck is the confirmation.
+        """
+        note = self._begin(publisher, subject, stream)
+        outcome = await self._told(note, call({IDENTITY_HEADER: note.identity}))
         if note.fate == "open":
+            outcome = getattr(outcome, "outcome", outcome)  # of a PubAck
             said = str(getattr(outcome, "value", outcome)).lower()
-            self._end(note, said if said in ("queued", "skipped") else "confirmed" if confirm else "sent")
+            self._end(note, said if said in _UNCONFIRMED else "confirmed" if confirm else "sent")
         return note
+
+    def settle(self, note: Publication, fate: str, error: Exception | None = None) -> None:
+        """What became of a publication that was taken in, and whose stream has answered later, or not at all."""
+        self._end(note, fate, "" if error is None else f"{type(error).__name__}: {error}")
 
     async def request(
         self, nc: Requester, subject: str, payload: bytes = b"", *, publisher: str = "app"
@@ -239,9 +184,36 @@ class Journal:
         """The application ended this receiver: it need not be given anything any more."""
         self.ended.add(who)
 
-    def note_books(self, who: str, nc: Any) -> None:
-        """Hand over `nc.ledger()` and `nc.stats()` as they are now."""
-        self.books.append(Books(who, nc.ledger(), nc.stats(), self._now()))
+    def acked(self, message: Any) -> None:
+        """The server has confirmed to the application that it knows of this ack (`ack_sync`)."""
+        told = message.metadata
+        self.settled.append(Acknowledged("", told.stream, told.consumer, told.stream_sequence, self._now()))
+
+    def dropped(self, who: str, event: Any) -> None:
+        """The application was told by an event (`Dropped`) that publishes will never be sent."""
+        self.withheld.append(Withheld(who, event.subject, event.count, event.reason, self._now()))
+
+    def note_books(self, who: str, nc: Any, *, complete: bool = False) -> None:
+        """Hand over `nc.ledger()` and `nc.stats()` as they are now.
+
+        Args:
+            who: the client: its host, or "host/name".
+            nc: the client.
+            complete: every publish of it is journaled, and goes out at most once.
+        """
+        self.books.append(Books(who, nc.ledger(), nc.stats(), self._now(), complete))
+
+    def note_end(self, who: str, nc: Any, undelivered: Any = None, *, complete: bool = False) -> None:
+        """The client has ended, and was asked to right behind the `note_books` before: hand its books over once more.
+
+        Args:
+            who: as for `note_books`.
+            nc: the client.
+            undelivered: the error that its end has raised (`UndeliveredError`), or None.
+            complete: as for `note_books`.
+        """
+        counts = (0, 0) if undelivered is None else (undelivered.unsent, undelivered.unknown)
+        self.books.append(Books(who, nc.ledger(), nc.stats(), self._now(), complete, counts))
 
     # What servers and network say
 
@@ -294,7 +266,7 @@ class Journal:
         """A consumer has taken an acknowledgement."""
         self.acknowledged += [Acknowledged(server, stream, consumer, one, self._now()) for one in sequences]
 
-    def _begin(self, publisher: str, subject: str) -> Publication:
+    def _begin(self, publisher: str, subject: str, stream: str = "") -> Publication:
         if not _PUBLISHER.fullmatch(publisher):
             # Else the identity that is read off the wire is not the one that was sent, and laws blame the innocent.
             raise SimulationError(
@@ -302,7 +274,7 @@ class Journal:
                 "at its ends, since it travels in a header"
             )
         number = self._counts[publisher] = self._counts.get(publisher, 0) + 1
-        note = Publication(f"{publisher}/{number}", publisher, number, subject, self._now())
+        note = Publication(f"{publisher}/{number}", publisher, number, subject, self._now(), stream=stream)
         self.publications[note.identity] = note
         return note
 

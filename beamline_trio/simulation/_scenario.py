@@ -6,10 +6,10 @@ Must not print: whoever sweeps seeds tells about them.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 import attrs
 
@@ -26,11 +26,14 @@ _DEFAULT: Final = Draw()
 ENDS_WITHIN_SECONDS: Final = 86_400.0
 # What makes a law when it is called: as a law of its own it would return one, and look like one that holds or breaks.
 _FACTORIES: Final = (
-    _laws.at_most, _laws.bounded_calls, _laws.fails_only_by, _laws.notices_end, _laws.notices_silence, _laws.one_of,
-    _laws.order_by, _laws.paced_dials, _laws.recovers, _laws.settles, _laws.told_at_loss,
+    _laws.at_most, _laws.bounded_calls, _laws.delivered_until_acked, _laws.fails_only_by, _laws.notices_end,
+    _laws.notices_silence, _laws.one_of, _laws.order_by, _laws.paced_dials, _laws.recovers, _laws.settles,
+    _laws.strands_nothing, _laws.told_at_loss,
 )  # fmt: skip
 
 F = TypeVar("F", bound=Callable[..., Any])
+# What a run comes to, by name: whole numbers that can be added up over many runs.
+Figures: TypeAlias = Callable[[Evidence], Mapping[str, int]]
 
 
 @attrs.frozen
@@ -43,12 +46,14 @@ class Laws:
         quiet_seconds: how long behind the last fault `World.quiet` waits.
         ends_within_seconds: of virtual time; a day, also where nothing was decorated: who waits in vain would wait for
             ever, since the pings of clients and servers let time go on.
+        figures: what is counted in each run, for a sweep to add up.
     """
 
     laws: tuple[Law, ...] = ()
     faults: Draw | None = None
     quiet_seconds: float = QUIET_SECONDS
     ends_within_seconds: float = ENDS_WITHIN_SECONDS
+    figures: Figures | None = None
 
 
 @attrs.frozen
@@ -63,6 +68,7 @@ class Verdict:
         trace: closed; its digest and tail can be read.
         virtual_seconds: how long the run was.
         events: how much happened in it.
+        figures: what was counted in it; empty where nothing was to be, and where the scenario raised.
     """
 
     seed: int
@@ -72,6 +78,7 @@ class Verdict:
     trace: Trace
     virtual_seconds: float
     events: int
+    figures: Mapping[str, int] = attrs.field(factory=dict)
 
     @property
     def holds(self) -> bool:
@@ -106,6 +113,7 @@ def laws(
     faults: Draw | None = _DEFAULT,
     quiet_seconds: float = QUIET_SECONDS,
     ends_within_seconds: float = ENDS_WITHIN_SECONDS,
+    figures: Figures | None = None,
 ) -> Callable[[F], F]:
     """Ask for laws to be checked after a test or scenario, and for faults while it runs.
 
@@ -114,6 +122,8 @@ def laws(
         faults: what kind of plan is drawn for each seed; None = none.
         quiet_seconds: how long behind the last fault `World.quiet` waits.
         ends_within_seconds: of virtual time; beyond it the run is given up, so that a sweep does not hang with it.
+        figures: what is counted in each run, such as `account`: from the evidence to whole numbers by name, which
+            `beamline simulate` adds up.
 
     Raises:
         SimulationError: an argument cannot work, or the function has laws already.
@@ -129,7 +139,7 @@ def laws(
     def decorate(function: F) -> F:
         if hasattr(function, _MARK):
             raise SimulationError(f"{function.__qualname__} has @laws already; write all laws into one of them")
-        setattr(function, _MARK, Laws(laws, faults, quiet_seconds, ends_within_seconds))
+        setattr(function, _MARK, Laws(laws, faults, quiet_seconds, ends_within_seconds, figures))
         return function
 
     return decorate
@@ -185,16 +195,19 @@ def verdict_of(world: World, wanted: Laws, error: BaseException | None = None) -
     hold under all seeds.
     """
     ended_at = world.now()
-    evidence = Evidence(world.journal, world.network, world.plan, min(world.faults_end_at, ended_at), ended_at)
+    faults_end_at = min(world.faults_end_at, ended_at)
+    evidence = Evidence(world.journal, world.network, world.plan, faults_end_at, ended_at, world.servers)
     # A scenario that broke off has not kept its side of the laws: only its error counts.
     broken: list[Violation] = []
+    figures: Mapping[str, int] = {}
     if error is None:
         try:
             broken = [*_without_faults(world, wanted), *judge(wanted.laws, evidence)]
+            figures = {} if wanted.figures is None else dict(wanted.figures(evidence))
         except Exception as bug:
             bug.add_note(f"a law raised this when it judged the run of seed {world.seed}")
             raise
-    return Verdict(world.seed, error, tuple(broken), world.plan, world.trace, ended_at, world.events.count)
+    return Verdict(world.seed, error, tuple(broken), world.plan, world.trace, ended_at, world.events.count, figures)
 
 
 def _without_faults(world: World, wanted: Laws) -> list[Violation]:

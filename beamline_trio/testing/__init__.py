@@ -20,21 +20,27 @@ if typing.TYPE_CHECKING:
     from ..simulation import Law as Law
     from ..simulation import LawBrokenError as LawBrokenError
     from ..simulation import Plan as Plan
+    from ..simulation import Publication as Publication
     from ..simulation import Rule as Rule
     from ..simulation import ServerConfig as ServerConfig
     from ..simulation import SimulatedServer as SimulatedServer
     from ..simulation import User as User
     from ..simulation import World as World
+    from ..simulation import account as account
+    from ..simulation import acked_for_good as acked_for_good
     from ..simulation import at_least_once as at_least_once
     from ..simulation import at_most as at_most
     from ..simulation import books_balance as books_balance
     from ..simulation import bounded_calls as bounded_calls
+    from ..simulation import delivered_until_acked as delivered_until_acked
     from ..simulation import every_call_ends as every_call_ends
     from ..simulation import fails_only_by as fails_only_by
     from ..simulation import honest_unknown as honest_unknown
+    from ..simulation import keeps_what_it_acked as keeps_what_it_acked
     from ..simulation import laws as laws
     from ..simulation import no_loss as no_loss
     from ..simulation import nothing_invented as nothing_invented
+    from ..simulation import nothing_lost_silently as nothing_lost_silently
     from ..simulation import notices_end as notices_end
     from ..simulation import notices_silence as notices_silence
     from ..simulation import one_of as one_of
@@ -44,16 +50,18 @@ if typing.TYPE_CHECKING:
     from ..simulation import run as run
     from ..simulation import sent_once as sent_once
     from ..simulation import settles as settles
+    from ..simulation import strands_nothing as strands_nothing
     from ..simulation import told_at_loss as told_at_loss
     from ._either_server import EitherServer as EitherServer
 else:
     _HOMES = {"EitherServer": "._either_server", "Server": "..server_process"}
     _SIMULATION = (
-        "Conditions", "Draw", "Evidence", "Fault", "FaultKind", "Law", "LawBrokenError", "Plan", "Rule",
-        "ServerConfig", "SimulatedServer", "User", "World", "at_least_once", "at_most", "books_balance",
-        "bounded_calls", "every_call_ends", "fails_only_by", "honest_unknown", "laws", "no_loss",
-        "nothing_invented", "notices_end", "notices_silence", "one_of", "order_by", "paced_dials", "recovers",
-        "run", "sent_once", "settles", "told_at_loss",
+        "Conditions", "Draw", "Evidence", "Fault", "FaultKind", "Law", "LawBrokenError", "Plan", "Publication", "Rule",
+        "ServerConfig", "SimulatedServer", "User", "World", "account", "acked_for_good", "at_least_once", "at_most",
+        "books_balance", "bounded_calls", "delivered_until_acked", "every_call_ends", "fails_only_by",
+        "honest_unknown", "keeps_what_it_acked", "laws", "no_loss", "nothing_invented", "nothing_lost_silently",
+        "notices_end", "notices_silence", "one_of", "order_by", "paced_dials", "recovers", "run", "sent_once",
+        "settles", "strands_nothing", "told_at_loss",
     )  # fmt: skip
     _HOMES |= dict.fromkeys(_SIMULATION, "..simulation")
 

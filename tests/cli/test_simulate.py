@@ -19,6 +19,7 @@ Run: TypeAlias = Callable[..., tuple[int, str, str]]
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "partition.py"
+ACCOUNTS = ROOT / "examples" / "accounting.py"
 PLANTED = ROOT / "tests" / "simulation" / "scenarios" / "planted.py"
 
 SCENARIOS = """
@@ -62,6 +63,9 @@ async def interrupted_while_shrinking(world):
     async with open_client(server.url, dialer=world.dialer("app")):
         await world.quiet()
 
+@laws(faults=None, figures=lambda evidence: {"orders": 1_000, "lost": 0})
+async def counted(world): ...
+
 def synchronous(world): ...
 
 async def takes_two(world, other): ...
@@ -97,6 +101,25 @@ def test_the_example_holds(beamline: Run) -> None:
     assert first == "20 of 20 seeds run, all laws hold"
     figures = r"[\d,]+ events, [\d,]+ a second; \d\.\d simulated hours, [\d.]+ a wall second; [\d.]+ wall seconds"
     assert re.fullmatch(figures, second)
+
+
+@pytest.mark.slow
+def test_the_accounts_of_the_example_add_up(beamline: Run) -> None:
+    """Publishers of all policies, a stream, server deaths: what was accepted is the sum of its ends, and 0 are lost."""
+    code, out, _ = beamline(ACCOUNTS, "--seeds", "1:8")
+    assert code == 0, out
+    counted = {name: int(count.replace(",", "")) for name, count in re.findall(r"(\w+) ([\d,]+)", out.splitlines()[1])}
+    assert counted.pop("lost") == 0
+    assert counted.pop("accepted") == sum(counted.values()) > 1_000
+    assert counted["unknown"] > 0 < counted["expired"]
+
+
+def test_what_a_scenario_counts_is_added_up(beamline: Run) -> None:
+    """The figures that @laws asks for stand behind the seeds, by their names, and in the JSON."""
+    code, out, _ = beamline("scenarios.py:counted", "--seeds", "1:3")
+    assert (code, out.splitlines()[1]) == (0, "orders 3,000, lost 0")
+    _, out, _ = beamline("scenarios.py:counted", "--seeds", "1:3", "--json")
+    assert json.loads(out)["counted"] == {"orders": 3_000, "lost": 0}
 
 
 def test_a_planted_mistake_is_found_shrunk_and_replayed(beamline: Run) -> None:

@@ -6,21 +6,14 @@ The histories are made by hand, from the facts that the journal and the network 
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import SimpleNamespace
-from typing import Any, cast
 
-import attrs
 import pytest
 
-from beamline_trio import Ledger
 from beamline_trio.simulation import (
-    Evidence,
     Fault,
     FaultKind,
     Law,
     Plan,
-    Publication,
-    Violation,
     at_least_once,
     at_most,
     books_balance,
@@ -40,81 +33,10 @@ from beamline_trio.simulation import (
     settles,
     told_at_loss,
 )
-from beamline_trio.simulation._journal import Books, Delivery, Journal, Queued
-from beamline_trio.simulation._laws import judge
-
-APP_LINK, BILLING_LINK = 1, 2
-FAULTS_END, ENDED = 50.0, 200.0
-
-
-@attrs.define
-class Connection:
-    """What laws ask of a connection."""
-
-    source: str
-    number: int = 0
-    target: str = "a"
-    received: int = 10_000
-    opened_at: float = 0.0
-    ended_at: float | None = None
-    how: str = ""
-    told_at: float | None = None
-    left_at: float | None = None
-
-
-@attrs.frozen
-class Dialled:
-    """What laws ask of a dial."""
-
-    at: float
-    ended_at: float | None
-    succeeded: bool
-
-
-class History:
-    """Facts, written down by hand."""
-
-    def __init__(self) -> None:
-        self.time = 0.0
-        self.journal = Journal(lambda: self.time)
-        self.links = {APP_LINK: Connection("app", APP_LINK), BILLING_LINK: Connection("billing", BILLING_LINK)}
-        self.journal.links = {APP_LINK: 0.0, BILLING_LINK: 0.0}
-        self.plan: Plan | None = None
-        self.dials: dict[str, list[Dialled]] = {}
-
-    def publish(self, number: int, fate: str = "confirmed", *, at: float = 1.0, reason: str = "") -> str:
-        """The application published, and was told this; the network and the server saw it."""
-        identity = f"app/{number}"
-        self.journal.publications[identity] = Publication(identity, "app", number, "s", at, fate, at + 0.1, reason)
-        self.journal.written[identity] = [APP_LINK]
-        self.journal.taken[identity] = [(at, APP_LINK)]
-        return identity
-
-    def queue(self, number: int, end: int = 100) -> None:
-        """A server queued it to billing's link."""
-        self.journal.queued.append(Queued("a", BILLING_LINK, b"1", f"app/{number}", end, 1.0))
-
-    def give(self, number: int, who: str = "billing", *, at: float = 1.2, subject: str = "s") -> None:
-        """The application was given it."""
-        self.journal.deliveries.append(Delivery(who, f"app/{number}", subject, at))
-
-    def pass_on(self, *numbers: int, at: float = 1.0) -> None:
-        """All goes well."""
-        for number in numbers:
-            self.publish(number, at=at)
-            self.queue(number)
-            self.give(number, at=at + 0.2)
-
-    def book(self, at: float = 150.0, pending: int = 0, requests: int = 0, **entries: int) -> None:
-        """The client's books as handed over."""
-        zero = dict.fromkeys(attrs.fields_dict(Ledger), 0)
-        statistics = SimpleNamespace(pending_operations=pending, pending_bytes=pending, requests_inflight=requests)
-        self.journal.books.append(Books("app", Ledger(**{**zero, **entries}), statistics, at))
-
-    def judged(self, law: Law) -> list[Violation]:
-        """What a law says of it."""
-        network = cast("Any", SimpleNamespace(connection=self.links.__getitem__, dials=lambda: self.dials))
-        return judge([law], Evidence(self.journal, network, self.plan, FAULTS_END, ENDED))
+from beamline_trio.simulation._facts import (
+    Queued,
+)
+from tests.simulation._history import APP_LINK, BILLING_LINK, Connection, Dialled, History
 
 
 def _was_confirmed_and_never_taken(history: History) -> None:

@@ -1,5 +1,7 @@
 """The checkers: what must hold in every run, judged from facts outside of the system under test."""
 
+from ._account import account as account
+from ._account import nothing_lost_silently as nothing_lost_silently
 from ._books import books_balance as books_balance
 from ._books import fails_only_by as fails_only_by
 from ._books import honest_unknown as honest_unknown
@@ -22,3 +24,7 @@ from ._links import notices_end as notices_end
 from ._links import notices_silence as notices_silence
 from ._links import settles as settles
 from ._links import told_at_loss as told_at_loss
+from ._streams import acked_for_good as acked_for_good
+from ._streams import delivered_until_acked as delivered_until_acked
+from ._streams import keeps_what_it_acked as keeps_what_it_acked
+from ._streams import strands_nothing as strands_nothing

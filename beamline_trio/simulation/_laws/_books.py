@@ -8,13 +8,13 @@ from typing import Any, Final
 
 import attrs
 
-from .._journal import Books
+from .._facts import Books
 from ._evidence import Evidence, Finding, Law, named
 
 # Names, since the simulation does not know the client. What may become less; accepted by what a cancellation withdraws.
 _GAUGES: Final = ("accepted", "open", "requests_inflight", "pending_operations", "pending_bytes", "subscriptions")
 # Errors by which a server tells that it had the message, and refused it or had nobody for it.
-_ANSWERS: Final = ("PermissionsError", "NoRespondersError", "ServerError")
+_ANSWERS: Final = ("PermissionsError", "NoRespondersError", "ServerError", "NoStreamResponseError", "APIError")
 
 
 def honest_unknown(evidence: Evidence) -> Iterator[Finding]:

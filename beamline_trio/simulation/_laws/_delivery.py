@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 
-from .._journal import Publication
+from .._facts import Publication
 from ._evidence import Evidence, Finding, Law, named
 
 

@@ -8,7 +8,8 @@ Must not know the client.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import TypeAlias
 
 import attrs
@@ -16,6 +17,7 @@ import attrs
 from ...faults import Plan
 from .._journal import Journal
 from .._network import ConnectionRecord, Network
+from .._server import SimulatedServer
 
 
 @attrs.frozen
@@ -43,6 +45,7 @@ class Evidence:
         plan: the faults there were, or None.
         faults_end_at: when the last of them was over, in virtual seconds.
         ended_at: when the run ended.
+        servers: by name, as the run has left them.
     """
 
     journal: Journal
@@ -50,6 +53,7 @@ class Evidence:
     plan: Plan | None
     faults_end_at: float
     ended_at: float
+    servers: Mapping[str, SimulatedServer] = MappingProxyType({})
     _links: dict[int, ConnectionRecord] = attrs.field(factory=dict, init=False, eq=False, repr=False)
 
     def link(self, number: int) -> ConnectionRecord:

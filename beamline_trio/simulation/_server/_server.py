@@ -95,6 +95,7 @@ class SimulatedServer:
         self._waiting: list[ClientConnection] = []
         # What it has on disk.
         self._storage = Storage()
+        self._went_down: list[float] = []
 
     def __repr__(self) -> str:
         return f"<SimulatedServer {self.url} {self.state}>"
@@ -166,6 +167,11 @@ class SimulatedServer:
         jetstream: JetStream | None = None if self._process is None else self._process.jetstream
         streams = {} if jetstream is None else jetstream.streams
         return tuple(view_stream(streams[name]) for name in sorted(streams))
+
+    @property
+    def went_down(self) -> tuple[float, ...]:
+        """When its process ended, each time, however it did; in virtual seconds."""
+        return tuple(self._went_down)
 
     def _clients(self) -> list[ClientConnection]:
         return [] if self._process is None else list(self._process.clients.values())
@@ -316,6 +322,7 @@ class SimulatedServer:
         process, self._process = self._process, None
         if process is None:
             return None
+        self._went_down.append(self._events.now())
         process.note(kind)
         if not process.lame_duck:
             self._stop_listening()
