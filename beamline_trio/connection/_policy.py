@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import attrs
 
@@ -21,6 +21,9 @@ from ._connection import Connection
 from ._pool import KnownServer, PoolServer
 
 Answer = TypeVar("Answer")
+
+# The least that `reconnect_delay_seconds` may be, from the second pass on: attempts without a pause are a busy loop.
+LEAST_SECONDS: Final = 0.001
 
 
 @attrs.frozen
@@ -54,7 +57,8 @@ class Policy:
             outage_seconds: how long it has lasted.
         """
         chosen = self._ask("choose_server", self._choose)
-        return chosen if chosen is not None else Turn(self._delay(passes, outage_seconds))
+        turn = chosen if chosen is not None else Turn(self._delay(passes, outage_seconds))
+        return turn if passes == 0 else attrs.evolve(turn, delay=max(turn.delay, LEAST_SECONDS))
 
     def _delay(self, passes: int, outage_seconds: float) -> float:
         connection = self._connection
@@ -71,26 +75,30 @@ class Policy:
         """Whether the next server is reached over TLS, as far as can be known before."""
         connection = self._connection
         secure = connection.origin is not None and connection.origin.secure
-        return secure or bool(connection.options.tls) or connection.pool.one_pass()[0].address.wants_tls
+        following = connection.pool.one_pass()[:1]
+        return secure or bool(connection.options.tls) or any(server.address.wants_tls for server in following)
 
     def _choose(self) -> Turn | None:
         connection = self._connection
         callback = connection.options.choose_server
         if callback is None:
             return None
-        answer: Any = callback(connection.pool.snapshot(), connection.info)
+        turn = self._read(callback(connection.pool.snapshot(), connection.info))
+        if isinstance(turn, str):
+            raise UnusableAnswerError(f"choose_server gave {turn}")
+        return turn
+
+    def _read(self, answer: Any) -> Turn | str | None:
+        """The turn, or what is wrong with an answer, which is not repeated: its URL may hold a password."""
         if not isinstance(answer, tuple) or len(answer) != 2:
-            raise UnusableAnswerError(f"choose_server gave {answer!r}; it must give (server or None, seconds)")
+            return f"a {type(answer).__name__}; it must give a tuple of (server or None, seconds)"
         wanted, delay = answer
         if wanted is None:
             return None
-        url = wanted.url if isinstance(wanted, PoolServer) else wanted
-        server = connection.pool.find(url) if isinstance(url, str) else None
+        server = self._connection.pool.find(wanted.url if isinstance(wanted, PoolServer) else wanted)
         if server is None:
-            raise UnusableAnswerError(
-                f"choose_server gave {url!r}, which is no server of the pool; give one of those it was called with"
-            )
-        return Turn(_seconds(delay), server)
+            return "what is no server of the pool; give one of those it was called with, or the URL of one"
+        return Turn(_seconds(delay), server) if _is_delay(delay) else f"{_DELAY}, not {delay!r}"
 
     def _ask(self, option: str, question: Callable[[], Answer]) -> Answer | None:
         """The answer, or None when there is none that can be used."""
@@ -101,7 +109,14 @@ class Policy:
             return None
 
 
+_DELAY: Final = "a delay that cannot be used; it must be a number of seconds, 0 or more"
+
+
+def _is_delay(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf
+
+
 def _seconds(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
-        raise UnusableAnswerError(f"the delay is {value!r}; it must be a number of seconds, 0 or more")
+    if not _is_delay(value):
+        raise UnusableAnswerError(f"reconnect_delay_callback gave {_DELAY}, not {value!r}")
     return float(value)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Sequence
+from typing import cast
 
 import attrs
 
@@ -134,9 +135,13 @@ class ServerPool:
         for server in self._servers:
             server.given_up, server.refusals = False, 0
 
-    def find(self, url: str) -> KnownServer | None:
-        """The server of a URL, as PoolServer has it."""
-        return next((server for server in self._servers if str(server.address) == url), None)
+    def find(self, url: object) -> KnownServer | None:
+        """The server of a URL, as PoolServer has it or as the user gave it. Raises nothing."""
+        try:
+            wanted = str(parse_address(cast("str", url)))
+        except (AddressError, TypeError):
+            return None
+        return next((server for server in self._servers if str(server.address) == wanted), None)
 
     def snapshot(self) -> tuple[PoolServer, ...]:
         """A copy of everything, in the order of the next pass."""

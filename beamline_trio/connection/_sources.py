@@ -113,7 +113,7 @@ async def _ask_nkey(source: Any, server: str, nonce: str) -> Credentials:
         signature = await _signed("nkey", source.sign, server, nonce)
         return Credentials(nkey=source.public_key, signature=signature)
     need_ed25519()
-    seed = bytearray(source.reveal(), "utf-8") if isinstance(source, Secret) else _read_file("nkey", source, server)
+    seed = _plain(source) if isinstance(source, Secret) else _read_file("nkey", source, server)
     signed = _sign_with(seed, nonce)
     if signed is None:
         raise CredentialsError(_useless("nkey", server, f"({_name(source)}) holds no user seed"), address=server)
@@ -129,12 +129,12 @@ async def _ask_creds(source: Any, server: str, nonce: str) -> Credentials:
         _need_nonce("creds", server, nonce)
         return Credentials(jwt=jwt, signature=await _signed("creds", source.sign, server, nonce))
     if isinstance(source, Secret):
-        file = bytearray(source.reveal(), "utf-8")
+        file = _plain(source)
     elif callable(source):
         content = await _call("creds", source, server, hide=True)
         if not isinstance(content, Secret):
             raise CredentialsError(_useless("creds", server, "returned neither str nor bytes"), address=server)
-        file = bytearray(content.reveal(), "utf-8")
+        file = _plain(content)
     else:
         file = _read_file("creds", source, server)
     return _answer_creds(_parts_of(file), source, server, nonce)
@@ -153,6 +153,11 @@ def _answer_creds(parts: tuple[Secret, Secret | None] | None, source: Any, serve
     need_ed25519()
     signed = _sign_with(bytearray(seed.reveal(), "ascii"), nonce)
     return Credentials(jwt=jwt, signature=signed[1] if signed is not None else None)
+
+
+def _plain(secret: Secret) -> bytearray:
+    """A text for whoever wipes it. What no encoding knows becomes what no credentials have: an error would quote it."""
+    return bytearray(secret.reveal(), "utf-8", "replace")
 
 
 def _parts_of(file: bytearray) -> tuple[Secret, Secret | None] | None:

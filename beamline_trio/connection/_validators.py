@@ -87,7 +87,7 @@ def secret(_: Any, field: Any, value: Any) -> None:
 def nkey(_: Any, field: Any, value: Any) -> None:
     """A user's seed, the path of its file, or an NkeySigner."""
     if isinstance(value, Secret):
-        if not is_seed(bytearray(value.reveal().strip(), "utf-8")):
+        if not is_seed(bytearray(value.reveal().strip(), "utf-8", "replace")):
             raise OptionsError(f"{field.name} is no user seed, which begins with SU; give a file as a pathlib.Path")
     elif isinstance(value, NkeySigner):
         public = decode_public_key(value.public_key)

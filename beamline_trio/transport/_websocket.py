@@ -127,6 +127,12 @@ class WebSocketDialer:
                 "this error",
                 address=str(address),
             ) from error
+        if not isinstance(given, Mapping):
+            raise WebSocketError(
+                f"no headers for {address}: the callback gave a {type(given).__name__}; it must give a mapping of str "
+                "to str",
+                address=str(address),
+            )
         return checked_headers(given)
 
     async def _upgrade(

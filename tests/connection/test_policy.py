@@ -10,7 +10,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from beamline_trio import CallbackFailed, ClientOptions, Event, PoolServer, ServerInfo
+from beamline_trio import CallbackFailed, ClientOptions, Event, PoolServer, Reconnected, ServerInfo, open_client
 from beamline_trio.connection import next_delay
 from tests._memory import MemoryDialer, ToyServer, lose_link, opened, wait_connected
 
@@ -35,6 +35,53 @@ async def test_the_users_delays(autojump_clock: MockClock) -> None:
         server.come_up()
         await wait_connected(nc)
         assert asked == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("option", ["reconnect_delay_callback", "choose_server"])
+async def test_no_delay_for_ever_is_no_busy_loop(option: str, autojump_clock: MockClock) -> None:
+    """Zero seconds each time: only the first pass comes without a pause."""
+    server = ToyServer()
+    dialer = MemoryDialer(server)
+
+    def at_once(*args: Any) -> Any:
+        return 0 if option == "reconnect_delay_callback" else (args[0][0], 0)
+
+    async with opened(server, dialer=dialer, **{option: at_once}) as nc:
+        await lose_link(server)
+        await trio.sleep(0.1)
+        assert 90 <= len(dialer.dialled) <= 102
+        server.come_up()
+        await wait_connected(nc)
+
+
+async def test_a_choice_by_a_url_with_a_password(autojump_clock: MockClock, caplog: pytest.LogCaptureFixture) -> None:
+    """The user's own URL finds its server; one that does not, or stands at the wrong place, is repeated nowhere."""
+    one, two = ToyServer("nats://one:4222"), ToyServer("nats://two:4222")
+    given = "nats://u:hunter2@two:4222"
+    answers: list[Any] = [(given, 0.5), ("nats://u:hunter2@stranger:1", 0), given, [given], (given, "hunter3")]
+    dialer = MemoryDialer(one, two)
+    caplog.set_level("DEBUG")
+    async with (
+        open_client(
+            one.url,
+            given,
+            dialer=dialer,
+            keep_server_order=True,
+            choose_server=lambda pool, info: answers.pop(0) if answers else (None, 0),
+        ) as nc,
+        nc.events() as events,
+    ):
+        one.go_down()
+        two.refuses = True
+        await trio.sleep(5)
+        assert nc.stats().callback_errors == 4
+        assert [url for _, url in dialer.dialled[1:2]] == [two.url]
+        two.come_up()
+        await wait_connected(nc)
+        told: list[Event] = []
+        while not told or not isinstance(told[-1], Reconnected):
+            told.append(await events.receive())
+    assert "hunter2" not in caplog.text + repr(told)
 
 
 @pytest.mark.parametrize("answer", [ValueError("broken"), -1, float("nan"), float("inf"), "1", None, True])

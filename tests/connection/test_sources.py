@@ -230,6 +230,18 @@ async def test_a_server_that_gives_no_nonce_gets_nothing(options: Any, autojump_
     assert server.received == b""
 
 
+@pytest.mark.parametrize("option", ["creds", "nkey"])
+async def test_what_cannot_be_encoded_is_no_credential(option: str, autojump_clock: MockClock) -> None:
+    """A text with half a surrogate is told like any other that is none, and is repeated by no error."""
+    server = ToyServer(nonce="n")
+    text = "hunter2\udcff\n"
+    given: Any = (lambda: text) if option == "creds" else text
+    with pytest.raises((CredentialsError, OptionsError)) as caught:
+        async with open_client(server.url, dialer=MemoryDialer(server), **{option: given}):
+            raise AssertionError
+    assert "hunter2" not in str(caught.value)
+
+
 async def test_an_async_callback_is_cancelled_with_its_attempt(autojump_clock: MockClock) -> None:
     """A callback that takes too long counts to connect_timeout_seconds; a cancelled open_client cancels it."""
     server = ToyServer()

@@ -27,6 +27,7 @@ from beamline_trio import (
 from beamline_trio.connection import Connection
 from beamline_trio.protocol import InvalidHeaderError
 from beamline_trio.transport import Environment, ServerAddress, parse_address
+from tests._memory import MemoryDialer
 from tests._toy_server import ToyServer
 
 Behaviour: TypeAlias = Callable[[trio.abc.Stream], Awaitable[None]]
@@ -404,6 +405,15 @@ async def test_a_headers_callback_that_fails(nursery: trio.Nursery, autojump_clo
     assert isinstance(caught.value.__cause__, ValueError)
     assert "hunter2" not in str(caught.value)
     assert inner.dialled == []
+
+
+@pytest.mark.parametrize("headers", [None, 5, "a: b", [("a", "b")], {"a": 5}, {5: "b"}])
+async def test_a_headers_callback_that_gives_something_else(headers: Any, autojump_clock: MockClock) -> None:
+    """The error is one of an attempt that failed: a reconnect tries again."""
+    dialer = WebSocketDialer(MemoryDialer(ToyServer("nats://one:80")), headers=lambda: headers)
+    with pytest.raises((WebSocketError, InvalidHeaderError)):
+        async with open_client("ws://one", dialer=dialer):
+            raise AssertionError
 
 
 def test_headers_belong_to_the_dialer_that_is_given() -> None:
