@@ -78,12 +78,12 @@ class Fetch(PullInbox):
                     await is_there()
             if self._error is not None and not self.pending:
                 raise self._error
-            messages = list(self.pending)
-            self.pending.clear()
-            return messages
+            most = min(len(self.pending), self._request.batch)
+            return [self.pending.popleft() for _ in range(most)]
         finally:
             connection.followers.remove(self)
-            self._leave(complete=self._missing <= 0)
+            # A second pull that was made because the server fell silent may give more than is missing.
+            self._leave(complete=self._missing <= 0 and self._pulls_made == 1)
 
     async def _wait(self) -> None:
         """Until something has changed, or it is time to look; then look."""

@@ -12,6 +12,7 @@ Must not hold a task.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Final
@@ -32,6 +33,9 @@ from ._statuses import Status, Verdict
 PAUSE_SECONDS: Final = 0.25
 PAUSE_SECONDS_MAX: Final = 5.0
 GRACE_SECONDS: Final = 1.0
+RECEIVERS_UNCHECKED: Final = 16
+# No number of a pull is longer.
+NUMBER_DIGITS_MAX: Final = 20
 
 
 @attrs.frozen(kw_only=True)
@@ -44,12 +48,12 @@ class SessionPlan:
     heartbeat_seconds: float
 
 
-@attrs.define(eq=False)
+@attrs.frozen(eq=False)
 class OpenPull:
-    """A pull that the server has: its number, how many messages it may still give, and when it must have ended."""
+    """A pull that the server may have: its number, how many messages it asked for, and when it must have ended."""
 
     number: bytes
-    remaining: int
+    batch: int
     deadline: float
 
 
@@ -66,8 +70,11 @@ class Messages(PullInbox):
         self._plan = plan
         self._threshold = plan.threshold
         self._revive = revive
+        # How many messages are to come; the youngest pulls that may give as many, and how many these asked for.
         self._expected = 0
-        self._pulls: list[OpenPull] = []
+        self._pulls: deque[OpenPull] = deque()
+        self._asked = 0
+        self._forgotten = 0
         self._waiters: list[Waiter] = []
         self._error: Exception | None = None
         self._ended = False
@@ -78,6 +85,9 @@ class Messages(PullInbox):
         self._free = 0
         self._pace = Pace()
         self._consumer: trio.lowlevel.Task | None = None
+        # Who may have a message in hand, and how many these may be before the dead among them are taken out.
+        self._receivers: dict[trio.lowlevel.Task, None] = {}
+        self._receivers_max = RECEIVERS_UNCHECKED
 
     async def __aenter__(self) -> Messages:
         await trio.lowlevel.checkpoint()
@@ -135,11 +145,13 @@ class Messages(PullInbox):
     async def _wait_pending(self) -> None:
         if self._interest is None:
             raise RuntimeError("enter the session first: async with consumer.messages() as messages")
-        self._consumer = trio.lowlevel.current_task()
+        self._consumer = task = trio.lowlevel.current_task()
+        self._note_receiver(task)
         if self.pending:
             await self._pace.check()
         while not self.pending:
             if self._ended:
+                del self._receivers[task]
                 self._client.drainer.look_again()
                 await trio.lowlevel.checkpoint()
                 raise self._error.with_traceback(None) if self._error is not None else trio.EndOfChannel
@@ -155,6 +167,13 @@ class Messages(PullInbox):
         self._failures = 0
         self._free = CALLS_PER_CHECK
 
+    def _note_receiver(self, task: trio.lowlevel.Task) -> None:
+        """It takes messages until it is told of the end, or dies."""
+        if task not in self._receivers and len(self._receivers) >= self._receivers_max:
+            self._receivers = {one: None for one in self._receivers if living(one) is not None}
+            self._receivers_max = 2 * len(self._receivers) + RECEIVERS_UNCHECKED
+        self._receivers[task] = None
+
     def _next_look(self) -> float:
         """When something has to be done if nothing comes."""
         if not self._connection.link_is_up:
@@ -162,7 +181,7 @@ class Messages(PullInbox):
         times = [self._resume_at]
         if self._pulls:
             times.append(self._active_at + 2 * self._plan.heartbeat_seconds)
-            times.append(min(pull.deadline for pull in self._pulls))
+            times.append(self._pulls[0].deadline)
         return min(times)
 
     def _look(self, now: float) -> None:
@@ -174,9 +193,9 @@ class Messages(PullInbox):
             self._warn("no heartbeat")
             self._forget_pulls()
             self._refill()
-        for pull in [pull for pull in self._pulls if pull.deadline <= now]:
+        while self._pulls and self._pulls[0].deadline <= now:
             self._warn("no end of a pull")
-            self._close_pull(pull, None)
+            self._close_pull(self._pulls[0].number, None)
             self._refill()
         if now >= self._resume_at:
             self._resume_at = NEVER
@@ -216,19 +235,41 @@ class Messages(PullInbox):
         now = self._active_at = trio.current_time()
         lasts = plan.expires_seconds + max(plan.heartbeat_seconds, GRACE_SECONDS)
         self._pulls.append(OpenPull(number, batch, now + lasts))
+        self._asked += batch
         self._expected += batch
         return frame
 
     def _forget_pulls(self) -> None:
+        """Nothing is to come, and what these pulls say of their ends is no news."""
+        self._forgotten = self._pulls_made
         self._pulls.clear()
-        self._expected = 0
+        self._expected = self._asked = 0
 
-    def _close_pull(self, pull: OpenPull, undelivered: int | None) -> None:
-        """A pull is over. The server's count of what it did not give is exact; ours may be another pull's."""
-        self._pulls.remove(pull)
-        if undelivered is not None and self._pulls:
-            self._pulls[0].remaining += pull.remaining - undelivered
-        self._expected = sum(one.remaining for one in self._pulls)
+    def _is_known(self, number: bytes) -> bool:
+        """Whether it is a pull that was made since all were forgotten last."""
+        if not number.isdigit() or len(number) > NUMBER_DIGITS_MAX:
+            return False
+        return self._forgotten < int(number) <= self._pulls_made
+
+    def _close_pull(self, number: bytes, undelivered: int | None) -> None:
+        """A pull is over. The server's count of what it did not give is exact, whichever pull gave the rest."""
+        for pull in self._pulls:
+            if pull.number == number:
+                self._pulls.remove(pull)
+                self._asked -= pull.batch
+                break
+        self._expect(self._expected - (undelivered or 0))
+
+    def _expect(self, expected: int) -> None:
+        """So many are to come. The server serves its pulls in turn, and of one that is full it says nothing.
+
+        So which pull a message was of cannot be told, only how many are to come from all of them. The oldest, which
+        end first, are watched no longer when the others asked for as many.
+        """
+        pulls = self._pulls
+        self._expected = max(0, min(expected, self._asked))
+        while pulls and self._asked - pulls[0].batch >= self._expected:
+            self._asked -= pulls.popleft().batch
 
     def _next_pause(self) -> float:
         pause = min(PAUSE_SECONDS * 2.0**self._failures, PAUSE_SECONDS_MAX)
@@ -251,24 +292,17 @@ class Messages(PullInbox):
         self._refill()
 
     def _count_one(self) -> None:
-        pulls = self._pulls
-        if pulls:
-            self._expected -= 1
-            pull = pulls[0]
-            pull.remaining -= 1
-            if pull.remaining <= 0:
-                del pulls[0]
+        self._expect(self._expected - 1)
 
     def _on_status(self, number: bytes, status: Status) -> None:
         if status.verdict is Verdict.ALIVE:
             return
-        pull = next((one for one in self._pulls if one.number == number), None)
         if status.verdict is Verdict.FAILED:
             self._on_failed(status)
             return
-        if pull is None:
+        if not self._is_known(number):
             return
-        self._close_pull(pull, status.pending_messages)
+        self._close_pull(number, status.pending_messages)
         if status.verdict is Verdict.ENDED:
             self._refill()
             return
@@ -330,13 +364,15 @@ class Messages(PullInbox):
 
     @property
     def exhausted(self) -> bool:
-        """Whether it has ended and everything was received."""
-        return self._ended and not self.pending
+        """Whether it has ended, and whoever received has come back for more, and so has no message in hand."""
+        return self._ended and not self.pending and not any(map(living, self._receivers))
 
     @property
     def consumer(self) -> trio.lowlevel.Task | None:
-        """The task that received last, while it lives."""
-        return living(self._consumer)
+        """The task that received last, or another that may have a message in hand, while it lives."""
+        if self._consumer in self._receivers and living(self._consumer) is not None:
+            return self._consumer
+        return next(filter(living, self._receivers), None)
 
     async def drain(self) -> None:
         """Ask for nothing more, wait for what the server has sent, and let the receiver read to the end.

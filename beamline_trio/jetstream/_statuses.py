@@ -6,6 +6,7 @@ Must not pull.
 from __future__ import annotations
 
 import enum
+import re
 from typing import Final
 
 import attrs
@@ -47,6 +48,7 @@ class Status:
     error: JetStreamError | None = None
 
 
+_COUNT: Final = re.compile(r"[0-9]{1,19}\Z")
 _ENDS: Final = ("batch completed", "message size exceeds maxbytes")
 _PASSES: Final = ("leadership change", "server shutdown", "exceeded maxwaiting")
 
@@ -56,7 +58,7 @@ def read_status(header: bytes) -> Status:
     headers = decode_headers(header)
     code, description = headers.status or 0, headers.description
     pending = headers.get("Nats-Pending-Messages")
-    count = int(pending) if pending is not None and pending.isdecimal() else None
+    count = int(pending) if pending is not None and _COUNT.match(pending) else None
     verdict = _verdict(code, description.lower())
     error = _error(code, description) if verdict is Verdict.FAILED else None
     return Status(verdict, code, description, count, error)
