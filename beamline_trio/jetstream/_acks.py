@@ -58,6 +58,8 @@ class AckBook:
         self._counters = attachment.counters
         self._log = attachment.log
         self._limit = self._connection.options.acks_pending_max
+        # Where the limit is small, a PING goes out before they fill it, or none would ever.
+        self._per_ping = min(ACKS_PER_PING, max(self._limit // 2, 1))
         self._pace = Pace()
         self._sent: list[Kept] = []
         self._unmarked = 0
@@ -91,6 +93,8 @@ class AckBook:
         if self._connection.state is State.CLOSED:
             raise ClientClosedError("the client is closed; this message will be delivered again")
         if len(self._sent) + len(self._kept) >= self._limit:
+            self._expire(trio.current_time())
+        if len(self._sent) + len(self._kept) >= self._limit:
             self._counters.ack_failures["pending_full"] += 1
             raise AcksPendingError(
                 f"{len(self._sent) + len(self._kept)} acks wait for the server's confirmation or for a connection, the "
@@ -108,7 +112,7 @@ class AckBook:
         self._sent.append(kept)
         self._outbox.put_control(frame)
         self._unmarked += 1
-        if self._unmarked >= ACKS_PER_PING:
+        if self._unmarked >= self._per_ping:
             self._mark()
 
     def put_naks(self, replies: list[bytes], body: bytes, deadline: float) -> None:
@@ -124,11 +128,13 @@ class AckBook:
         self._unmarked += len(replies)
         self._mark()
 
-    def put_progress(self, reply: bytes) -> None:
-        """An extension of the ack wait; without a link it is too late for one."""
-        if self._connection.link_is_up:
-            self._counters.in_progress += 1
-            self._outbox.put_control(b"PUB %b 4\r\n+WPI\r\n" % reply)
+    def put_progress(self, reply: bytes) -> bool:
+        """An extension of the ack wait; False: without a link it is too late for one."""
+        if not self._connection.link_is_up:
+            return False
+        self._counters.in_progress += 1
+        self._outbox.put_control(b"PUB %b 4\r\n+WPI\r\n" % reply)
+        return True
 
     def _mark(self) -> None:
         count, self._unmarked = self._unmarked, 0

@@ -14,7 +14,7 @@ from typing import Any, Final
 import trio
 
 from ..connection import Reply, Waiter
-from ..protocol import check_name, encode_headers, encode_subject
+from ..protocol import ProtocolError, check_name, encode_headers, encode_subject
 from ._attachment import Attachment
 from ._errors import APILevelError, JetStreamNotEnabledError, api_error
 from ._wire import decode_json, encode_json
@@ -132,9 +132,11 @@ class API:
         found: list[str] = []
         while True:
             page = await self.request(operation, {**body, "offset": len(found)})
-            names = page.get(key) or []
+            names, total = page.get(key) or [], page.get("total", 0)
+            if not isinstance(total, int) or not isinstance(names, list) or not all(isinstance(n, str) for n in names):
+                raise ProtocolError(f"{operation} was not answered with a list of names: {str(page)[:64]}")
             found.extend(names)
-            if not names or len(found) >= page.get("total", 0):
+            if not names or len(found) >= total:
                 return found
 
     async def _level_header(self, level: int) -> bytes | None:

@@ -91,7 +91,7 @@ class Consumer:
             no_wait: what is there now.
 
         Raises:
-            ValueError: a bound is not above 0.
+            ValueError: a bound is not above 0, or more than the server can count.
             ConsumerNotFoundError, StreamNotFoundError: the consumer is gone.
             ConsumerDeletedError: it was deleted meanwhile, and nothing had come.
             PullRefusedError: the server refuses what is asked.
@@ -99,8 +99,12 @@ class Consumer:
             ConnectionLostError: the state is `exhausted`.
             ClientClosedError: the client is closed.
         """
-        check_bounds(max_messages=max_messages, max_bytes=max_bytes, expires_seconds=expires_seconds)
         await trio.lowlevel.checkpoint_if_cancelled()
+        try:
+            check_bounds(max_messages=max_messages, max_bytes=max_bytes, expires_seconds=expires_seconds)
+        except ValueError:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            raise
         expires = 0.0 if no_wait else expires_seconds if expires_seconds is not None else expires_from_deadline()
         request = PullRequest(max_messages, expires, heartbeat_of(expires, FETCH_HEARTBEAT_SECONDS), max_bytes)
         patience = self._attachment.client.connection.options.operation_timeout_seconds
@@ -144,6 +148,7 @@ class Consumer:
         check_bounds(max_messages=max_messages)
         if not 0 <= threshold < 1:
             raise ValueError(f"threshold is {threshold!r}; it must be from 0 to less than 1")
+        check_bounds(expires_seconds=expires_seconds)
         if not expires_seconds >= 1:
             raise ValueError(f"expires_seconds is {expires_seconds!r}; it must be at least 1")
         heartbeat = heartbeat_seconds if heartbeat_seconds is not None else heartbeat_of(expires_seconds)

@@ -5,7 +5,12 @@ Names are checked before a byte leaves. Must not publish or consume.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Awaitable, Callable
+from typing import ParamSpec, TypeVar
+
 import attrs
+import trio
 
 from ..protocol import InvalidSubjectError, check_name, encode_pattern
 from ._account_records import AccountInfo
@@ -14,12 +19,30 @@ from ._consumer_records import ConsumerConfig, ConsumerInfo
 from ._stream_records import StreamConfig, StreamInfo
 from ._wire import decode_record, encode_record
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _checkpoints(function: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
+    """What is refused before anything is sent is a checkpoint too."""
+
+    @functools.wraps(function)
+    async def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return await function(*args, **kwargs)
+        except (TypeError, ValueError, InvalidSubjectError):
+            await trio.lowlevel.checkpoint()
+            raise
+
+    return call
+
 
 async def account_info(api: API) -> AccountInfo:
     """INFO."""
     return decode_record(AccountInfo, await api.request("INFO"))
 
 
+@_checkpoints
 async def change_stream(api: API, verb: str, config: StreamConfig) -> StreamInfo:
     """STREAM.CREATE or STREAM.UPDATE."""
     name = check_name(config.name, "stream name")
@@ -29,16 +52,19 @@ async def change_stream(api: API, verb: str, config: StreamConfig) -> StreamInfo
     return decode_record(StreamInfo, answer)
 
 
+@_checkpoints
 async def stream_info(api: API, name: str) -> StreamInfo:
     """STREAM.INFO."""
     return decode_record(StreamInfo, await api.request(f"STREAM.INFO.{check_name(name, 'stream name')}"))
 
 
+@_checkpoints
 async def delete_stream(api: API, name: str) -> None:
     """STREAM.DELETE."""
     await api.request(f"STREAM.DELETE.{check_name(name, 'stream name')}")
 
 
+@_checkpoints
 async def purge_stream(
     api: API, name: str, subject: str | None = None, before_sequence: int | None = None, keep: int | None = None
 ) -> int:
@@ -50,9 +76,11 @@ async def purge_stream(
     wanted = {"filter": subject, "seq": before_sequence, "keep": keep}
     body = {key: value for key, value in wanted.items() if value is not None}
     answer = await api.request(f"STREAM.PURGE.{check_name(name, 'stream name')}", body or None)
-    return int(answer.get("purged", 0))
+    purged = answer.get("purged", 0)
+    return purged if isinstance(purged, int) else 0
 
 
+@_checkpoints
 async def stream_names(api: API, subject: str | None = None) -> list[str]:
     """STREAM.NAMES."""
     if subject is not None:
@@ -60,6 +88,7 @@ async def stream_names(api: API, subject: str | None = None) -> list[str]:
     return await api.names("STREAM.NAMES", "streams", {"subject": subject} if subject is not None else {})
 
 
+@_checkpoints
 async def change_consumer(api: API, stream: str, config: ConsumerConfig, action: str) -> ConsumerInfo:
     """CONSUMER.CREATE, with the filter in the subject where there is one that can be published to.
 
@@ -77,17 +106,20 @@ async def change_consumer(api: API, stream: str, config: ConsumerConfig, action:
     return decode_record(ConsumerInfo, await api.request(operation, body))
 
 
+@_checkpoints
 async def consumer_info(api: API, stream: str, name: str) -> ConsumerInfo:
     """CONSUMER.INFO."""
     operation = f"CONSUMER.INFO.{check_name(stream, 'stream name')}.{check_name(name, 'consumer name')}"
     return decode_record(ConsumerInfo, await api.request(operation))
 
 
+@_checkpoints
 async def delete_consumer(api: API, stream: str, name: str) -> None:
     """CONSUMER.DELETE."""
     await api.request(f"CONSUMER.DELETE.{check_name(stream, 'stream name')}.{check_name(name, 'consumer name')}")
 
 
+@_checkpoints
 async def consumer_names(api: API, stream: str) -> list[str]:
     """CONSUMER.NAMES."""
     return await api.names(f"CONSUMER.NAMES.{check_name(stream, 'stream name')}", "consumers", {})

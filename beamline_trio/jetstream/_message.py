@@ -15,7 +15,7 @@ from ..protocol import decode_subject
 from ._api import is_no_responders, send_request
 from ._errors import AckNotTakenError, MessageSettledError
 from ._metadata import Metadata, read_metadata
-from ._wire import encode_json, nanoseconds
+from ._wire import SECONDS_MAX, encode_json, nanoseconds
 
 if TYPE_CHECKING:
     from ._source import Source
@@ -76,13 +76,9 @@ class JetStreamMessage(Message):
             AcksPendingError: `acks_pending_max` acks wait already.
             ClientClosedError: the client is closed; it will be delivered again.
         """
-        if self._settled:
-            await self._settled_before()
+        if not await self._admitted():
             return
-        acks = self._source.acks
-        await acks.admit()
-        self._settled = True
-        acks.put(self._ack_subject, _ACK, self._received_at + self._source.ack_wait_seconds)
+        self._source.acks.put(self._ack_subject, _ACK, self._received_at + self._source.ack_wait_seconds)
 
     async def nak(self, delay_seconds: float | None = None) -> None:
         """It could not be done: deliver it again, at once or after a delay.
@@ -90,16 +86,13 @@ class JetStreamMessage(Message):
         Without a connection the nak is dropped, counted and logged, and the message comes again after its ack wait.
 
         Raises:
-            ValueError: the delay is negative.
+            ValueError: the delay is negative, or more than the server can count.
             MessageSettledError, AcksPendingError, ClientClosedError: see `ack`.
         """
-        if delay_seconds is not None and not delay_seconds >= 0:
-            raise ValueError(f"delay_seconds is {delay_seconds!r}; it must be at least 0")
-        if self._settled:
-            await self._settled_before()
+        if delay_seconds is not None and not 0 <= delay_seconds <= SECONDS_MAX:
+            raise ValueError(f"delay_seconds is {delay_seconds!r}; it must be from 0 to {SECONDS_MAX} (292 years)")
+        if not await self._admitted():
             return
-        await self._source.acks.admit()
-        self._settled = True
         delay = encode_json({"delay": nanoseconds(delay_seconds)}) if delay_seconds else b""
         self._source.nak(self._ack_subject, b"-NAK " + delay if delay else b"-NAK", self._received_at)
         self._source.count_redelivery("backoff" if delay else "handler_error", self._ack_subject)
@@ -113,11 +106,8 @@ class JetStreamMessage(Message):
         """
         if reason is not None and ("\r" in reason or "\n" in reason):
             raise ValueError("the reason has a line break; it must be one line")
-        if self._settled:
-            await self._settled_before()
+        if not await self._admitted():
             return
-        await self._source.acks.admit()
-        self._settled = True
         body = b"+TERM " + reason.encode("utf-8", "replace") if reason else b"+TERM"
         self._source.acks.put(self._ack_subject, body, self._received_at + self._source.ack_wait_seconds)
 
@@ -131,8 +121,8 @@ class JetStreamMessage(Message):
             await self._settled_before()
             return
         await self._source.acks.admit()
-        self._received_at = trio.current_time()
-        self._source.acks.put_progress(self._ack_subject)
+        if not self._settled and self._source.acks.put_progress(self._ack_subject):
+            self._received_at = trio.current_time()
 
     async def ack_sync(self) -> None:
         """It is done, and the server has said that it knows (the double ack). Waits for a connection as a request does.
@@ -161,6 +151,16 @@ class JetStreamMessage(Message):
     @property
     def _ack_subject(self) -> bytes:
         return self.reply_bytes if self.reply_bytes is not None else b""
+
+    async def _admitted(self) -> bool:
+        """Settle it; False when it needs none. Another task may have done it while this one waited for room."""
+        if not self._settled:
+            await self._source.acks.admit()
+        if self._settled:
+            await self._settled_before()
+            return False
+        self._settled = True
+        return True
 
     async def _settled_before(self) -> None:
         await trio.lowlevel.checkpoint()

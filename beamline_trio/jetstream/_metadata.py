@@ -18,6 +18,8 @@ from ..protocol import ProtocolError, decode_subject
 ACK_PREFIX: Final = b"$JS.ACK."
 _OLD: Final = 9
 _NEW: Final = 11
+# Of the largest number that the server has, 2**64 - 1.
+_DIGITS_MAX: Final = 20
 _EPOCH: Final = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 
 
@@ -66,7 +68,7 @@ def read_metadata(reply: bytes) -> Metadata:
         domain, _, stream, consumer, *numbers = tokens[2:_NEW]
     else:
         raise _no_ack_subject(reply)
-    if not reply.startswith(ACK_PREFIX) or not all(map(bytes.isdigit, numbers)):
+    if not reply.startswith(ACK_PREFIX) or not all(one.isdigit() and len(one) <= _DIGITS_MAX for one in numbers):
         raise _no_ack_subject(reply)
     delivered, stream_sequence, consumer_sequence, timestamp, pending = map(int, numbers)
     return Metadata(
@@ -79,6 +81,14 @@ def read_metadata(reply: bytes) -> Metadata:
         pending=pending,
         domain="" if domain == b"_" else decode_subject(domain),
     )
+
+
+def deliveries_of(reply: bytes) -> int:
+    """How often a message was delivered, by its ack subject; 0 when that has neither layout."""
+    try:
+        return read_metadata(reply).delivered
+    except ProtocolError:
+        return 0
 
 
 def _no_ack_subject(reply: bytes) -> ProtocolError:

@@ -47,8 +47,7 @@ class PullInbox:
         self.delivered += 1
         received_at = self._active_at = self._connection.received_at
         if reply is None or not reply.startswith(ACK_PREFIX):
-            if header is not None and not self._left:
-                self._on_status(subject[len(self._prefix) :], read_status(header))
+            self._deliver_status(subject, header)
             return
         self._counters.messages += 1
         if self._left:
@@ -56,6 +55,13 @@ class PullInbox:
             return
         self.pending.append(JetStreamMessage(self._client, self._source, received_at, subject, payload, reply, header))
         self._on_message()
+
+    def _deliver_status(self, subject: bytes, header: bytes | None) -> None:
+        """A status, or something that no consumer has sent."""
+        if header is None or not subject.startswith(self._prefix):
+            self._connection.on_unroutable(self._interest.sid if self._interest is not None else b"", 1)
+        elif not self._left:
+            self._on_status(subject[len(self._prefix) :], read_status(header))
 
     def deliver_run(self, subject: bytes, payloads: list[bytes]) -> None:
         """Messages without an ack subject are of no consumer."""

@@ -10,7 +10,7 @@ from typing import Final
 import attrs
 import trio
 
-from ._wire import encode_json, nanoseconds
+from ._wire import SECONDS_MAX, encode_json, nanoseconds
 
 EXPIRES_SECONDS: Final = 30.0
 HEARTBEAT_SECONDS_MIN: Final = 0.5
@@ -70,7 +70,7 @@ def expires_from_deadline() -> float:
 
 
 def check_bounds(**bounds: float | None) -> None:
-    """Raise ValueError, with the name, for a bound that is no number above 0."""
+    """Raise ValueError, with the name, for a bound that is not above 0, or more than the server can count."""
     for name, value in bounds.items():
-        if value is not None and not value > 0:
-            raise ValueError(f"{name} is {value!r}; it must be above 0")
+        if value is not None and not 0 < value <= SECONDS_MAX:
+            raise ValueError(f"{name} is {value!r}; it must be above 0, and at most {SECONDS_MAX}")

@@ -12,7 +12,7 @@ import trio
 from ..protocol import decode_subject
 from ._attachment import Attachment
 from ._consumer_records import ConsumerConfig
-from ._metadata import read_metadata
+from ._metadata import deliveries_of
 
 
 class Source:
@@ -50,7 +50,7 @@ class Source:
         """A message was asked to come again, which on its last delivery it will not."""
         counters = self.attachment.counters
         counters.redeliveries[reason] += 1
-        if self._max_deliver > 0 and read_metadata(reply).delivered >= self._max_deliver:
+        if self._max_deliver > 0 and deliveries_of(reply) >= self._max_deliver:
             counters.max_deliver_exhausted[reason] += 1
 
     def tell_ack_error(self, reply: bytes, reason: str) -> None:

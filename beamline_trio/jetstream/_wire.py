@@ -24,17 +24,28 @@ from ..protocol import ProtocolError
 R = TypeVar("R")
 
 NANOSECONDS: Final = 1_000_000_000
+# The server counts nanoseconds in 64 bits.
+SECONDS_MAX: Final = 9_223_372_036
 # What a field is besides its key: a time, or the one that takes the keys no other knows.
 MOMENT: Final[Mapping[str, Any]] = MappingProxyType({"moment": True})
 EXTRA: Final[Mapping[str, Any]] = MappingProxyType({"extra": True})
 _SECONDS: Final = "_seconds"
+# What an annotation says, as it is written.
+_SEQUENCE: Final = "Sequence["
+_KINDS: Final[Mapping[str, type]] = MappingProxyType({"bool": bool, "int": int, "str": str})
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.(\d+))? ?(Z|[+-]\d\d:?\d\d)(?: UTC)?\Z")
 # Go's zero time, which the server writes where there is none.
 _NO_TIME: Final = "0001-01-01T00:00:00Z"
 
 
 def nanoseconds(seconds: float) -> int:
-    """Seconds as the API wants them."""
+    """Seconds as the API wants them.
+
+    Raises:
+        ValueError: more than it can count, in either direction, or no number.
+    """
+    if not -SECONDS_MAX <= seconds <= SECONDS_MAX:
+        raise ValueError(f"{seconds!r} s cannot be sent; the server counts up to {SECONDS_MAX} s (292 years)")
     return round(seconds * NANOSECONDS)
 
 
@@ -117,6 +128,11 @@ def decode_json(body: bytes) -> dict[str, Any]:
     return raw
 
 
+def _is_count(value: Any) -> bool:
+    """Whether it is a number of nanoseconds."""
+    return type(value) in (int, float) and abs(value) <= SECONDS_MAX * NANOSECONDS
+
+
 def _key(field: attrs.Attribute[Any]) -> str:
     return field.name.removesuffix(_SECONDS)
 
@@ -137,9 +153,9 @@ def _encode_field(field: attrs.Attribute[Any], value: Any) -> tuple[str, Any]:
 
 def _decode_field(field: attrs.Attribute[Any], value: Any) -> Any:
     if field.name.endswith(_SECONDS):
-        if isinstance(value, list):
-            return tuple(item / NANOSECONDS for item in value if isinstance(item, (int, float)))
-        return value / NANOSECONDS if isinstance(value, (int, float)) else None
+        if _SEQUENCE in str(field.type):
+            return tuple(item / NANOSECONDS for item in value if _is_count(item)) if isinstance(value, list) else None
+        return value / NANOSECONDS if _is_count(value) else None
     if "moment" in field.metadata:
         return decode_time(value)
     if "record" in field.metadata:
@@ -147,7 +163,7 @@ def _decode_field(field: attrs.Attribute[Any], value: Any) -> Any:
     if "records" in field.metadata:
         kind = field.metadata["records"]
         return tuple(decode_record(kind, item) for item in value) if isinstance(value, list) else None
-    default = field.default
-    if isinstance(default, (bool, int, str)) and not isinstance(value, type(default)):
+    kind = _KINDS.get(str(field.type).removesuffix(" | None"))
+    if kind is not None and type(value) is not kind:
         return None
     return tuple(value) if isinstance(value, list) else value

@@ -12,6 +12,7 @@ from trio.testing import MockClock
 from beamline_trio import ClientClosedError, OperationTimeoutError, PermissionsError
 from beamline_trio.jetstream import AcksPendingError, JetStreamMessage, MessageSettledError, statistics_of
 from beamline_trio.jetstream._acks import ACKS_PER_PING
+from beamline_trio.jetstream._attachment import attachment_of
 from tests._memory import lose_link, wait_connected
 from tests.jetstream._pulls import PullServer, consumer_on, settle
 from tests.jetstream._script import answer
@@ -205,7 +206,7 @@ async def test_so_many_may_wait(autojump_clock: MockClock) -> None:
 async def test_a_pong_covers_them(autojump_clock: MockClock) -> None:
     """Every so many acks a PING goes out, and what its PONG covers is not sent again and does not fill the bound."""
     server = PullServer()
-    async with consumer_on(server, acks_pending_max=ACKS_PER_PING + 10) as (nc, consumer):
+    async with consumer_on(server, acks_pending_max=2 * ACKS_PER_PING) as (nc, consumer):
         for _ in range(4):
             for message in await take(server, consumer, ACKS_PER_PING):
                 await message.ack()
@@ -291,3 +292,65 @@ async def test_a_second_answer(autojump_clock: MockClock) -> None:
                 await message.ack_sync()
         await nc.flush()
         assert server.acks == [(1, b"+ACK"), (2, b"-NAK"), (3, b"+TERM")]
+
+
+async def test_settled_once_also_by_two_tasks(autojump_clock: MockClock) -> None:
+    """All have looked and then let the others run: one of them settles it, the others are told."""
+    server = PullServer()
+    told: list[Exception] = []
+    async with consumer_on(server) as (nc, consumer):
+        (message,) = await take(server, consumer)
+        attachment_of(nc).acks.free = 0
+        await trio.sleep(1)
+
+        async def settle_it(how: Callable[[], Awaitable[None]]) -> None:
+            try:
+                await how()
+            except MessageSettledError as error:
+                told.append(error)
+
+        async with trio.open_nursery() as nursery:
+            for how in (message.ack, message.nak, message.term):
+                nursery.start_soon(settle_it, how)
+        await nc.flush()
+        assert len(server.acks) == 1
+        assert len(told) == 2
+
+
+@pytest.mark.parametrize("limit", [1, 2, 10, 511])
+async def test_a_small_bound_is_not_filled_by_what_arrived(limit: int, autojump_clock: MockClock) -> None:
+    """On a link that lives acks are confirmed before they fill it."""
+    server = PullServer()
+    async with consumer_on(server, acks_pending_max=limit) as (_, consumer):
+        for message in await take(server, consumer, 3 * limit + 3):
+            await message.ack()
+            await settle()
+        assert len(server.acks) == 3 * limit + 3
+
+
+async def test_what_has_expired_does_not_fill_the_bound(autojump_clock: MockClock) -> None:
+    """Acks whose time is over while there is no link are counted then, and others take their places."""
+    server = PullServer()
+    async with consumer_on(server, acks_pending_max=3) as (nc, consumer):
+        messages = await take(server, consumer, 4)
+        await lose_link(server)
+        for message in messages[:3]:
+            await message.ack()
+        await trio.sleep(40)
+        await messages[3].ack()
+        assert statistics_of(nc).ack_failures["expired"] == 4
+        server.come_up()
+
+
+async def test_an_extension_without_a_link_does_nothing(autojump_clock: MockClock) -> None:
+    """The server has not heard of it: an ack behind it is worth sending no longer than without it."""
+    server = PullServer()
+    async with consumer_on(server) as (nc, consumer):
+        (message,) = await take(server, consumer)
+        await lose_link(server)
+        await trio.sleep(20)
+        await message.in_progress()
+        await message.ack()
+        await trio.sleep(20)
+        assert statistics_of(nc).ack_failures["expired"] == 1
+        server.come_up()
