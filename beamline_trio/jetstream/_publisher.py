@@ -78,12 +78,13 @@ class Publisher:
         self._in_flight: dict[bytes, tuple[str, str | None, float]] = {}
         self._prefixes: dict[str, bytes] = {}
         self._last = 0
-        self._now = 0.0
+        self._time = attachment.clock.current_time
         self._up_since = 0.0
         self._pace = Pace()
         self._room = Lot()
         self._drained = Lot()
         self._open = False
+        self._why_shut: Callable[[], Exception] = _not_entered
 
     @property
     def in_flight(self) -> int:
@@ -102,7 +103,7 @@ class Publisher:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._open = False
+        self._shut(_not_entered)
         try:
             if error is None:
                 await self.flush()
@@ -132,6 +133,7 @@ class Publisher:
         Raises:
             TypeError, ValueError, InvalidSubjectError, InvalidHeaderError, PayloadTooLargeError: nothing was sent.
             ConnectionLostError: the state is `exhausted`. PendingFullError, PendingTimeoutError: see `Client.publish`.
+            PermissionsError: the server refuses the inbox: no PubAck can come.
             ClientClosedError: the client is closed.
             RuntimeError: the publisher was not entered, or was left.
         """
@@ -139,7 +141,6 @@ class Publisher:
         if outbox.free <= 0:
             await self._pace.check()
             outbox.grant()
-            self._now = trio.current_time()
         if len(self._in_flight) >= self._max or not self._open:
             await self._wait_room()
         self._last += 1
@@ -157,7 +158,7 @@ class Publisher:
                 outbox.room -= len(frame)
                 outbox.append(frame)
                 self._counters.publishes += 1
-                self._in_flight[token] = (subject, None, self._now)
+                self._in_flight[token] = (subject, None, self._time())
                 return Outcome.SENT
         expectations = Expectations(message_id=message_id, expected_stream=expected_stream, ttl_seconds=ttl_seconds)
         return await self._publish_slowly(subject, payload, headers, expectations, token)
@@ -210,11 +211,12 @@ class Publisher:
     async def _wait_room(self) -> None:
         if not self._open:
             await trio.lowlevel.checkpoint()
-            raise RuntimeError("enter the publisher first: async with js.publisher() as publisher")
+            raise self._why_shut()
         while len(self._in_flight) >= self._max:
             await self._wait(self._low)
         self._pace.yielded()
-        self._now = trio.current_time()
+        if not self._open:  # meanwhile
+            raise self._why_shut()
 
     async def _wait(self, low: int) -> None:
         """Until so few are in flight, or the oldest runs out of time."""
@@ -326,7 +328,7 @@ class Publisher:
 
     def refused(self, error: PermissionsError) -> None:
         """The server refuses the inbox: no PubAck can come."""
-        self._open = False
+        self._shut(lambda: server_error(error.text))
         self._end_all(lambda: server_error(error.text))
 
     def _wake(self) -> None:
@@ -352,6 +354,11 @@ class Publisher:
         self._log(logging.WARNING, "NATS_PUBLISH_WITH_ACK_ERROR", subject=subject, reason=reason, error=str(error))
         if len(into) < self._errors_max:
             into.append(FailedPublish(subject, message_id, error))
+
+    def _shut(self, why: Callable[[], Exception]) -> None:
+        """Nothing is taken in any more."""
+        self._open = False
+        self._why_shut = why
 
     def _end_all(self, error: Callable[[], Exception]) -> None:
         for token in list(self._in_flight):
@@ -391,5 +398,9 @@ class Publisher:
 
     def closed(self) -> None:
         """The client is closed."""
-        self._open = False
+        self._shut(lambda: ClientClosedError("the client is closed; open a new one with open_client()"))
         self._end_all(lambda: ClientClosedError("the client was closed before the PubAck came"))
+
+
+def _not_entered() -> Exception:
+    return RuntimeError("the publisher was not entered, or was left; publish inside: async with js.publisher()")

@@ -15,10 +15,10 @@ import attrs
 import trio
 
 from ..connection import NEVER, OperationTimeoutError, PendingTimeoutError, State, failure_reason
-from ..protocol import HeadersInput
+from ..protocol import HeadersInput, NatsError
 from ._api import API, encode_request, is_no_responders, send_frame
 from ._attachment import Attachment
-from ._errors import APIError, JetStreamError, NoStreamResponseError, PublishUnknownError
+from ._errors import APIError, NoStreamResponseError, PublishUnknownError
 from ._management import stream_info, stream_names
 from ._puback import SKIPPED, Expectations, PubAck, read_pub_ack
 from ._retry import PublishRetry, is_retryable, is_unknown
@@ -50,7 +50,7 @@ class Publishing:
         self._counters = attachment.counters
         self._api = api
         self._log = attachment.log
-        self._windows: dict[str, float] = {}
+        self._windows: dict[tuple[str | None, str], float] = {}
 
     async def publish(
         self,
@@ -206,7 +206,7 @@ class Publishing:
 
     async def _window(self, request: PublishRequest, retry: PublishRetry) -> float:
         """The duplicate window of the stream of a subject: looked up once, else what the policy assumes."""
-        key = request.expected_stream or request.subject
+        key = (request.expected_stream, "" if request.expected_stream else request.subject)
         known = self._windows.get(key)
         if known is not None:
             return known
@@ -227,7 +227,7 @@ class Publishing:
             names = [request.expected_stream] if request.expected_stream else None
             names = names or await stream_names(self._api, request.subject)
             info = await stream_info(self._api, names[0]) if names else None
-        except (JetStreamError, trio.TooSlowError, trio.BrokenResourceError):
+        except NatsError:  # it may not ask, say; that is no reason not to publish
             return None
         return info.config.duplicate_window_seconds if info is not None else None
 

@@ -27,7 +27,7 @@ from beamline_trio import (
 )
 from beamline_trio.jetstream import statistics_of
 from tests._memory import ToyServer, lose_link, opened
-from tests.jetstream._script import answer, error, headers_to, stored
+from tests.jetstream._script import answer, asked, error, headers_to, stored
 
 STEADY = PublishRetry(jitter=0.0)
 
@@ -285,3 +285,32 @@ async def test_it_begins_while_down(autojump_clock: MockClock) -> None:
         nursery.start_soon(come_up)
         await JetStream(nc, publish_retry=STEADY).publish("a", b"x")
         assert len(ids(server)) == 1
+
+
+@pytest.mark.parametrize("reply", [b"nonsense", b'{"streams":5}', None])
+async def test_a_window_that_cannot_be_looked_up(reply: bytes | None, autojump_clock: MockClock) -> None:
+    """No permission to ask, or no sense in the answer: the policy's window counts, and the publish is made."""
+    server = ToyServer()
+    answer(server, "a", stored())
+    if reply is None:
+        server.denied_publish.add(b"$JS.API.STREAM.NAMES")
+    else:
+        server.services[b"$JS.API.STREAM.NAMES"] = lambda _payload: reply
+    async with opened(server) as nc:
+        assert (await JetStream(nc, publish_retry=PublishRetry()).publish("a", b"x")).sequence == 1
+
+
+async def test_windows_of_streams_and_subjects_are_apart(autojump_clock: MockClock) -> None:
+    """A subject of the name of a stream that is another's has that other's window."""
+    server = ToyServer()
+    answer(server, "a", stored())
+    answer(server, "b", stored())
+    answer(server, "$JS.API.STREAM.NAMES", {"streams": ["b"], "total": 1})
+    for name, seconds in (("a", 60), ("b", 5)):
+        config = {"name": name, "duplicate_window": seconds * 1_000_000_000}
+        answer(server, f"$JS.API.STREAM.INFO.{name}", {"config": config})
+    async with opened(server) as nc:
+        js = JetStream(nc, publish_retry=PublishRetry())
+        await js.publish("b", b"x", expected_stream="a")
+        await js.publish("a", b"x")
+        assert len(asked(server, "$JS.API.STREAM.INFO.a")) == len(asked(server, "$JS.API.STREAM.INFO.b")) == 1

@@ -390,3 +390,56 @@ def test_every_publish_has_one_outcome(steps: list[str]) -> None:
             assert statistics_of(nc).publishes == taken
 
     trio.run(main, clock=MockClock(autojump_threshold=0))
+
+
+async def test_time_counts_from_the_publish(autojump_clock: MockClock) -> None:
+    """Idle for long, then on the fast path because somebody else has published: it still has all its time."""
+    server = StreamServer()
+    async with opened(server, operation_timeout_seconds=5) as nc, JetStream(nc).publisher() as publisher:
+        await publisher.publish("s", b"1")
+        await publisher.flush()
+        await trio.sleep(10)
+        await nc.publish("x", b"")
+        await publisher.publish("s", b"2")
+        await publisher.flush()
+        assert (publisher.acknowledged, publisher.unknown_count) == (2, 0)
+
+
+async def test_why_nothing_is_taken_in(autojump_clock: MockClock) -> None:
+    """The client is closed, or its inbox refused: that is what is told, and not that it was not entered."""
+    async with opened(StreamServer()) as nc, JetStream(nc).publisher() as publisher:
+        nc.connection.close()
+        with pytest.raises(ClientClosedError):
+            await publisher.publish("s", b"1")
+    server = StreamServer()
+    async with opened(server) as nc:
+        server.denied_subscribe.add(nc.connection.inbox.prefix + b"j.1.*")
+        async with JetStream(nc).publisher() as publisher:
+            await trio.testing.wait_all_tasks_blocked()
+            with pytest.raises(PermissionsError):
+                await publisher.publish("s", b"1")
+        with pytest.raises(RuntimeError, match="left"):
+            await publisher.publish("s", b"1")
+    assert server.stored == []
+
+
+async def test_left_while_others_wait_for_room(autojump_clock: MockClock) -> None:
+    """Nothing is sent for them any more, since nobody would hear of its fate."""
+    server = StreamServer()
+    server.held = True
+    async with opened(server) as nc, trio.open_nursery() as nursery:
+
+        async def late() -> None:
+            with pytest.raises(RuntimeError, match="left"):
+                await publisher.publish("s", b"2")
+
+        publisher = JetStream(nc).publisher(1)
+        with pytest.raises(KeyError):
+            async with publisher:
+                await publisher.publish("s", b"1")
+                nursery.start_soon(late)
+                await trio.testing.wait_all_tasks_blocked()
+                raise KeyError
+        await trio.testing.wait_all_tasks_blocked()
+        await nc.flush()
+        assert server.stored == [b"1"]
