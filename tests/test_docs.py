@@ -71,6 +71,7 @@ def test_the_times_of_the_passes_are_those_of_the_code() -> None:
     assert shown_times.split() == times
 
 
+@pytest.mark.slow
 def test_the_testing_page_shows_tests_that_pass(tmp_path: Path) -> None:
     """Its test modules run as a user's would: with pytest and the plugin, no conftest.py, no trio_mode."""
     modules = [code for code in code_blocks(DOCS / "testing.md", "python") if "async def test_" in code]

@@ -158,7 +158,7 @@ def test_a_client_lives_with_any_info(first: dict[str, Any], later: list[dict[st
     trio.run(_live_with, first, later, clock=MockClock(autojump_threshold=0))
 
 
-@pytest.mark.parametrize("count", [1, 1_000, 40_000])
+@pytest.mark.parametrize("count", [1, 1_000, pytest.param(40_000, marks=pytest.mark.slow)])
 async def test_a_list_of_servers_of_any_length(count: int, autojump_clock: MockClock) -> None:
     """connect_urls as long as an INFO may be, half of them no servers: the link is as good as before."""
     urls = [f"10.0.{n // 250}.{n % 250}:4222" if n % 2 else f"no server {n}" for n in range(count)]

@@ -57,8 +57,7 @@ async def test_a_server_that_hangs_up_right_after_pong(autojump_clock: MockClock
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [1, 2])
-def test_a_thousand_clients_after_a_restart(seed: int, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_thousand_clients_after_a_restart(capsys: pytest.CaptureFixture[str]) -> None:
     """After 5 s down at most 8 % of 1,000 clients connect in any 100 ms, and all are back within 5 s."""
     back: list[float] = []
 
@@ -83,11 +82,11 @@ def test_a_thousand_clients_after_a_restart(seed: int, capsys: pytest.CaptureFix
             up_at = world.now()
         back[:] = sorted(at - up_at for at in back)
 
-    run(scenario, seed=seed)
+    run(scenario, seed=1)
     peak = max(sum(1 for other in back[index : index + 200] if other < at + 0.1) for index, at in enumerate(back))
     with capsys.disabled():
         print(
-            f"\n1000 clients after 5 s down (seed {seed}): at most {peak / 10:.1f} % in any 100 ms, "
+            f"\n1000 clients after 5 s down: at most {peak / 10:.1f} % in any 100 ms, "
             f"median {back[500]:.2f} s, last {back[-1]:.2f} s"
         )
     assert len(back) == 1000

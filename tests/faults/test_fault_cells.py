@@ -14,7 +14,7 @@ from tests.faults._proof import Stage
 from tests.faults._table import SIMULATION, told
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", [SEEDS[0], *(pytest.param(seed, marks=pytest.mark.slow) for seed in SEEDS[1:])])
 @pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.__name__)
 def test_cell(cell: Cell, seed: int, record_property: Callable[[str, object], None]) -> None:
     """The law is the cell's docstring."""

@@ -66,7 +66,7 @@ def sees_injection(operations: list[Operation]) -> bool:
 
 
 # Each example is some twenty calls on one client.
-@hypothesis.settings(max_examples=max(1, hypothesis.settings().max_examples // 10))
+@hypothesis.settings(max_examples=max(1, hypothesis.settings().max_examples // 20))
 @pytest.mark.parametrize("place", PLACES, ids=str)
 @given(st.lists(texts, min_size=10, max_size=30))
 def test_no_text_is_an_operation(place: Place, hostile: list[str]) -> None:

@@ -155,6 +155,7 @@ async def test_from_the_65th_on_clients_of_a_name_share_a_label() -> None:
     assert value(collector, "nats_connection_lost_total", "a-other") == 3
 
 
+@pytest.mark.slow
 async def test_a_program_with_ever_new_names_has_a_bounded_number_of_labels() -> None:
     """Beyond LABELS_MAX labels everybody is `other`, and no number is lost."""
     collector = Collector()

@@ -60,6 +60,7 @@ def test_memory_is_what_came(shape: Callable[[int], bytes]) -> None:
     assert memory < 4 * len(stream) + 50_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.__name__)
 def test_time_is_proportional(shape: Callable[[int], bytes]) -> None:
     """Eight times as many chunks take about eight times as long, not sixty-four times."""
