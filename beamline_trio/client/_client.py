@@ -43,7 +43,7 @@ from ..protocol import (
 from ._drain import Drain, Drainable
 from ._encoder import PublishEncoder
 from ._errors import NoRespondersError
-from ._intake import MessageCallback
+from ._intake import MessageCallback, check_callback
 from ._message import Message, says_no_responders
 from ._replies import Replies, Sentinel, check_least_one, reply_limits
 from ._serve import Handler, Service, serve
@@ -205,10 +205,11 @@ class Client:
             pending_bytes_max: instead of `subscription_pending_bytes_max`.
 
         Raises:
-            TypeError: subject or queue_group is not a str.
+            TypeError: subject or queue_group is not a str, or the callback is no function, or an async one.
             InvalidSubjectError: they cannot be subscribed to.
             ValueError: a bound is less than 1.
         """
+        check_callback(callback)
         check_least_one(max_messages=max_messages)
         messages, size = self.pending_bounds(pending_messages_max, pending_bytes_max)
         pattern = encode_pattern(subject)
@@ -328,6 +329,7 @@ class Client:
             PendingTimeoutError: there was no connection to start with for `pending_timeout_seconds`.
             OperationTimeoutError: the server did not confirm the interest in time.
             ConnectionLostError: the state is `exhausted` when it starts.
+            TypeError: the handler cannot be called.
             ValueError: concurrency is less than 1.
         """
         await serve(

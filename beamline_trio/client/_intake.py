@@ -8,6 +8,7 @@ Must not be used by tasks that receive: their side is `_subscription`.
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections import deque
 from collections.abc import Callable
@@ -25,6 +26,16 @@ MessageCallback: TypeAlias = Callable[[Message], object]
 
 # What every subscription has pending before its first message: an empty deque costs more than all the rest of it.
 _NOTHING: Final[deque[Message]] = deque(maxlen=0)
+
+
+def check_callback(callback: MessageCallback | None) -> None:
+    """Raise TypeError for what cannot be called, and for an async function: nobody would await it."""
+    if callback is None:
+        return
+    if not callable(callback):
+        raise TypeError(f"callback must be a function, not {type(callback).__name__}")
+    if inspect.iscoroutinefunction(callback):
+        raise TypeError("callback is async, and the reader awaits nothing; give a synchronous one, or use nc.serve()")
 
 
 class Intake:

@@ -64,6 +64,9 @@ async def serve(
     task_status: trio.TaskStatus[Subscription],
 ) -> None:
     """See `Client.serve`; `on_outcome` hears of each handled message, the handler's error, and its seconds."""
+    if not callable(handler):
+        await trio.lowlevel.checkpoint()
+        raise TypeError(f"handler must be an async function, not {type(handler).__name__}")
     if concurrency < 1:
         raise ValueError(f"concurrency is {concurrency}; it must be at least 1")
     async with client.subscribe(subject, queue_group=queue_group) as subscription:

@@ -98,6 +98,7 @@ class Subscription(Intake):
             PermissionsError: the server refused it.
             SlowConsumerError: it was full, and its policy is `error`.
             ClientClosedError: the client was closed.
+            RuntimeError: it was not entered.
             trio.ClosedResourceError: it was left.
         """
         if self._pending and self._free > 0:
@@ -162,6 +163,9 @@ class Subscription(Intake):
                 self._tell_emptied()
                 await trio.lowlevel.checkpoint()
                 raise self._error.with_traceback(None) if self._error is not None else trio.EndOfChannel
+            if self._interest is None:  # nothing could ever come
+                await trio.lowlevel.checkpoint()
+                self._check_entered()
             waiter = Waiter(on_cancel=self._waiters.remove)
             self._waiters.append(waiter)
             await waiter.wait()

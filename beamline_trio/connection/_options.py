@@ -192,7 +192,7 @@ def combine_options(
     """The options of a call of `open_client`: overrides win over servers, servers over options.
 
     Raises:
-        TypeError: an override is no option; the text names it.
+        TypeError: an override is no option, and the text names it; or the options are something else.
         OptionsError: a value is out of bounds.
     """
     unknown = sorted(set(overrides) - OPTION_NAMES)
@@ -201,4 +201,8 @@ def combine_options(
     changes: dict[str, Any] = {"servers": tuple(servers)} if servers else {}
     changes.update(overrides)
     hide_in_place(changes, OPTION_NAMES)
-    return attrs.evolve(options if options is not None else ClientOptions(), **changes)
+    if options is None:
+        options = ClientOptions()
+    if not isinstance(options, ClientOptions):
+        raise TypeError(f"options must be ClientOptions, not {type(options).__name__}; a mapping m is given as **m")
+    return attrs.evolve(options, **changes)

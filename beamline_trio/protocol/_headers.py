@@ -52,7 +52,7 @@ class Headers:
             if isinstance(value, str):
                 self.add(name, value)
             else:
-                for one in value:
+                for one in _several(name, value):
                     self.add(name, one)
 
     def add(self, name: str, value: str) -> None:
@@ -172,7 +172,21 @@ def decode_headers(block: bytes) -> Headers:
 
 
 def _pairs(source: Mapping[str, str | Sequence[str]] | Iterable[tuple[str, str]]) -> object:
-    return source.items() if isinstance(source, Mapping) else source
+    if isinstance(source, Mapping):
+        return source.items()
+    if not isinstance(source, Iterable):
+        raise TypeError(f"headers are a mapping, or pairs of name and value, not {type(source).__name__}")
+    pairs = list(source)
+    for pair in pairs:
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            raise TypeError(f"headers are a mapping, or pairs of name and value; {type(pair).__name__} is no such pair")
+    return pairs
+
+
+def _several(name: str, values: object) -> Iterable[str]:
+    if not isinstance(values, Iterable) or isinstance(values, (bytes, bytearray, memoryview)):
+        raise TypeError(f"the value of header {name} must be a str or several, not {type(values).__name__}")
+    return values
 
 
 def _check(name: str, value: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -110,6 +111,23 @@ async def test_unsubscribe_after_what_has_come_ends_it_now(after: int, autojump_
         assert server.interests == []
 
 
+async def test_what_could_never_be_called_is_refused(autojump_clock: MockClock) -> None:
+    """A callback that is no function, or that nobody would await, and a handler that is none: TypeErrors at once."""
+    server = ToyServer()
+
+    async def asynchronous(message: Message) -> None:
+        pytest.fail("it is never called")
+
+    async with opened(server) as nc:
+        wrong: list[Any] = [asynchronous, partial(asynchronous), "print"]
+        for bad in wrong:
+            with pytest.raises(TypeError, match="callback"):
+                nc.subscribe("a", callback=bad)
+        with pytest.raises(TypeError, match="handler must be an async function, not str"):
+            await nc.serve("a", wrong[-1])
+        assert server.interests == []
+
+
 async def test_bounds_are_checked(autojump_clock: MockClock) -> None:
     """Numbers below 1 are ValueErrors, a subscription is entered once, and used only when it was."""
     server = ToyServer()
@@ -119,8 +137,8 @@ async def test_bounds_are_checked(autojump_clock: MockClock) -> None:
             with pytest.raises(ValueError, match="at least 1"):
                 nc.subscribe("a", **bad)
         sub = nc.subscribe("a")
-        for call in (sub.confirmed, sub.drain, sub.unsubscribe):
-            with pytest.raises(RuntimeError):
+        for call in (sub.confirmed, sub.drain, sub.unsubscribe, sub.receive, sub.receive_batch, sub.__anext__):
+            with pytest.raises(RuntimeError, match="enter the subscription first"):
                 await call()
         async with sub:
             with pytest.raises(RuntimeError):

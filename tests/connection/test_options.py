@@ -261,6 +261,13 @@ def test_overrides_win() -> None:
     assert options.name == "options"
 
 
+def test_a_mapping_is_no_options() -> None:
+    """What stands for the options and is something else is a TypeError that says how a mapping is given."""
+    wrong: Any = {"name": "orders"}
+    with pytest.raises(TypeError, match=r"options must be ClientOptions, not dict; a mapping m is given as \*\*m"):
+        combine_options((), wrong, {})
+
+
 def test_an_unknown_override_is_a_type_error() -> None:
     """It is named, before any value is looked at, beside the names there are."""
     with pytest.raises(TypeError, match=r"unknown option reconect_attempts, zzz; .*reconnect_attempts") as caught:

@@ -199,6 +199,15 @@ def test_a_value_with_a_line_break_is_refused(way: Way, value: str) -> None:
     assert "PUB" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "source, named", [(["A"], "str"), ("AB", "str"), ([("A",)], "tuple"), (3, "int"), ({"A": 1}, "header A .* int")]
+)
+def test_what_are_no_headers_is_named(source: Any, named: str) -> None:
+    """Neither a mapping nor pairs, or a value that is neither text nor several: a TypeError that says so."""
+    with pytest.raises(TypeError, match=named):
+        Headers(source)
+
+
 @ways
 @pytest.mark.parametrize("name, value", [("A", 1), ("A", b"x"), ("A", None), (1, "x"), (b"A", "x"), (None, "x")])
 def test_names_and_values_are_str(way: Way, name: object, value: object) -> None:
