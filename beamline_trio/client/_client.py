@@ -398,6 +398,7 @@ class Client:
         """Use these servers and no others from the next attempt on; the present link stays (`reconnect` leaves it).
 
         What the cluster tells of later joins them, unless `ignore_discovered`. The book of a server that stays is kept.
+        An exhausted client that had given all servers up, and probes, tries them at once.
 
         Args:
             *servers: URLs, at least one.
@@ -410,7 +411,7 @@ class Client:
         self.connection.check_open()
         if not servers:
             raise OptionsError("set_server_pool was given no server; give at least one, such as nats://127.0.0.1:4222")
-        self.connection.pool.replace(servers)
+        self.connection.replace_servers(servers)
 
     def server_pool(self) -> tuple[PoolServer, ...]:
         """The servers as they are tried next, each with its book; no credentials are in it."""

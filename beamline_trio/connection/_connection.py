@@ -9,7 +9,7 @@ Must not do I/O.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import trio
 
@@ -17,6 +17,7 @@ from ..protocol import (
     Parser,
     PayloadTooLargeError,
     PermissionsError,
+    Secret,
     ServerError,
     ServerInfo,
     check_inbox_prefix,
@@ -152,6 +153,8 @@ class Connection:
             self._log(logging.INFO, "NATS_CONNECTION_ESTABLISHED", server=server)
             self.emit(Connected(server))
         self._discover(info)
+        if info.lame_duck:  # it said so behind the PONG of the handshake
+            self._shuts_down(info)
         if self.pending:
             self.retry.begin(self.pending.operations)
 
@@ -237,6 +240,15 @@ class Connection:
         elif self.state is State.EXHAUSTED:
             self.state = State.RECONNECTING if self.counters.established else State.CONNECTING
 
+    def replace_servers(self, urls: Sequence[str | Secret]) -> None:
+        """The user wants other servers: whoever waits looks again whether there is one to try.
+
+        Raises:
+            AddressError: a URL cannot be used. Nothing has changed.
+        """
+        self.pool.replace(urls)
+        self.bell.ring()
+
     def exhaust(self, attempts: int, *, again: bool) -> None:
         """The attempts of this outage are spent: callers are told instead of queued. Counted once an outage.
 
@@ -282,11 +294,14 @@ class Connection:
         self.info = info
         self.outbox.payload_max = info.max_payload
         if announced:
-            self.pool.shuts_down(info.server_id)
-            self._log(logging.WARNING, "NATS_LAME_DUCK", server=str(self.address))
-            self.emit(LameDuck(str(self.address)))
-            self.bell.ring()
+            self._shuts_down(info)
         self._discover(info)
+
+    def _shuts_down(self, info: ServerInfo) -> None:
+        self.pool.shuts_down(info.server_id)
+        self._log(logging.WARNING, "NATS_LAME_DUCK", server=str(self.address))
+        self.emit(LameDuck(str(self.address)))
+        self.bell.ring()
 
     def on_server_error(self, text: str) -> ServerError:
         """`-ERR`: tell the operation or subscription it is about, and the events."""
@@ -404,6 +419,11 @@ class Connection:
     def address(self) -> ServerAddress | None:
         """The server of the present link, or of the last one."""
         return None if self.origin is None else self.origin.address
+
+    @property
+    def answers(self) -> int:
+        """Operations that the server has answered, over all links: publishes, pings of users, requests."""
+        return self.outbox.confirmed + self.outbox.answered + self.inbox.delivered
 
     def check_open(self) -> None:
         """Raise ClientClosedError when the client is closed."""

@@ -100,6 +100,7 @@ class Outbox:
         room: see the module.
         free: see the module.
         payload_max: the most bytes of a payload that may take the fast path.
+        answered: PONGs that somebody waited for who is no keep-alive.
         stamped_at: when a frame with a waiter was last taken; its reader sets it back to NEVER.
         direct: writes to the socket of the present link at once, if it can; see `transport.direct_write`.
         append: adds a frame; whoever uses it takes its length from `room`.
@@ -128,6 +129,7 @@ class Outbox:
         self.payload_max = 0
         self.is_open = False
         self.confirmed = 0
+        self.answered = 0
         self.failed = 0
         self.unknown = 0
         self.stamped_at = NEVER
@@ -291,6 +293,7 @@ class Outbox:
         count = expectation.position - self._covered
         failed = min(self._failed_since, count)  # refusals that came too early concern what was written behind the PING
         self.confirmed += count - failed
+        self.answered += not all(waiter.keepalive for waiter in expectation.waiters)
         self._covered = expectation.position
         self._failed_since -= failed
         return expectation

@@ -19,7 +19,13 @@ from ..protocol import AuthorizationError, NatsError
 from ..transport import NameResolutionError, ServerUnreachableError, TLSError
 from ._backoff import next_delay
 from ._connection import Connection
-from ._errors import ConnectTimeoutError, CredentialsError, NoServersError, NotNatsServerError
+from ._errors import (
+    ConnectTimeoutError,
+    CredentialsError,
+    CredentialsNotFoundError,
+    NoServersError,
+    NotNatsServerError,
+)
 from ._events import ReconnectFailed
 from ._handshake import Established
 from ._link import Link
@@ -53,7 +59,7 @@ class Supervisor:
         self._exhausted = False
         self._outage_since = 0.0
         self._began_at = 0.0
-        self._confirmed_before = 0
+        self._answers_before = 0
 
     @trio.lowlevel.enable_ki_protection
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -62,6 +68,7 @@ class Supervisor:
         Raises:
             ConnectError: the first connect failed on the only server, with its own error.
             AuthorizationError: likewise.
+            CredentialsNotFoundError: likewise on one of several, whatever the others said.
             NoServersError: the first connect failed on all of several servers.
         """
         failure: NatsError | None = None
@@ -96,7 +103,8 @@ class Supervisor:
                 errors.append(error)
         if not connection.options.retry_first_connect or all(isinstance(one, AuthorizationError) for one in errors):
             connection.state = State.DISCONNECTED
-            raise errors[0] if len(errors) == 1 else NoServersError(tuple(errors))
+            missing = next((error for error in errors if isinstance(error, CredentialsNotFoundError)), None)
+            raise missing or (errors[0] if len(errors) == 1 else NoServersError(tuple(errors)))
         self._outage_since = trio.current_time()
         self._count_pass()
         task_status.started()
@@ -114,10 +122,7 @@ class Supervisor:
         self._attempts = 0
         if link.left:
             self._passes = 0
-        elif (
-            lived >= connection.options.reconnect_delay_max_seconds
-            or connection.outbox.confirmed > self._confirmed_before
-        ):
+        elif lived >= connection.options.reconnect_delay_max_seconds or connection.answers > self._answers_before:
             self._passes = 0
             self._exhausted = False
         else:  # a server that accepts and hangs up is paced like one that does not answer: it is one outage
@@ -151,6 +156,8 @@ class Supervisor:
         began_at = trio.current_time()
         while not old.lost_reason:
             for server in [one for one in self._pool.one_pass() if not one.lame_duck]:
+                if server not in self._pool:  # the user replaced it meanwhile
+                    continue
                 self._attempts += 1
                 connection.counters.reconnect_attempts += 1
                 try:
@@ -202,7 +209,7 @@ class Supervisor:
             self._log_attempt(0.0 if connection.hurried else turn.delay)
         with trio.move_on_after(turn.delay):
             await trio.lowlevel.checkpoint()
-            while not connection.hurried:
+            while not connection.hurried and (turn.delay < NEVER or self._probe_delay == NEVER):
                 await connection.bell.wait()
         if connection.hurried:
             connection.hurried = False
@@ -213,11 +220,16 @@ class Supervisor:
 
     def _next_turn(self) -> Turn:
         connection = self._connection
-        options = connection.options
         if connection.state is State.EXHAUSTED:
-            probes = options.probe_after_exhaustion and self._pool.one_pass()
-            return Turn(options.reconnect_delay_max_seconds if probes else NEVER)
+            return Turn(self._probe_delay)
         return self._policy.next_turn(self._passes, trio.current_time() - self._outage_since)
+
+    @property
+    def _probe_delay(self) -> float:
+        """Once exhausted: seconds between probes, as long as there is a server that was not given up."""
+        options = self._connection.options
+        probes = options.probe_after_exhaustion and self._pool.one_pass()
+        return options.reconnect_delay_max_seconds if probes else NEVER
 
     async def _attempt(
         self,
@@ -256,7 +268,7 @@ class Supervisor:
         connection = self._connection
         self._pool.succeeded(server, established.info.server_id)
         self._began_at = trio.current_time()
-        self._confirmed_before = connection.outbox.confirmed
+        self._answers_before = connection.answers
         connection.leave = link.leave
         connection.stream = established.stream
         connection.hurried = False

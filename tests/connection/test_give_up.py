@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from beamline_trio import AuthorizationError, Client, ReconnectFailed, State, open_client
+from beamline_trio import AuthorizationError, Client, PoolServer, ReconnectFailed, ServerInfo, State, open_client
 from tests._memory import MemoryDialer, ToyServer, wait_connected
 
 PACE: dict[str, Any] = {"reconnect_jitter": "none", "reconnect_delay_seconds": 1.0, "reconnect_delay_max_seconds": 1.0}
@@ -113,3 +113,46 @@ async def test_the_first_connect_raises_at_once(autojump_clock: MockClock) -> No
                 raise AssertionError
         assert len(dialer.dialled) == 1
         assert trio.current_time() == began
+
+
+async def test_another_pool_is_tried_at_once(autojump_clock: MockClock) -> None:
+    """When all were given up, set_server_pool() ends the wait, for others as for the same ones."""
+    one, two = ToyServer("nats://one:4222"), ToyServer("nats://two:4222")
+    one.password = ("u", "p")
+    options: dict[str, Any] = {"user": "u", "password": "p", "give_up_on_auth_error": True, **PACE}
+    async with open_client(one.url, dialer=MemoryDialer(one, two), **options) as nc:
+        refusing(one)
+        await trio.sleep(100)
+        assert nc.state is State.EXHAUSTED
+        one.password = ("u", "p")
+        nc.set_server_pool(one.url)
+        with trio.fail_after(0.1):
+            await wait_connected(nc)
+        refusing(one)
+        await trio.sleep(100)
+        nc.set_server_pool(two.url)
+        with trio.fail_after(0.1):
+            await wait_connected(nc)
+
+
+async def test_servers_given_up_one_by_one_by_choice(autojump_clock: MockClock) -> None:
+    """choose_server and refusals that end in the middle of a pass: exhausted, and nothing of the client's breaks."""
+    servers = [ToyServer(f"nats://{name}:4222") for name in ("one", "two", "three")]
+    urls = [server.url for server in servers]
+    plan: list[str | None] = [None, urls[0], urls[1], urls[2], urls[2]]
+
+    def choose(pool: tuple[PoolServer, ...], info: ServerInfo) -> tuple[str | None, float]:
+        return (plan.pop(0), 1.0) if plan and pool else (None, 0.0)
+
+    options: dict[str, Any] = {"user": "u", "password": "p", "give_up_on_auth_error": True, **PACE}
+    async with open_client(
+        *urls, dialer=MemoryDialer(*servers), choose_server=choose, keep_server_order=True, **options
+    ) as nc:
+        servers[2].refuses = True
+        servers[1].password = ("u", "other")
+        refusing(servers[0])
+        await trio.sleep(0.5)  # a pass of the library's own: one and two refuse for the first time
+        servers[2].refuses, servers[2].password = False, ("u", "other")
+        await trio.sleep(100)
+        assert nc.server_pool() == ()
+        assert nc.state is State.EXHAUSTED

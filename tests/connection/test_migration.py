@@ -12,7 +12,19 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
-from beamline_trio import Client, Disconnected, Event, LameDuck, Message, Migrated, Outcome, State, open_client
+from beamline_trio import (
+    Client,
+    Disconnected,
+    Event,
+    LameDuck,
+    Message,
+    Migrated,
+    Outcome,
+    Reconnected,
+    ReconnectFailed,
+    State,
+    open_client,
+)
 from beamline_trio.connection import Waiter
 from beamline_trio.connection._migration import OVERLAP_SECONDS_MAX
 from beamline_trio.simulation import Conditions, ServerConfig, SimulatedServer, World, run
@@ -436,6 +448,20 @@ async def test_a_subscription_drained_just_before_the_move(autojump_clock: MockC
         assert one.publish("x", b"under way") == 1
         assert [message.payload async for message in sub] == [b"under way"]
         assert nc.stats().unroutable == 0
+
+
+async def test_a_shutdown_told_behind_the_handshake(autojump_clock: MockClock) -> None:
+    """The INFO behind the PONG of a handshake may say it: the event comes, and the client moves on."""
+    one, two, _ = three_servers()
+    said, two.info = two.info, lambda **fields: said(ldm="connect_info" in fields, **fields)  # type: ignore[method-assign]
+    async with opened(one, two, keep_server_order=True) as nc, nc.events() as events:
+        one.go_down()
+        await until(lambda: str(nc.connection.address) == two.url)
+        one.come_up()
+        await until(lambda: str(nc.connection.address) == one.url)
+        seen = [type(await events.receive()) for _ in range(5)]
+        assert [kind for kind in seen if kind is not ReconnectFailed][-3:] == [Reconnected, LameDuck, Migrated]
+        assert nc.stats().lost == 1
 
 
 async def test_closing_while_moving(autojump_clock: MockClock) -> None:

@@ -65,21 +65,52 @@ async def test_young_links_between_refusals_exhaust_too(autojump_clock: MockCloc
             states.append(nc.state)
 
 
-@pytest.mark.parametrize("proof", ["lived", "confirmed"])
+@pytest.mark.parametrize("proof", ["lived", "confirmed", "request", "flush", "subscription"])
 async def test_a_link_that_proves_itself_starts_the_count_over(proof: str, autojump_clock: MockClock) -> None:
-    """One that lived reconnect_delay_max_seconds, or carried a confirmed publish: the next loss is a new outage."""
+    """One that lived reconnect_delay_max_seconds, or carried a confirmed operation: the next loss is a new outage."""
     server = ToyServer()
+    server.services[b"echo"] = lambda payload: payload
+
+    async def prove(nc: Client) -> None:
+        if proof == "lived":
+            await trio.sleep(5.1)
+        elif proof == "confirmed":
+            await nc.publish("a", b"x", confirm=True)
+        elif proof == "request":
+            server.pongs_held = True  # a reply is enough
+            await nc.request("echo", b"x")
+            server.pongs_held = False
+        elif proof == "flush":
+            await nc.flush()
+        else:
+            async with nc.subscribe("a") as sub:
+                await sub.confirmed()
+
     async with opened(server, reconnect_attempts=3, **NO_JITTER) as nc:
         await trio.sleep(10)
         for _ in range(10):
             server.drop()
             await trio.testing.wait_all_tasks_blocked()
             await wait_connected(nc)
-            if proof == "lived":
-                await trio.sleep(5.1)
-            else:
-                await nc.publish("a", b"x", confirm=True)
+            await prove(nc)
         assert nc.stats().exhausted == 0
+
+
+async def test_a_keep_alive_ping_proves_nothing(autojump_clock: MockClock) -> None:
+    """The client's own pings are answered by a server that is good for nothing else: the attempts are spent."""
+    server = ToyServer()
+    options: dict[str, Any] = {"reconnect_attempts": 3, "ping_interval_seconds": 0.1, **NO_JITTER}
+    async with opened(server, **options) as nc:
+        await trio.sleep(10)
+        for _ in range(3):
+            server.drop()
+            await trio.testing.wait_all_tasks_blocked()
+            await wait_connected(nc)
+            await trio.sleep(0.5)
+        assert nc.stats().pings_answered >= 10
+        server.drop()
+        await trio.testing.wait_all_tasks_blocked()
+        assert nc.stats().exhausted == 1
 
 
 # Counting

@@ -138,6 +138,21 @@ async def test_a_missing_file_is_named_at_the_first_connect(tmp_path: Path, auto
     assert server.received == b""
 
 
+@pytest.mark.parametrize("missing_at", [0, 1])
+async def test_a_missing_file_is_named_whatever_other_servers_say(
+    missing_at: int, tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """With several servers, of which some cannot be reached: still FileNotFoundError with its name."""
+    servers = [ToyServer("nats://one:4222", nonce="n"), ToyServer("nats://two:4222", nonce="n")]
+    servers[1 - missing_at].refuses = True
+    file = tmp_path / "user.creds"
+    urls = [server.url for server in servers]
+    with pytest.raises(FileNotFoundError, match=r"user\.creds") as caught:
+        async with open_client(*urls, dialer=MemoryDialer(*servers), creds=file, keep_server_order=True):
+            raise AssertionError
+    assert caught.value.filename == str(file)
+
+
 async def test_a_file_that_goes_missing_is_waited_for(
     tmp_path: Path, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
