@@ -188,8 +188,8 @@ class Proof:
         return flat(attrs.asdict(self.nc.stats()), _TROUBLES)
 
     async def connected(self) -> None:
-        """Wait until the client is connected."""
-        await until(lambda: self.nc.state is State.CONNECTED)
+        """Wait until the client is connected, and the account of what was pending is closed."""
+        await until(lambda: self.nc.state is State.CONNECTED and not self.nc.connection.retry.under_way)
 
     async def lost(self) -> None:
         """Wait until the link is lost."""

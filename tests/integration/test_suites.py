@@ -64,6 +64,38 @@ def test_what_awaits_the_router_is_a_case(collected: list[CaseName]) -> None:
     assert set(AWAITING_ROUTER) <= {f"{name.suite}::{name.case}" for name in collected}
 
 
+def filled(outcome: str, side: str) -> Tally:
+    """Every case passed, but those of one side that came to this."""
+    tally = Tally()
+    for suite in SUITES:
+        for number in range(suite.cases):
+            tally.outcomes[CaseName(suite.name, f"test_{number}", "simulated")] = "passed"
+            tally.outcomes[CaseName(suite.name, f"test_{number}", "real")] = "passed"
+    for name in [name for name in tally.outcomes if name.side == side]:
+        tally.outcomes[name] = outcome
+    return tally
+
+
+@pytest.mark.parametrize("parts", [{"standard"}, {"standard", "extended", "beside"}], ids=len)
+def test_a_run_without_a_real_server_is_not_good(parts: set[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """All that is skipped on the real server fails the run, a part too; what is skipped in the simulation does so."""
+    suites = [suite for suite in SUITES if suite.part in parts]
+    assert report(filled("passed", "real"), suites, complete=True)
+    assert not report(filled("skipped", "real"), suites, complete=True)
+    assert not report(filled("skipped", "simulated"), suites, complete=True)
+    assert "met the real server" in capsys.readouterr().out
+
+
+def test_a_selection_is_judged_by_what_ran(capsys: pytest.CaptureFixture[str]) -> None:
+    """It need not be complete, and a failure in it fails it."""
+    tally = Tally()
+    tally.outcomes[CaseName("test_publish_failure", "a", "simulated")] = "passed"
+    assert report(tally, list(SUITES), complete=False)
+    assert "counts are complete" not in capsys.readouterr().out
+    tally.outcomes[CaseName("test_publish_failure", "a", "simulated")] = "failed"
+    assert not report(tally, list(SUITES), complete=False)
+
+
 def test_a_lost_case_and_a_failed_one_are_told(capsys: pytest.CaptureFixture[str]) -> None:
     """The report is good with every case there, and neither without one nor with a failure."""
     suite = Suite("test_publish_failure", 2, "beside")

@@ -1,6 +1,7 @@
 """`python -m tests.integration.suites [--part standard] [pytest's arguments]`: the suites, and the table of them.
 
-Fails when a case failed, when a suite has not the cases that it must have, and when too few met the real server.
+Fails when a case failed, when a suite has not the cases that it must have, when one of them was skipped in the
+simulation, and when too few met the real server. Of a selection (`-k basic`) only what ran is judged.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from tests.integration.suites._register import (
 )
 
 HERE: Final = Path(__file__).parent
-REAL_CASES_LEAST: Final = 70
+# 70 of the 83 at the least: so many may be skipped on the real server, in all and in a part.
+REAL_SKIPPED_MOST: Final = 13
 _PARTS: Final[dict[str, tuple[Part, ...]]] = {
     "standard": ("standard",),
     "extended": ("standard", "extended"),
@@ -75,6 +77,7 @@ def report(tally: Tally, suites: list[Suite], *, complete: bool) -> bool:
         print(f"{suite.name:<44}{suite.cases:>6}{_shown(sides[0]):>24}{_shown(sides[1]):>24}")
         for side in sides:
             good &= not side["failed"] and (side.total() == suite.cases or not complete)
+        good &= not sides[0]["skipped"]
     for title, parts, cases in (
         ("standard", ("standard",), STANDARD_CASES),
         ("extended", ("standard", "extended"), EXTENDED_CASES),
@@ -84,14 +87,15 @@ def report(tally: Tally, suites: list[Suite], *, complete: bool) -> bool:
         if cases_of({suite.part for suite in counted}) == cases:
             simulated, real = (tally.passed(counted, side) for side in ("simulated", "real"))
             print(f"{title}: {cases} cases, {simulated} passed on the simulated server, {real} on the real one")
-            if title == "all" and real < REAL_CASES_LEAST:
-                print(f"fewer than {REAL_CASES_LEAST} met the real server")
+            if complete and real < cases - REAL_SKIPPED_MOST:
+                print(f"fewer than {cases - REAL_SKIPPED_MOST} met the real server")
                 good = False
     for name, reason in tally.reasons.items():
         print(f"not on the {name.side} server: {name.suite}::{name.case}: {reason.removeprefix('Skipped: ')}")
     for case, what in AWAITING_ROUTER.items():
         print(f"on the suites' worker, and again with the router in full: {case}: {what}")
-    print("counts are complete, nothing failed" if good else "NOT as it must be: a case failed or is missing")
+    fine = "counts are complete, nothing failed" if complete else "of the selection nothing failed"
+    print(fine if good else "NOT as it must be: a case failed, was skipped or is missing")
     return good
 
 

@@ -313,7 +313,7 @@ async def test_max_deliver_values(scene: Scene) -> None:
                 assert (await consumer.info()).config.max_deliver == limit
                 exhausted = statistics_of(nc).max_deliver_exhausted["handler_error"]
                 numbers: list[int] = []
-                while len(numbers) < 6 and (messages := await consumer.fetch(1, expires_seconds=0.3)):
+                while len(numbers) < 6 and (messages := await consumer.fetch(1, expires_seconds=1.0)):
                     numbers.append(messages[0].metadata.delivered)
                     await messages[0].nak()
                 assert numbers == deliveries

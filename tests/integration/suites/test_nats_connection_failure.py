@@ -21,7 +21,7 @@ from beamline_trio import (
     Reconnected,
     State,
 )
-from beamline_trio.faults import close_connection, error, timeout
+from beamline_trio.faults import close_connection, delay, error, timeout
 from beamline_trio.jetstream import (
     ConsumerDeletedError,
     JetStream,
@@ -103,7 +103,7 @@ async def test_basic_fail_open(scene: Scene) -> None:
 
 
 async def test_basic_metrics(scene: Scene) -> None:
-    """An outage moves each of its counters by one; the gauge is 0 while waiting, then 1, and equals the queue."""
+    """An outage moves each of its counters by one; the gauge is 0 waiting, 0.5 trying, then 1; a gauge is the queue."""
     collector = Collector()
     async with scene.open(name="orders") as nc:
         collector.add(nc)
@@ -117,7 +117,10 @@ async def test_basic_metrics(scene: Scene) -> None:
                 assert value(collector, "nats_pending_operations_count") == number + 1
             await until(lambda: nc.connection.attempting or nc.stats().connect_failures > 0)
             await scene.nats.start()
-            await scene.healed(nc)
+            with scene.faults.inject("connect", delay(0.2)):
+                await until(lambda: nc.connection.attempting)
+                assert value(collector, "nats_connection_status") == 0.5
+                await scene.healed(nc)
             assert "NATS_CONNECTION_LOST" in fault.codes()
         assert value(collector, "nats_connection_status") == 1
         assert value(collector, "nats_pending_operations_count") == 0
@@ -258,11 +261,13 @@ async def test_long_many_attempts(scene: Scene) -> None:
 
 @pytest.mark.nats_config(jetstream=True)
 async def test_jetstream_no_responders(scene: Scene) -> None:
-    """No stream takes the subject: told after the server's own retries, counted, and the client stays connected."""
+    """No stream takes the subject: asked three times, told, counted once, and the client stays connected."""
     async with scene.open() as nc:
         async with scene.fault("no stream for a js.publish", nc) as fault:
+            began = trio.current_time()
             with fault.raises(NoStreamResponseError, "js.publish"):
                 await JetStream(nc).publish("nobody.listens", b"x")
+            assert trio.current_time() - began >= 0.5  # asked three times, 250 ms apart
         assert nc.stats().lost == 0
         assert statistics_of(nc).publish_failures["no_responders"] == 1
 
@@ -345,7 +350,7 @@ async def test_jetstream_ack_errors(scene: Scene) -> None:
 
 
 async def test_workflow_incoming_requests(scene: Scene) -> None:
-    """A service answers on after an outage; a request made while its connection is down is answered when it is back."""
+    """A service answers on after an outage; who asks while its connection is down is told that nobody is there."""
 
     async def echo(message: Message) -> bytes:
         return message.payload
@@ -402,17 +407,17 @@ async def test_workflow_decide_consumer(scene: Scene) -> None:
 
 @pytest.mark.nats_config(jetstream=True)
 async def test_workflow_result_consumer(scene: Scene) -> None:
-    """Results whose acks lose their connection are noted once; nothing stays unacknowledged."""
+    """An ack that loses its connection is sent again by the next one; nothing stays unacknowledged."""
     async with open_workflow(scene, "result") as (nc, flow):
         async with scene.fault("TCP connection breaks under the ack of a result", nc):
-            with scene.faults.inject("ack", close_connection()) as injection:
+            with scene.faults.inject("ack", close_connection()):
                 await flow.feed(0, 1)
-                await until(lambda: injection.hits > 0)
+                await until(lambda: nc.stats().lost == 1)
             await scene.healed(nc)
             await flow.feed(1, 10)
             await flow.until_done(10)
         assert flow.done == {str(number) for number in range(10)}
-        assert nc.stats().lost == 1
+        assert (nc.stats().lost, statistics_of(nc).acks_resent) == (1, 1)
         await until_acked(nc)
 
 
@@ -471,19 +476,24 @@ async def test_recovery_message_retry(scene: Scene) -> None:
     async with scene.open(ping_interval_seconds=30.0) as nc:
         js = JetStream(nc)
         await create_work(js)
+
+        async def stored() -> int:
+            return (await js.stream_info(STREAM)).state.messages
+
         async with scene.fault("TCP connection breaks under a retried js.publish, no server for 0.5 s", nc) as fault:
             acks: list[PubAck] = []
             async with trio.open_nursery() as nursery:
-                with scene.faults.inject("publish_with_ack", timeout(), subjects="work.1") as injection:
+                with scene.faults.inject("publish_with_ack", timeout(), subjects="work.1"):
                     nursery.start_soon(publish_into, js, retry, acks)
-                    await until(lambda: injection.hits == 1)
-                    await trio.sleep(0.1)  # it is stored, and its PubAck has been swallowed
+                    while not await stored():  # noqa: ASYNC110
+                        await trio.sleep(0.01)
+                    await trio.sleep(0.1)  # its PubAck has come, and has been swallowed
                 with scene.faults.inject("connect", error("refused")):
                     await scene.break_link(nc)
                     await trio.sleep(0.5)
             await scene.healed(nc)
         assert [ack.duplicate for ack in acks] == [True]
-        assert (await js.stream_info(STREAM)).state.messages == 1
+        assert await stored() == 1
         assert {"NATS_PUBLISH_RETRY_ATTEMPT", "NATS_PUBLISH_RETRY_SUCCESS"} <= set(fault.codes())
 
 

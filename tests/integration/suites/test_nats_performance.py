@@ -10,17 +10,17 @@ from typing import Any
 import trio
 
 from beamline_trio import Client, Outcome, PendingFullError, State, Subscription
-from beamline_trio.faults import error
+from beamline_trio.faults import close_connection, delay, error
 from tests.integration.suites._scene import Fault, Scene, until
 
 SUBJECT = "orders.new"
 
 
-async def _queue(scene: Scene, nc: Client, count: int, *, payload: bytes = b"") -> None:
+async def _queue(scene: Scene, nc: Client, count: int) -> None:
     """The link breaks, and so many publishes are queued, numbered."""
     await scene.break_link(nc)
     for number in range(count):
-        assert await nc.publish(SUBJECT, b"%d %b" % (number, payload)) is Outcome.QUEUED
+        assert await nc.publish(SUBJECT, b"%d" % number) is Outcome.QUEUED
     assert nc.stats().pending_operations == count
 
 
@@ -65,6 +65,7 @@ async def test_100_are_drained_within_5_seconds(scene: Scene) -> None:
             began = trio.current_time()
             await until(lambda: nc.ledger().open == 0)
             assert trio.current_time() - began < 5.0
+            await scene.healed(nc)
         ends = [record.__dict__ for record in fault.logs if record.__dict__["event"] == "NATS_RETRY_COMPLETE"]
         assert [(end["success"], end["failed"]) for end in ends] == [(100, 0)]
 
@@ -136,12 +137,23 @@ async def test_a_drain_of_50_is_spread_out(scene: Scene) -> None:
 
 
 async def test_first_in_first_out(scene: Scene) -> None:
-    """What waited arrives in its order, and what is published meanwhile behind it."""
+    """What was not yet written when the link died comes first, then what waited, then what is published meanwhile."""
     async with scene.open_other() as other, other.subscribe(SUBJECT) as sub, scene.open() as nc:
         await sub.confirmed()
         async with scene.fault("publishes before, during and after a reconnect", nc):
-            with scene.faults.inject("connect", error("refused")):
-                await _queue(scene, nc, 200, payload=b"x" * 100)
+            with (
+                scene.faults.inject("publish", delay(0.2), subjects="stuck"),
+                scene.faults.inject("publish", close_connection(), subjects="stuck"),
+                scene.faults.inject("connect", error("refused")),
+            ):
+                await nc.publish("stuck")
+                await trio.sleep(0.05)  # its write is under way, and holds up what follows
+                for number in range(10):
+                    assert await nc.publish(SUBJECT, b"%d" % number) is Outcome.SENT
+                await until(lambda: nc.state is State.RECONNECTING)
+                for number in range(10, 200):
+                    assert await nc.publish(SUBJECT, b"%d " % number + b"x" * 100) is Outcome.QUEUED
+                assert nc.stats().pending_operations == 200
             await until(lambda: nc.state is State.CONNECTED)
             assert nc.stats().pending_operations > 0
             for number in range(200, 400):
@@ -150,3 +162,4 @@ async def test_first_in_first_out(scene: Scene) -> None:
                     await trio.sleep(0.01)
             await scene.healed(nc)
         assert await _numbers(sub, 400) == list(range(400))
+        assert nc.ledger().unknown == 1

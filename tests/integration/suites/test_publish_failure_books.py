@@ -27,10 +27,11 @@ async def test_a_message_has_one_id_for_life(scene: Scene, breaks: bool) -> None
     async with open_publisher(scene, ping_interval_seconds=30.0) as publisher:
         name = f"a js.publish is stored, and {'the connection breaks' if breaks else 'its PubAck is lost'}"
         async with scene.fault(f"{name}; it is retried", publisher.nc) as fault, trio.open_nursery() as nursery:
-            with scene.faults.inject("publish_with_ack", timeout(), subjects=SUBJECT) as injection:
+            with scene.faults.inject("publish_with_ack", timeout(), subjects=SUBJECT):
                 nursery.start_soon(_publish_into, publisher, acks)
-                await until(lambda: injection.hits == 1)
-                await trio.sleep(0.1)  # it is stored, and its PubAck has been swallowed
+                while not await publisher.stored():  # noqa: ASYNC110
+                    await trio.sleep(0.01)
+                await trio.sleep(0.1)  # its PubAck has come, and has been swallowed
                 if breaks:
                     await scene.break_link(publisher.nc)
             await until(lambda: bool(acks))
