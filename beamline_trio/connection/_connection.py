@@ -117,7 +117,7 @@ class Connection:
         self.parser: Parser | None = None
         self.stream: trio.abc.Stream | None = None
         self.log = self._log = ClientLog(options.name)
-        self.losses = Losses(options, self.counters, self.inbox, self._log, self.emit)
+        self.losses = Losses(options, self.counters, self.inbox, self._log, self.emit, self._given_up)
         self.retry = Retry(self.outbox, self.counters, self._log)
         self.queued = 0
         self.withdrawn = 0
@@ -467,6 +467,12 @@ class Connection:
         timeout = self.options.pending_timeout_seconds
         subject = decode_subject(frame.split(b" ", 2)[1]) if frame else ""
         return PendingOperation(frame, waiter, since + timeout if timeout is not None else NEVER, subject)
+
+    def _given_up(self, operations: list[PendingOperation], error: Callable[[], Exception]) -> None:
+        for follower in tuple(self.followers):
+            for operation in operations:
+                if operation.frame:
+                    follower.given_up(operation.frame, error)
 
     def refuse_pending(self, operation: PendingOperation, error: PayloadTooLargeError) -> None:
         """An operation that waited is larger than what the server of the new link takes: it is told, and not sent."""

@@ -5,7 +5,7 @@ Must not raise or wait: the connection is in the middle of a turn.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from ..protocol import ServerError
@@ -31,6 +31,10 @@ class Follower(Protocol):
 
         True = it was a frame of this follower's own, from `link_up` or put as a control, and no publish of a user's.
         """
+        ...
+
+    def given_up(self, frame: bytes, error: Callable[[], Exception]) -> None:
+        """A publish that was accepted has expired or was dropped, before it was written; the error says why."""
         ...
 
     def closed(self) -> None:

@@ -26,6 +26,10 @@ class _Listener(Protocol):
     def __call__(self, event: Dropped) -> None: ...
 
 
+class _Witness(Protocol):
+    def __call__(self, operations: list[PendingOperation], error: Callable[[], Exception]) -> None: ...
+
+
 class Losses:
     """The losses of one client.
 
@@ -35,6 +39,7 @@ class Losses:
         inbox: where requests wait.
         log: the client's.
         emit: takes the events.
+        given_up: is told of the operations themselves, and why.
 
     Attributes:
         expired: publishes that waited longer than the pending timeout.
@@ -43,13 +48,20 @@ class Losses:
     """
 
     def __init__(
-        self, options: ClientOptions, counters: Counters, inbox: RequestInbox, log: ClientLog, emit: _Listener
+        self,
+        options: ClientOptions,
+        counters: Counters,
+        inbox: RequestInbox,
+        log: ClientLog,
+        emit: _Listener,
+        given_up: _Witness,
     ) -> None:
         self._options = options
         self._counters = counters
         self._inbox = inbox
         self._log = log
         self._emit = emit
+        self._given_up = given_up
         self.expired = 0
         self.dropped = 0
         self.refused = 0
@@ -140,6 +152,7 @@ class Losses:
             if waiter is not None:
                 self._inbox.discard(waiter.token)
                 waiter.fail(error())
+        self._given_up(operations, error)
 
 
 def _publishes(operations: Iterable[PendingOperation]) -> list[PendingOperation]:

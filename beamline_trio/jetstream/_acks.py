@@ -180,6 +180,9 @@ class AckBook:
             self._fail_acks(1, "permission", subject)
         return True
 
+    def given_up(self, frame: bytes, error: Callable[[], Exception]) -> None:
+        """Acks are no publishes: none of them waits in the queue."""
+
     def closed(self) -> None:
         """The client is closed: what was kept was not sent."""
         self._expire(trio.current_time())

@@ -25,8 +25,6 @@ from ..connection import (
     OperationTimeoutError,
     Outcome,
     Pace,
-    PendingFullError,
-    PendingTimeoutError,
 )
 from ..protocol import HeadersInput, PermissionsError, ProtocolError, ServerError, server_error
 from ._api import NO_RESPONDERS
@@ -36,8 +34,6 @@ from ._puback import Expectations, read_pub_ack
 from ._publishing import publish_failure_reason
 
 SUBJECTS_CACHED_MAX: Final = 4_096
-# The connection ends what waits in its queue; we look a moment later.
-AFTER_THE_QUEUE_SECONDS: Final = 0.001
 _STORED: Final = b'{"stream":'
 _ERROR: Final = b'"error"'
 _DUPLICATE: Final = b'"duplicate"'
@@ -220,11 +216,6 @@ class Publisher:
 
     async def _wait(self, low: int) -> None:
         """Until so few are in flight, or the oldest runs out of time."""
-        if not self._connection.link_is_up:
-            self._fail_unqueued(trio.current_time())
-            if len(self._in_flight) <= low:
-                await trio.lowlevel.checkpoint()
-                return
         lot = self._drained if low == 0 else self._room
         with trio.CancelScope(deadline=self._next_deadline()):
             await lot.wait()
@@ -232,21 +223,17 @@ class Publisher:
             self._sweep(trio.current_time())
 
     def _next_deadline(self) -> float:
-        """When something may have run out of time. Without a link the queue has its own times, and they are ours."""
+        """When something may have run out of time. Without a link the queue has its own times, and tells."""
         connection = self._connection
-        if connection.link_is_up:
-            oldest = next(iter(self._in_flight.values()))[2]
-            timeout = connection.options.operation_timeout_seconds
-            return NEVER if timeout is None else max(oldest, self._up_since) + timeout
-        return connection.pending.next_deadline() + AFTER_THE_QUEUE_SECONDS
+        timeout = connection.options.operation_timeout_seconds
+        if timeout is None or not connection.link_is_up:
+            return NEVER
+        return max(next(iter(self._in_flight.values()))[2], self._up_since) + timeout
 
     def _sweep(self, now: float) -> None:
-        """End what has run out of time. Without a link: what is not in the queue any more."""
-        if not self._connection.link_is_up:
-            self._fail_unqueued(now)
-            return
+        """End what has run out of time."""
         timeout = self._connection.options.operation_timeout_seconds
-        if timeout is None:
+        if timeout is None or not self._connection.link_is_up:
             return
         up_since = self._up_since
         overdue = [t for t, (_, _, since) in self._in_flight.items() if max(since, up_since) + timeout <= now]
@@ -257,20 +244,13 @@ class Publisher:
 
     def _queued(self) -> set[bytes]:
         """The tokens of what waits for a connection."""
-        inbox, skip = self._inbox, self._skip
-        parts = [frame.split(b" ", 3) for frame in self._connection.pending.frames()]
-        return {part[2][skip:] for part in parts if len(part) > 3 and part[2].startswith(inbox)}
+        return {token for token in map(self._token_in, self._connection.pending.frames()) if token is not None}
 
-    def _fail_unqueued(self, now: float) -> None:
-        """What was to be sent by the next link, and left the queue before: its time was over, or it was dropped."""
-        queued = self._queued()
-        timeout = self._connection.options.pending_timeout_seconds
-        for token in [token for token in self._in_flight if token not in queued]:
-            over = timeout is not None and self._in_flight[token][2] + timeout <= now
-            why = f"no connection for {timeout:g} s (pending_timeout_seconds)" if over else "dropped by pending_policy"
-            error = PendingTimeoutError(f"{why}; nothing was sent") if over else PendingFullError(f"{why}; not sent")
-            self._end_failed(token, error)
-        self._wake()
+    def _token_in(self, frame: bytes) -> bytes | None:
+        """The token of a frame, if it is one of this publisher's."""
+        parts = frame.split(b" ", 3)
+        is_ours = len(parts) > 3 and parts[2].startswith(self._inbox)
+        return parts[2][self._skip :] if is_ours else None
 
     # What the reader tells
 
@@ -377,9 +357,10 @@ class Publisher:
     # A follower of the connection
 
     def link_up(self) -> tuple[bytes, ...]:
-        """What is still in the queue is sent by this link, and has its time from now on."""
-        self._fail_unqueued(trio.current_time())
+        """What is still in the queue is sent by this link, and has its time from now on: who waits must look again."""
         self._up_since = trio.current_time()
+        self._room.wake_all()
+        self._drained.wake_all()
         return ()
 
     def link_down(self) -> None:
@@ -395,6 +376,13 @@ class Publisher:
             self._end_failed(token, server_error(error.text))
         self._wake()
         return False
+
+    def given_up(self, frame: bytes, error: Callable[[], Exception]) -> None:
+        """It left the queue unsent, with or without a link: while one is up, older publishes are sent first."""
+        token = self._token_in(frame)
+        if token is not None and token in self._in_flight:
+            self._end_failed(token, error())
+            self._wake()
 
     def closed(self) -> None:
         """The client is closed."""

@@ -9,6 +9,7 @@ Must not decide when to pull.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 from ..connection import Connection, Interest
 from ..protocol import PermissionsError
@@ -76,6 +77,9 @@ class PullInbox:
     def refused(self, error: PermissionsError) -> None:
         """The server refuses the inbox."""
         self._fail(error)
+
+    def given_up(self, frame: bytes, error: Callable[[], Exception]) -> None:
+        """Pulls are no publishes: none of them waits in the queue."""
 
     def closed(self) -> None:
         """The client is closed."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import attrs
+import pytest
 import trio
 import trio.testing
 from trio.testing import MockClock
 
-from beamline_trio import Client, Ledger, ServerError
+from beamline_trio import Client, Ledger, PendingTimeoutError, ServerError
 from tests._memory import ToyServer, lose_link, opened, wait_connected
 
 
@@ -35,6 +38,9 @@ class Recorder:
     def publish_refused(self, error: ServerError, subject: bytes) -> bool:
         self._note(f"refused {subject.decode()}")
         return subject == b"mine"
+
+    def given_up(self, frame: bytes, error: Callable[[], Exception]) -> None:
+        self._note(f"given up {frame.split()[1].decode()} by {type(error()).__name__}")
 
     def closed(self) -> None:
         self._note("closed")
@@ -90,6 +96,25 @@ async def test_it_hears_of_each_turn_once(autojump_clock: MockClock) -> None:
         server.come_up()
         await wait_connected(nc)
     assert follower.told[1:] == [("link_up", "reconnecting"), ("closed", "closed")]
+
+
+async def test_it_hears_of_publishes_that_are_given_up(autojump_clock: MockClock) -> None:
+    """Each publish that leaves the queue unsent, with the error that its caller would get; no bare waiters."""
+    server = ToyServer()
+    async with opened(
+        server, pending_timeout_seconds=2.0, pending_operations_max=1, pending_policy="drop_oldest"
+    ) as nc:
+        follower = Recorder(nc)
+        nc.connection.followers.append(follower)
+        await lose_link(server)
+        await nc.publish("first", b"x")
+        await nc.publish("second", b"x")
+        with pytest.raises(PendingTimeoutError):
+            await nc.flush()
+        server.come_up()
+        await wait_connected(nc)
+    turns = [turn for turn, _ in follower.told if turn.startswith("given up")]
+    assert turns == ["given up first by PendingFullError", "given up second by PendingTimeoutError"]
 
 
 async def test_one_that_leaves_in_a_turn_disturbs_no_other(autojump_clock: MockClock) -> None:

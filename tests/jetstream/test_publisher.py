@@ -174,6 +174,30 @@ async def test_a_link_that_dies(autojump_clock: MockClock) -> None:
         assert statistics_of(nc).publish_failures["disconnected"] == 2
 
 
+async def test_what_expires_while_older_publishes_are_sent(autojump_clock: MockClock) -> None:
+    """A link is up, and the queue before it is long: what runs out of time in it was not sent, and is known at once."""
+    server = StreamServer()
+    async with opened(server, pending_timeout_seconds=2.0, reconnect_delay_max_seconds=0.01) as nc:
+        publisher = JetStream(nc).publisher()
+        with pytest.raises(PublisherError) as caught:
+            async with publisher:
+                await lose_link(server)
+                await trio.sleep(0.1)
+                for _ in range(30):
+                    await publisher.publish("s", b"queued")
+                await trio.sleep(1.85)
+                server.come_up()
+                await wait_connected(nc)
+                connected_at = trio.current_time()
+                await publisher.flush()
+                assert trio.current_time() - connected_at < 1.0
+        expired = nc.ledger().expired
+        assert 0 < expired < 30
+        assert (caught.value.failed_count, caught.value.unknown_count) == (expired, 0)
+        assert {type(one.error) for one in caught.value.failed} == {PendingTimeoutError}
+        assert publisher.acknowledged == 30 - expired
+
+
 async def test_no_puback(autojump_clock: MockClock) -> None:
     """After the operation timeout a publish is unknown, and its place in the window is free."""
     server = StreamServer()
