@@ -44,8 +44,9 @@ REAL_SERVER_TESTS: Final = ("tests/contract", "tests/integration")
 # The whole suite compares 100 scripts on both servers, and the seeds of a few runs.
 FUZZED_SCRIPTS: Final = "2000"
 DETERMINISM_SEEDS: Final = "1:100"
-# The whole suite sweeps 200 seeds.
+# The whole suite sweeps 200 seeds, and 60 of the accounts.
 NIGHTLY_SWEEP_SEEDS: Final = 10_000
+NIGHTLY_ACCOUNT_SEEDS: Final = 1_000
 NIGHTLY_DETERMINISM_SEEDS: Final = 1_000
 NIGHTLY_MUTATED_STREAMS: Final = 1_000_000
 # What each fault looked like in the suites, for docs/failure_tables.py.
@@ -240,10 +241,14 @@ def nightly(session: nox.Session) -> None:
         record.run("benchmarks", lambda: _bench(session, interpreters[BENCHMARK_PYTHON]))
 
     first, last = _share(NIGHTLY_SWEEP_SEEDS, options.shard)
-    sweep = functools.partial(
-        _pytest, session, pythons[_RUNNING], tree, SWEEP, variables={"BEAMLINE_SWEEP_SEEDS": f"{first}:{last}"}
-    )
-    record.run(f"simulation under the seeds {first} to {last}, Python {_RUNNING}", sweep)
+    first_account, last_account = _share(NIGHTLY_ACCOUNT_SEEDS, options.shard)
+    swept = {
+        "BEAMLINE_SWEEP_SEEDS": f"{first}:{last}",
+        "BEAMLINE_ACCOUNT_SEEDS": f"{first_account}:{last_account}",
+    }
+    sweep = functools.partial(_pytest, session, pythons[_RUNNING], tree, SWEEP, "-s", variables=swept)
+    text = f"simulation under the seeds {first} to {last}, accounts under {first_account} to {last_account}"
+    record.run(f"{text}, Python {_RUNNING}", sweep)
 
     seed = int(time.time())
     first, last = _share(NIGHTLY_DETERMINISM_SEEDS, options.shard)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from beamline_trio.cli._scenario_file import load_scenario
 from beamline_trio.simulation import run_scenario
 
 
@@ -24,7 +25,9 @@ def main(target: str, first: int, last: int, directory: Path | None) -> None:
 
 
 def load(target: str) -> Callable[..., Any]:
-    """`module:function`."""
+    """`module:function`, or the file of a scenario."""
+    if target.endswith(".py"):
+        return load_scenario(target)
     module, _, name = target.partition(":")
     function: Callable[..., Any] = getattr(importlib.import_module(module), name)
     return function

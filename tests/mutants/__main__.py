@@ -34,9 +34,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown := sorted(set(options.mutants) - {mutant.name for mutant in mutants}):
         sys.exit(f"there is no mutant {', '.join(unknown)}; the mutants are the *.diff of tests/mutants")
     with ThreadPoolExecutor(max_workers=min(2, os.cpu_count() or 1)) as pool:
-        unchanged = None
+        unchanged = []
         if not options.mutants:
-            unchanged = pool.submit(partial(try_mutant, None, seeds=options.seeds, errors=True))
+            for scenario in dict.fromkeys(mutant.scenario for mutant in mutants):
+                try_it = partial(try_mutant, None, scenario=scenario, seeds=options.seeds, errors=True)
+                unchanged.append((scenario, pool.submit(try_it)))
         caught = 0
         for mutant, result in _try_all(pool, partial(_try_fixed, seeds=options.seeds), mutants):
             caught += bool(result.law)
@@ -45,8 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(f"    {mutant.breaks}\n    {result.reason}\n    {', '.join(result.laws)}")
         print(f"{caught} of {len(mutants)} mutants caught by a law")
         good = caught == len(mutants)
-        if unchanged is not None:
-            good &= _report_unchanged(unchanged.result())
+        for scenario, trial in unchanged:
+            good &= _report_unchanged(scenario, trial.result())
         if options.draw:
             _try_drawn(pool, options.draw, options.draw_seed, options.seeds)
     return 0 if good else 1
@@ -80,11 +82,12 @@ def _fixed(mutant: Mutant, result: Result) -> str:
     return str(result) if result.law or not result.error else f"NOT CAUGHT by a law: {result}"
 
 
-def _report_unchanged(result: Result) -> bool:
+def _report_unchanged(scenario: str, result: Result) -> bool:
+    under = f" of {scenario}" if scenario else ""
     if result.caught:
-        print(f"unchanged: FAILS, {result}: {result.reason}")
+        print(f"unchanged: FAILS, {result}{under}: {result.reason}")
     else:
-        print(f"unchanged: passes {result.seeds} seeds ({result.seconds:.1f} s)")
+        print(f"unchanged: passes {result.seeds} seeds{under} ({result.seconds:.1f} s)")
     return not result.caught
 
 

@@ -17,6 +17,7 @@ import attrs
 _MUTANTS: Final = Path(__file__).parent
 _HUNK: Final = re.compile(r"@@ -(\d+)(?:,\d+)? \+\d+(?:,\d+)? @@")
 _BREAKS: Final = "# breaks: "
+_UNDER: Final = "# under: "
 
 
 class DiffError(Exception):
@@ -39,12 +40,14 @@ class Mutant:
     Attributes:
         name: of its file, without the ending.
         breaks: which law it breaks, and how; empty for one that was drawn.
+        scenario: the file of the scenario that it is tried under, below the root; empty = the workload of the mutants.
         files: path below the root -> hunks.
         text: the diff.
     """
 
     name: str
     breaks: str
+    scenario: str
     files: dict[str, tuple[Hunk, ...]]
     text: str
 
@@ -55,13 +58,13 @@ def fixed_mutants() -> list[Mutant]:
 
 
 def parse_diff(name: str, text: str) -> Mutant:
-    """Read a unified diff with an optional `# breaks: ...` line above it.
+    """Read a unified diff with optional lines `# breaks: ...` and `# under: ...` above it.
 
     Raises:
         DiffError: it is none.
     """
     files: dict[str, tuple[Hunk, ...]] = {}
-    path, breaks = "", ""
+    path, breaks, scenario = "", "", ""
     lines = text.splitlines()
     index = 0
     while index < len(lines):
@@ -69,6 +72,8 @@ def parse_diff(name: str, text: str) -> Mutant:
         index += 1
         if line.startswith(_BREAKS):
             breaks = line.removeprefix(_BREAKS)
+        elif line.startswith(_UNDER):
+            scenario = line.removeprefix(_UNDER)
         elif line.startswith("+++ "):
             path = line.removeprefix("+++ ").split("\t")[0].removeprefix("b/")
         elif found := _HUNK.match(line):
@@ -79,7 +84,7 @@ def parse_diff(name: str, text: str) -> Mutant:
             files[path] = (*files.get(path, ()), _hunk(int(found[1]) - 1, body))
     if not files or "" in files:
         raise DiffError(f"{name} is no unified diff: it has no file, or no hunk")
-    return Mutant(name, breaks, files, text)
+    return Mutant(name, breaks, scenario, files, text)
 
 
 def apply_mutant(mutant: Mutant, root: Path) -> None:

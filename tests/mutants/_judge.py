@@ -1,6 +1,6 @@
-"""Runs the workload under one seed after another, in a process of its own, and tells of each in a line of JSON.
+"""Runs the workload, or another scenario, under one seed after another, and tells of each in a line of JSON.
 
-    python -m tests.mutants._judge FIRST LAST [--errors]
+    python -m tests.mutants._judge FIRST LAST [--errors] [--scenario FILE]
 
 Ends at the first seed in which a law is broken; with `--errors` also at the first one in which the scenario raises. The
 package under test is whichever PYTHONPATH leads to.
@@ -17,8 +17,8 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Iterable
-from typing import Final, NoReturn
+from collections.abc import Callable, Iterable
+from typing import Any, Final, NoReturn
 
 # A seed takes less than a second: whatever takes so long goes round in circles, and may eat memory meanwhile.
 STUCK_SECONDS: Final = 15.0
@@ -31,18 +31,18 @@ def main() -> None:
     parser.add_argument("first", type=int)
     parser.add_argument("last", type=int)
     parser.add_argument("--errors", action="store_true")
+    parser.add_argument("--scenario", default="")
     options = parser.parse_args()
     logging.disable(logging.CRITICAL)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES_MAX, MEMORY_BYTES_MAX))
-    judge(range(options.first, options.last + 1), errors=options.errors)
+    judge(options.scenario, range(options.first, options.last + 1), errors=options.errors)
 
 
-def judge(seeds: Iterable[int], *, errors: bool) -> None:
+def judge(file: str, seeds: Iterable[int], *, errors: bool) -> None:
     """Run the seeds until one is bad."""
     from beamline_trio.simulation import run_scenario
 
-    from ._workload import scenario
-
+    scenario = _load(file)
     for seed in seeds:
         _alarm(seed)
         verdict = run_scenario(scenario, seed)
@@ -56,9 +56,20 @@ def judge(seeds: Iterable[int], *, errors: bool) -> None:
             reason=verdict.reason,
             events=verdict.events,
             virtual_seconds=verdict.virtual_seconds,
+            figures=dict(verdict.figures),
         )
         if laws or (error and errors):
             return
+
+
+def _load(file: str) -> Callable[..., Any]:
+    if file:
+        from beamline_trio.cli._scenario_file import load_scenario
+
+        return load_scenario(file)
+    from ._workload import scenario
+
+    return scenario
 
 
 def _alarm(seed: int) -> None:
@@ -70,11 +81,9 @@ def _alarm(seed: int) -> None:
     signal.setitimer(signal.ITIMER_REAL, STUCK_SECONDS)
 
 
-def _tell(
-    seed: int, *, laws: list[str], error: str, reason: str, events: int = 0, virtual_seconds: float = 0.0
-) -> None:
+def _tell(seed: int, *, laws: list[str], error: str, reason: str, **figures: object) -> None:
     line = {"seed": seed, "laws": laws, "error": error, "reason": reason[:300]}
-    sys.stdout.write(json.dumps({**line, "events": events, "virtual_seconds": virtual_seconds}) + "\n")
+    sys.stdout.write(json.dumps({**line, **figures}) + "\n")
     sys.stdout.flush()
 
 

@@ -69,12 +69,18 @@ class Result:
 
 
 def try_mutant(
-    mutant: Mutant | None, *, seeds: int = SEEDS, errors: bool = False, time_box_seconds: float | None = None
+    mutant: Mutant | None,
+    *,
+    scenario: str = "",
+    seeds: int = SEEDS,
+    errors: bool = False,
+    time_box_seconds: float | None = None,
 ) -> Result:
     """Try a mutant, or without one the unchanged package.
 
     Args:
         mutant: what is changed.
+        scenario: the file of a scenario below the root, if the mutant has none of its own; empty = the workload.
         seeds: from 1 to this one, until a law is broken.
         errors: whether an error of the scenario is enough.
         time_box_seconds: it has been tried enough after so long, whatever seed it has come to.
@@ -84,10 +90,16 @@ def try_mutant(
     """
     with copied_package(mutant) as copy:
         began = time.monotonic()
-        arguments = ["1", str(seeds), *(["--errors"] if errors else [])]
+        file = mutant.scenario if mutant is not None and mutant.scenario else scenario
+        arguments = ["1", str(seeds), *(["--errors"] if errors else []), *in_scenario(file)]
         output, complaint = run_module(copy, "tests.mutants._judge", *arguments, time_box_seconds=time_box_seconds)
         seconds = time.monotonic() - began
     return _result([json.loads(line) for line in output.splitlines()], complaint, seconds)
+
+
+def in_scenario(file: str) -> list[str]:
+    """The arguments of `_judge` for a scenario below the root."""
+    return ["--scenario", str(ROOT / file)] if file else []
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import pytest
 import trio
 
 from beamline_trio.simulation import World
+from tests.determinism.__main__ import ACCOUNTS
 from tests.determinism._compare import compare
 
 
@@ -30,6 +31,14 @@ def test_traces_are_identical_over_processes() -> None:
     assert [one.seed for one in traced] == [1, 2, 3, 4]
     assert all(one.had_plan and one.entries > 100 for one in traced)
     assert len({one.digest for one in traced}) == len(traced)
+
+
+@pytest.mark.slow
+def test_the_traces_of_streams_are_identical_too() -> None:
+    """JetStream, its consumers and a server that dies: the same in both processes."""
+    traced, differences = compare(ACCOUNTS, 1, 2)
+    assert not differences, differences[0]
+    assert all(one.had_plan and one.entries > 1_000 for one in traced)
 
 
 @pytest.mark.slow

@@ -5,27 +5,32 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
 
-from tests.mutants._trial import copied_package, run_module
+from tests.mutants._trial import copied_package, in_scenario, run_module
 
 # FIRST:LAST; the nightly run sweeps more.
 SEEDS = os.environ.get("BEAMLINE_SWEEP_SEEDS", "1:200")
+ACCOUNT_SEEDS = os.environ.get("BEAMLINE_ACCOUNT_SEEDS", "1:60")
+ACCOUNTS = "examples/accounting.py"
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(0)  # a sweep of the nightly takes as long as it takes; a seed that gets stuck is noticed below
-def test_every_law_holds_under_every_seed() -> None:
+@pytest.mark.parametrize("scenario, seeds", [("", SEEDS), (ACCOUNTS, ACCOUNT_SEEDS)], ids=["workload", "accounts"])
+def test_every_law_holds_under_every_seed(scenario: str, seeds: str) -> None:
     """In processes of their own, on copies of the package: at its speed without a measurement of coverage."""
-    first, last = map(int, SEEDS.split(":"))
+    first, last = map(int, seeds.split(":"))
     workers = min(2, os.cpu_count() or 1)
     began = time.perf_counter()
     with ThreadPoolExecutor(workers) as pool:
         bounds = [first + (last + 1 - first) * part // workers for part in range(workers + 1)]
-        parts = list(pool.map(_sweep, bounds[:-1], [bound - 1 for bound in bounds[1:]]))
+        parts = list(pool.map(partial(_sweep, scenario), bounds[:-1], [bound - 1 for bound in bounds[1:]]))
     seconds = time.perf_counter() - began
     runs = [run for part in parts for run in part]
     assert [run["seed"] for run in runs] == list(range(first, last + 1))
@@ -34,15 +39,21 @@ def test_every_law_holds_under_every_seed() -> None:
         f"\nsweep: {len(runs)} seeds in {seconds:.1f} s, {events / seconds:,.0f} events/s, "
         f"{hours:.2f} simulated hours, {hours / seconds:.3f} a second"
     )
+    counted = sum((Counter(run["figures"]) for run in runs), Counter())
+    assert not counted["lost"]
+    if counted:
+        print(", ".join(f"{name} {count:,}" for name, count in counted.items()), "lost 0", sep=", ")
 
 
-def _sweep(first: int, last: int) -> list[dict[str, Any]]:
+def _sweep(scenario: str, first: int, last: int) -> list[dict[str, Any]]:
     """Run some of the seeds; fails at the first one that is bad, and says how to see it again."""
     with copied_package() as copy:
-        output, complaint = run_module(copy, "tests.mutants._judge", str(first), str(last), "--errors")
+        output, complaint = run_module(
+            copy, "tests.mutants._judge", str(first), str(last), "--errors", *in_scenario(scenario)
+        )
     runs = [json.loads(line) for line in output.splitlines()]
     assert not complaint, complaint
     seed, reason = runs[-1]["seed"], runs[-1]["reason"]
-    replay = f"`beamline simulate tests/mutants/_workload.py --seeds {seed}:{seed}`"
+    replay = f"`beamline simulate {scenario or 'tests/mutants/_workload.py'} --seeds {seed}:{seed}`"
     assert not reason, f"seed {seed}: {reason}; replay it by {replay}"
     return runs
