@@ -151,7 +151,7 @@ async def test_servers_given_up_one_by_one_by_choice(autojump_clock: MockClock) 
         servers[2].refuses = True
         servers[1].password = ("u", "other")
         refusing(servers[0])
-        await trio.sleep(0.5)  # a pass of the library's own: one and two refuse for the first time
+        await trio.sleep(1.5)  # a pass of the library's own: one and two refuse for the first time
         servers[2].refuses, servers[2].password = False, ("u", "other")
         await trio.sleep(100)
         assert nc.server_pool() == ()
