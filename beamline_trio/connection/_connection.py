@@ -499,7 +499,8 @@ class Connection:
         """Take in the servers that an INFO tells of."""
         if self.origin is None or self.options.ignore_discovered:
             return
-        for address in self.pool.discover(advertised(info.connect_urls, self.origin)):
+        told = info.connect_urls[: self.options.discovered_servers_max]
+        for address in self.pool.discover(advertised(told, self.origin)):
             self.emit(ServerDiscovered(str(address)))
 
     def _timeout_error(self, waiter: Waiter, timeout: float) -> Exception:

@@ -46,6 +46,7 @@ class ClientOptions:
         keep_server_order: servers are tried in the order given, and the addresses of a name in the order of DNS;
             otherwise both are shuffled.
         ignore_discovered: servers that the cluster tells of are not used.
+        discovered_servers_max: of a list of servers that the cluster tells, the first so many are used.
         trust_discovered: the user information of a server's URL goes to servers that it tells of, also where no TLS
             has proven who told.
         reconnect_attempts: passes over all servers in one outage before the state is `exhausted`; None = unlimited.
@@ -113,6 +114,7 @@ class ClientOptions:
     name: str = attrs.field(default="default", validator=check.text)
     keep_server_order: bool = attrs.field(default=False, validator=check.flag)
     ignore_discovered: bool = attrs.field(default=False, validator=check.flag)
+    discovered_servers_max: int = attrs.field(default=256, validator=check.number(least=1, whole=True))
     trust_discovered: bool = attrs.field(default=False, validator=check.flag)
     reconnect_attempts: int | None = attrs.field(
         default=None, validator=check.number(least=1, optional=True, whole=True)

@@ -156,3 +156,14 @@ async def test_nothing_told_before_tls_steers_the_client(autojump_clock: MockClo
         seen = [await events.receive(), await events.receive()]
         assert [type(event) for event in seen] == [LameDuck, ServerDiscovered]
         assert json.dumps([known.url for known in nc.connection.pool.snapshot()]).count("evil") == 0
+
+
+async def test_a_pass_has_an_end_whatever_is_told(autojump_clock: MockClock) -> None:
+    """Thousands of servers in each INFO: the pool has discovered_servers_max of the last, and the user's own."""
+    first = ToyServer("nats://first:4222")
+    async with opened(first, discovered_servers_max=100) as nc:
+        for block in range(5):
+            first.send_info(connect_urls=[f"10.{block}.{i // 250}.{i % 250}:4222" for i in range(5_000)])
+            await trio.testing.wait_all_tasks_blocked()
+            assert len(nc.server_pool()) == 101
+        assert all(server.url.startswith("nats://10.4.0.") for server in nc.server_pool() if not server.explicit)

@@ -39,6 +39,7 @@ NUMBERS: dict[str, tuple[float, bool, bool]] = {
     "events_pending_max": (1, True, False),
     "requests_inflight_max": (1, True, False),
     "acks_pending_max": (1, True, False),
+    "discovered_servers_max": (1, True, False),
 }
 CHOICES: dict[str, tuple[str, ...]] = {
     "reconnect_jitter": ("upper_half", "full", "none"),
@@ -106,6 +107,7 @@ def test_the_defaults_are_those_that_are_documented() -> None:
         "name": "default",
         "keep_server_order": False,
         "ignore_discovered": False,
+        "discovered_servers_max": 256,
         "trust_discovered": False,
         "reconnect_attempts": None,
         "probe_after_exhaustion": True,
