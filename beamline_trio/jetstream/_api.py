@@ -124,7 +124,7 @@ class API:
             )
         answer = decode_json(reply[3])
         if "error" in answer:
-            raise api_error(answer["error"])
+            raise api_error(answer["error"], operation)
         return answer
 
     async def names(self, operation: str, key: str, body: Mapping[str, Any]) -> list[str]:

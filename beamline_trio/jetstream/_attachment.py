@@ -50,7 +50,13 @@ class Attachment:
 
 
 def attachment_of(client: Client) -> Attachment:
-    """JetStream's own of a client, made when there is none."""
+    """JetStream's own of a client, made when there is none.
+
+    Raises:
+        TypeError: it is no client.
+    """
+    if not isinstance(client, Client):
+        raise TypeError(f"a client of open_client() is needed, not {type(client).__name__}")
     found = client.attachments.get(_NAME)
     if not isinstance(found, Attachment):
         found = client.attachments[_NAME] = Attachment(client)

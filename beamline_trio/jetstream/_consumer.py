@@ -102,7 +102,7 @@ class Consumer:
         await trio.lowlevel.checkpoint_if_cancelled()
         try:
             check_bounds(max_messages=max_messages, max_bytes=max_bytes, expires_seconds=expires_seconds)
-        except ValueError:
+        except (TypeError, ValueError):
             await trio.lowlevel.cancel_shielded_checkpoint()
             raise
         expires = 0.0 if no_wait else expires_seconds if expires_seconds is not None else expires_from_deadline()

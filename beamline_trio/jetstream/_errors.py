@@ -25,41 +25,61 @@ class APIError(JetStreamError):
         code: in the manner of HTTP.
         err_code: the server's own number, see errors.json of nats-server.
         description: the server's words.
+        asked: what it answers, as `STREAM.INFO.ORDERS`; empty where that was a publish.
     """
 
-    def __init__(self, code: int, err_code: int, description: str) -> None:
-        super().__init__(f"JetStream says: {description} (code {code}, err_code {err_code})")
+    # The end of the text: what the caller can do about it.
+    _next_step = ""
+
+    def __init__(self, code: int, err_code: int, description: str, asked: str = "") -> None:
+        to = f" to {asked}" if asked else ""
+        super().__init__(f"JetStream says{to}: {description} (code {code}, err_code {err_code}){self._next_step}")
         self.code = code
         self.err_code = err_code
         self.description = description
+        self.asked = asked
 
 
 class StreamNotFoundError(APIError):
     """There is no such stream (10059)."""
 
+    _next_step = "; create it with create_stream(), or check the name and the domain"
+
 
 class StreamExistsError(APIError):
     """A stream of this name has another configuration (10058); update it, or take another name."""
+
+    _next_step = "; use update_stream(), or take another name"
 
 
 class ConsumerNotFoundError(APIError):
     """There is no such consumer (10014, 10149)."""
 
+    _next_step = "; create it with create_consumer(), or check the name"
+
 
 class ConsumerExistsError(APIError):
     """A consumer of this name has another configuration (10013, 10148); update it, or take another name."""
+
+    _next_step = "; use update_consumer(), or take another name"
 
 
 class WrongLastSequenceError(APIError):
     """An expected sequence is not the last one (10071, 10164): somebody else was first. Nothing was stored."""
 
+    _next_step = "; nothing was stored; somebody else was first: read again, and decide again"
+
 
 class WrongLastMessageIdError(APIError):
     """The expected message id is not the last one (10070). Nothing was stored."""
 
+    _next_step = "; nothing was stored; read again, and decide again"
+
 
 class WrongStreamError(APIError):
     """The subject belongs to another stream than was expected (10060). Nothing was stored."""
+
+    _next_step = "; nothing was stored; the subject belongs to another stream: check it, and expected_stream"
 
 
 class JetStreamNotEnabledError(APIError):
@@ -78,9 +98,10 @@ class NoStreamResponseError(JetStreamError):
     """
 
     def __init__(self, subject: str, attempts: int) -> None:
+        times = "once" if attempts == 1 else f"{attempts} times"
         super().__init__(
-            f"no stream took the publish to {subject!r} in {attempts} attempts: no stream has the subject, or its "
-            "leader is being elected; create the stream, or check the subject"
+            f"no stream took the publish to {subject!r}, tried {times}: no stream has the subject, or its leader is "
+            "being elected; create the stream, or check the subject"
         )
         self.subject = subject
 
@@ -189,8 +210,9 @@ _CLASSES: Final[Mapping[int, type[APIError]]] = MappingProxyType(
 )
 
 
-def api_error(raw: object) -> APIError:
+def api_error(raw: object, asked: str = "") -> APIError:
     """The error in a reply of the API, of the class for its number; never raises."""
     fields: Mapping[str, Any] = raw if isinstance(raw, dict) else {}
     code, err_code = (value if isinstance(value := fields.get(key), int) else 0 for key in ("code", "err_code"))
-    return _CLASSES.get(err_code, APIError)(code, err_code, str(fields.get("description", "an error without words")))
+    description = str(fields.get("description", "an error without words"))
+    return _CLASSES.get(err_code, APIError)(code, err_code, description, asked)

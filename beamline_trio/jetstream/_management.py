@@ -6,7 +6,7 @@ Names are checked before a byte leaves. Must not publish or consume.
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import ParamSpec, TypeVar
 
 import attrs
@@ -45,8 +45,9 @@ async def account_info(api: API) -> AccountInfo:
 @_checkpoints
 async def change_stream(api: API, verb: str, config: StreamConfig) -> StreamInfo:
     """STREAM.CREATE or STREAM.UPDATE."""
+    check_record(config, StreamConfig)
     name = check_name(config.name, "stream name")
-    for subject in config.subjects or ():
+    for subject in several("subjects", config.subjects):
         encode_pattern(subject)
     answer = await api.request(f"STREAM.{verb}.{name}", encode_record(config), level=required_level(config))
     return decode_record(StreamInfo, answer)
@@ -94,10 +95,11 @@ async def change_consumer(api: API, stream: str, config: ConsumerConfig, action:
 
     Permissions may ask for it there; a wildcard in a subject to publish to is an error on a pedantic connection.
     """
+    check_record(config, ConsumerConfig)
     check_name(stream, "stream name")
     name = consumer_name_of(config)
     operation = f"CONSUMER.CREATE.{stream}.{name}"
-    for subject in (config.filter_subject, *(config.filter_subjects or ())):
+    for subject in (config.filter_subject, *several("filter_subjects", config.filter_subjects)):
         if subject is not None:
             encode_pattern(subject)
     if config.filter_subject is not None and not {"*", ">"} & set(config.filter_subject.split(".")):
@@ -139,6 +141,19 @@ def consumer_name_of(config: ConsumerConfig) -> str:
             f"the consumer has the name {name!r} and the durable_name {config.durable_name!r}; they must be the same"
         )
     return check_name(name, "consumer name")
+
+
+def check_record(config: object, kind: type) -> None:
+    """Raise TypeError for what is no record of a kind."""
+    if not isinstance(config, kind):
+        raise TypeError(f"the configuration must be a {kind.__name__}, not {type(config).__name__}")
+
+
+def several(name: str, subjects: Sequence[str] | None) -> Sequence[str]:
+    """The subjects of a field; TypeError for a text, which is a sequence too, of its letters."""
+    if isinstance(subjects, str):
+        raise TypeError(f"{name} is {subjects!r}; it must be a list of subjects, as [{subjects!r}]")
+    return subjects or ()
 
 
 def required_level(config: StreamConfig) -> int:

@@ -57,13 +57,14 @@ class Expectations:
 
         Raises:
             InvalidHeaderError: a header cannot be sent.
-            ValueError: a sequence is negative, or the time to live below a second.
+            TypeError: the message id is no str.
+            ValueError: the message id is empty, a sequence is negative, or the time to live below a second.
         """
         if self is _NOTHING_EXPECTED:
             return encode_headers(headers) if headers is not None else None
         wanted: dict[str, str] = {}
         if self.message_id is not None:
-            wanted[MESSAGE_ID] = self.message_id
+            wanted[MESSAGE_ID] = _message_id(self.message_id)
         if self.expected_stream is not None:
             wanted["Nats-Expected-Stream"] = self.expected_stream
         if self.expected_last_sequence is not None:
@@ -121,6 +122,15 @@ def read_pub_ack(body: bytes) -> PubAck:
         )
     domain = raw.get("domain")
     return PubAck(stream, sequence, raw.get("duplicate") is True, domain if isinstance(domain, str) else "")
+
+
+def _message_id(value: str) -> str:
+    """An empty one would be none to the server, and its message stored as often as it is published."""
+    if not isinstance(value, str):
+        raise TypeError(f"message_id must be a str, not {type(value).__name__}")
+    if not value:
+        raise ValueError("message_id is empty, and the server would take no notice of it; give one, or None")
+    return value
 
 
 def _sequence(value: int) -> str:

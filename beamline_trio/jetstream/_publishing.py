@@ -96,6 +96,8 @@ class Publishing:
         expectations: Expectations,
         retry: PublishRetry | None,
     ) -> PublishRequest:
+        if not isinstance(retry, (PublishRetry, type(None))):
+            raise TypeError(f"retry must be a PublishRetry, not {type(retry).__name__}")
         if retry is not None and expectations.message_id is None:
             identifier = self._attachment.client.connection.environment.new_identifier()
             expectations = attrs.evolve(expectations, message_id=identifier)

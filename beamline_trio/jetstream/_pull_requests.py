@@ -70,7 +70,16 @@ def expires_from_deadline() -> float:
 
 
 def check_bounds(**bounds: float | None) -> None:
-    """Raise ValueError, with the name, for a bound that is not above 0, or more than the server can count."""
+    """Raise ValueError, with the name, for a bound that is not above 0, or more than the server can count.
+
+    Raises:
+        TypeError: it is no number, or a number of messages or bytes is no whole one.
+    """
     for name, value in bounds.items():
-        if value is not None and not 0 < value <= SECONDS_MAX:
+        if value is None:
+            continue
+        kinds = (int, float) if name.endswith("_seconds") else (int,)
+        if isinstance(value, bool) or not isinstance(value, kinds):
+            raise TypeError(f"{name} is {value!r}; it must be a {'whole number' if len(kinds) == 1 else 'number'}")
+        if not 0 < value <= SECONDS_MAX:
             raise ValueError(f"{name} is {value!r}; it must be above 0, and at most {SECONDS_MAX}")

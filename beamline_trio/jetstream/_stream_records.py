@@ -77,7 +77,7 @@ class StreamConfig:
 
     Attributes:
         name: 1 to 255 characters; no white space, dots, wildcards or slashes.
-        subjects: what it stores; may have wildcards.
+        subjects: what it stores; may have wildcards. Without any the server takes the stream's name as its subject.
         retention: `limits` (the server's default), `interest` or `workqueue`.
         max_age_seconds: messages go when they are so old.
         max_msgs_per_subject: of each subject at most so many.

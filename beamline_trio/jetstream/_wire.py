@@ -141,6 +141,9 @@ def _encode_field(field: attrs.Attribute[Any], value: Any) -> tuple[str, Any]:
     key = _key(field)
     if field.name.endswith(_SECONDS):
         many = isinstance(value, (list, tuple))
+        for item in value if many else (value,):
+            if isinstance(item, bool) or not isinstance(item, (int, float)):
+                raise TypeError(f"{field.name} is {value!r}; it must be a number of seconds")
         return key, [nanoseconds(item) for item in value] if many else nanoseconds(value)
     if "moment" in field.metadata:
         return key, encode_time(value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import trio
@@ -31,6 +31,7 @@ from beamline_trio.jetstream import (
     ConsumerExistsError,
     WrongLastMessageIdError,
     WrongStreamError,
+    statistics_of,
 )
 from beamline_trio.jetstream._errors import api_error
 from tests._memory import ToyServer, lose_link, opened
@@ -150,6 +151,35 @@ async def test_what_cannot_be_asked_is_not_sent(call: Call, autojump_clock: Mock
         assert server.operations("PUB", "HPUB", "SUB") == []
 
 
+WRONG: Any = {"name": "S"}
+NOT_TYPED: list[tuple[Call, str]] = [
+    (lambda js: js.create_stream(WRONG), "configuration must be a StreamConfig, not dict"),
+    (lambda js: js.create_consumer("S", WRONG), "configuration must be a ConsumerConfig, not dict"),
+    (lambda js: js.create_stream(StreamConfig(name="S", subjects="abc")), r"subjects is 'abc'; .* \['abc'\]"),
+    (lambda js: js.create_consumer("S", ConsumerConfig(name="c", filter_subjects="abc")), "filter_subjects is 'abc'"),
+    (lambda js: js.create_stream(StreamConfig(name="S", max_age_seconds=cast("Any", "1"))), "max_age_seconds is '1'"),
+    (lambda js: js.create_consumer("S", ConsumerConfig(name="c", backoff_seconds=cast("Any", [True]))), "backoff_sec"),
+    (lambda js: js.publish("a", b"", message_id=cast("Any", 7)), "message_id must be a str, not int"),
+    (lambda js: js.publish("a", b"", retry=cast("Any", 3)), "retry must be a PublishRetry, not int"),
+]
+
+
+@pytest.mark.parametrize("call, text", NOT_TYPED)
+async def test_what_is_of_a_wrong_type_is_not_sent(call: Call, text: str, autojump_clock: MockClock) -> None:
+    """It is a TypeError that names the argument before a byte leaves: a text is no list of subjects."""
+    server = ToyServer()
+    async with opened(server) as nc:
+        with pytest.raises(TypeError, match=text):
+            await call(JetStream(nc))
+        with pytest.raises(ValueError, match="message_id is empty"):
+            await JetStream(nc).publish("a", b"", message_id="")
+        await nc.flush()
+        assert server.operations("PUB", "HPUB", "SUB") == []
+        assert sum(statistics_of(nc).publish_failures.values()) == 0
+    with pytest.raises(TypeError, match="a client of open_client"):
+        JetStream(WRONG)
+
+
 @pytest.mark.parametrize("place", [{"domain": "a.b"}, {"domain": ""}, {"api_prefix": "a b"}, {"api_prefix": "a.*"}])
 async def test_a_prefix_that_cannot_be(place: dict[str, str], autojump_clock: MockClock) -> None:
     """It is refused when the object is made."""
@@ -188,6 +218,17 @@ async def test_errors(err_code: int, kind: type[APIError], autojump_clock: MockC
             await JetStream(nc).stream_info("S")
         assert type(caught.value) is kind
         assert (caught.value.code, caught.value.err_code, caught.value.description) == (400, err_code, "because")
+
+
+async def test_errors_say_what_was_asked_and_what_to_do(autojump_clock: MockClock) -> None:
+    """The text names the request, so that a program with ten streams tells which, and the next step."""
+    server = ToyServer()
+    answer(server, "$JS.API.STREAM.INFO.S", error(404, 10059, "stream not found"))
+    async with opened(server) as nc:
+        with pytest.raises(StreamNotFoundError, match="create it with create_stream") as caught:
+            await JetStream(nc).stream_info("S")
+    assert caught.value.asked == "STREAM.INFO.S"
+    assert "STREAM.INFO.S: stream not found" in str(caught.value)
 
 
 @pytest.mark.parametrize("raw", [None, [], "x", {"code": "400"}, {"description": 3}])
