@@ -97,7 +97,7 @@ class Consumer:
             PullRefusedError: the server refuses what is asked.
             PermissionsError: the server refuses the pull or its inbox.
             ConnectionLostError: the state is `exhausted`.
-            ClientClosedError: the client is closed.
+            ClientClosedError: the client is closed, or drains.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         try:

@@ -55,12 +55,14 @@ class Fetch(PullInbox):
 
         Raises:
             JetStreamError: the server refuses the pull, and nothing had come.
-            ClientClosedError: the client is closed.
+            ClientClosedError: the client is closed, or drains.
             ConnectionLostError: the state is `exhausted`.
         """
         connection = self._connection
         try:
             connection.check_open()
+            if self._client.drainer.requested:
+                raise _drained()
             if connection.state is State.EXHAUSTED:
                 raise ConnectionLostError("all reconnect attempts are spent", sent="no")
         except NatsError:
@@ -68,6 +70,7 @@ class Fetch(PullInbox):
             raise
         self._open()
         connection.followers.append(self)
+        self._client.register(self)
         try:
             if connection.link_is_up:
                 connection.outbox.put_control(self._next_frame())
@@ -82,6 +85,7 @@ class Fetch(PullInbox):
             return [self.pending.popleft() for _ in range(most)]
         finally:
             connection.followers.remove(self)
+            self._client.unregister(self)
             # A second pull that was made because the server fell silent may give more than is missing.
             self._leave(complete=self._missing <= 0 and self._pulls_made == 1)
 
@@ -175,3 +179,34 @@ class Fetch(PullInbox):
     def closed(self) -> None:
         """The client is closed."""
         self._fail(ClientClosedError("the client was closed; what was being fetched will be delivered again"))
+
+    # A drainable of the client
+
+    @property
+    def pending_messages(self) -> int:
+        """Messages that came for it."""
+        return len(self.pending)
+
+    @property
+    def exhausted(self) -> bool:
+        """A drain ends it at once, and waits for nobody."""
+        return True
+
+    @property
+    def consumer(self) -> None:
+        """Nobody is waited for."""
+        return None
+
+    async def drain(self) -> None:
+        """Give back what has come, and what still comes: whoever fetches could not ack it any more."""
+        await trio.lowlevel.checkpoint()
+        self.end()
+
+    def end(self) -> None:
+        """It has nothing to wait for."""
+        self._fail(_drained())
+        self._leave()
+
+
+def _drained() -> ClientClosedError:
+    return ClientClosedError("the client drains; what had come for the fetch was given back, to be delivered again")

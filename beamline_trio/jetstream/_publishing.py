@@ -152,15 +152,18 @@ class Publishing:
     async def _bounded_attempt(self, request: PublishRequest, retry: PublishRetry, limit: float) -> PubAck:
         client = self._attachment.client
         own = trio.current_time() + retry.attempt_timeout_seconds
+        bounded = client.connection.link_is_up and own <= limit
         subject, target = request.subject, request.target
         frame, token = self._next_frame(request)
         waiter = client.sender.request_waiter(frame, target, token)
-        with trio.CancelScope(deadline=min(own, limit) if client.connection.link_is_up else limit):
+        with trio.CancelScope(deadline=own if bounded else limit):
             reply = await send_frame(self._attachment, subject, target, frame, token, waiter)
             if is_no_responders(reply):
                 raise NoStreamResponseError(subject, 1)
             return read_pub_ack(reply[3])
         took = f"within {retry.attempt_timeout_seconds:g} s (attempt_timeout_seconds)"
+        if not bounded:
+            took = f"within {retry.deadline_seconds:g} s (deadline_seconds), or the duplicate window of its stream"
         if waiter.written_at == NEVER:  # the link was lost before the write, and it was withdrawn
             raise PendingTimeoutError(f"the publish to {subject} could not be sent {took}; nothing was sent")
         raise OperationTimeoutError(f"no PubAck for {subject} {took}; it may or may not have been stored")

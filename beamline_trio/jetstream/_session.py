@@ -12,7 +12,6 @@ Must not hold a task.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Final
@@ -25,6 +24,7 @@ from ..connection import CALLS_PER_CHECK, NEVER, ClientClosedError, Pace, Waiter
 from ..protocol import NatsError, ServerError
 from ._errors import ConsumerDeletedError
 from ._message import JetStreamMessage
+from ._pull_account import PullAccount
 from ._pull_inbox import PullInbox
 from ._pull_requests import PullRequest
 from ._source import Source
@@ -34,8 +34,6 @@ PAUSE_SECONDS: Final = 0.25
 PAUSE_SECONDS_MAX: Final = 5.0
 GRACE_SECONDS: Final = 1.0
 RECEIVERS_UNCHECKED: Final = 16
-# No number of a pull is longer.
-NUMBER_DIGITS_MAX: Final = 20
 
 
 @attrs.frozen(kw_only=True)
@@ -46,15 +44,6 @@ class SessionPlan:
     threshold: int
     expires_seconds: float
     heartbeat_seconds: float
-
-
-@attrs.frozen(eq=False)
-class OpenPull:
-    """A pull that the server may have: its number, how many messages it asked for, and when it must have ended."""
-
-    number: bytes
-    batch: int
-    deadline: float
 
 
 class Messages(PullInbox):
@@ -70,16 +59,13 @@ class Messages(PullInbox):
         self._plan = plan
         self._threshold = plan.threshold
         self._revive = revive
-        # How many messages are to come; the youngest pulls that may give as many, and how many these asked for.
-        self._expected = 0
-        self._pulls: deque[OpenPull] = deque()
-        self._asked = 0
-        self._forgotten = 0
+        self._account = PullAccount()
         self._waiters: list[Waiter] = []
         self._error: Exception | None = None
         self._ended = False
         self._draining = False
         self._doubtful = False
+        self._reviving = False
         self._failures = 0
         self._resume_at = NEVER
         self._free = 0
@@ -128,7 +114,7 @@ class Messages(PullInbox):
             await self._wait_pending()
         self._free -= 1
         message = self.pending.popleft()
-        if len(self.pending) + self._expected <= self._threshold:
+        if len(self.pending) + self._account.expected <= self._threshold:
             self._refill()
         return message
 
@@ -155,7 +141,7 @@ class Messages(PullInbox):
                 self._client.drainer.look_again()
                 await trio.lowlevel.checkpoint()
                 raise self._error.with_traceback(None) if self._error is not None else trio.EndOfChannel
-            if self._doubtful:
+            if self._doubtful and not self._reviving:
                 await self._settle_doubt()
                 continue
             waiter = Waiter(on_cancel=self._waiters.remove)
@@ -179,23 +165,22 @@ class Messages(PullInbox):
         if not self._connection.link_is_up:
             return NEVER
         times = [self._resume_at]
-        if self._pulls:
+        if self._account:
             times.append(self._active_at + 2 * self._plan.heartbeat_seconds)
-            times.append(self._pulls[0].deadline)
+            times.append(self._account.next_deadline)
         return min(times)
 
     def _look(self, now: float) -> None:
         """Do what is due."""
         if not self._connection.link_is_up:
             return
-        if self._pulls and now >= self._active_at + 2 * self._plan.heartbeat_seconds:
+        if self._account and now >= self._active_at + 2 * self._plan.heartbeat_seconds:
             self._counters.heartbeats_missed += 1
             self._warn("no heartbeat")
-            self._forget_pulls()
+            self._account.forget()
             self._refill()
-        while self._pulls and self._pulls[0].deadline <= now:
+        while self._account.close_overdue(now):
             self._warn("no end of a pull")
-            self._close_pull(self._pulls[0].number, None)
             self._refill()
         if now >= self._resume_at:
             self._resume_at = NEVER
@@ -203,6 +188,7 @@ class Messages(PullInbox):
 
     async def _settle_doubt(self) -> None:
         """Nobody answers pulls: the consumer is there, or is made again, or is gone."""
+        self._reviving = True  # one task asks, the others wait
         try:
             await self._revive()
         except ConsumerDeletedError as error:
@@ -214,6 +200,9 @@ class Messages(PullInbox):
             self._warn(str(error))
             await trio.sleep(self._next_pause())
             return
+        finally:
+            self._reviving = False
+            self._wake_all()
         self._doubtful = False
         self._pause()
 
@@ -224,52 +213,18 @@ class Messages(PullInbox):
         idle = self._ended or self._draining or self._doubtful or self._resume_at != NEVER
         if idle or not self._connection.link_is_up:
             return
-        if len(self.pending) + self._expected <= self._threshold:
+        if len(self.pending) + self._account.expected <= self._threshold:
             self._connection.outbox.put_control(self._next_frame())
 
     def _next_frame(self) -> bytes:
         plan = self._plan
-        batch = plan.max_messages - len(self.pending) - self._expected
+        batch = plan.max_messages - len(self.pending) - self._account.expected
         request = PullRequest(batch, plan.expires_seconds, plan.heartbeat_seconds)
         frame, number = self._pull_frame(self._target, request.body())
         now = self._active_at = trio.current_time()
         lasts = plan.expires_seconds + max(plan.heartbeat_seconds, GRACE_SECONDS)
-        self._pulls.append(OpenPull(number, batch, now + lasts))
-        self._asked += batch
-        self._expected += batch
+        self._account.add(number, batch, now + lasts)
         return frame
-
-    def _forget_pulls(self) -> None:
-        """Nothing is to come, and what these pulls say of their ends is no news."""
-        self._forgotten = self._pulls_made
-        self._pulls.clear()
-        self._expected = self._asked = 0
-
-    def _is_known(self, number: bytes) -> bool:
-        """Whether it is a pull that was made since all were forgotten last."""
-        if not number.isdigit() or len(number) > NUMBER_DIGITS_MAX:
-            return False
-        return self._forgotten < int(number) <= self._pulls_made
-
-    def _close_pull(self, number: bytes, undelivered: int | None) -> None:
-        """A pull is over. The server's count of what it did not give is exact, whichever pull gave the rest."""
-        for pull in self._pulls:
-            if pull.number == number:
-                self._pulls.remove(pull)
-                self._asked -= pull.batch
-                break
-        self._expect(self._expected - (undelivered or 0))
-
-    def _expect(self, expected: int) -> None:
-        """So many are to come. The server serves its pulls in turn, and of one that is full it says nothing.
-
-        So which pull a message was of cannot be told, only how many are to come from all of them. The oldest, which
-        end first, are watched no longer when the others asked for as many.
-        """
-        pulls = self._pulls
-        self._expected = max(0, min(expected, self._asked))
-        while pulls and self._asked - pulls[0].batch >= self._expected:
-            self._asked -= pulls.popleft().batch
 
     def _next_pause(self) -> float:
         pause = min(PAUSE_SECONDS * 2.0**self._failures, PAUSE_SECONDS_MAX)
@@ -283,16 +238,13 @@ class Messages(PullInbox):
     # What the inbox tells
 
     def _on_message(self) -> None:
-        self._count_one()
+        self._account.count_one()
         if self._waiters:
             self._waiters.pop(0).succeed(None)
 
     def _on_skipped(self) -> None:
-        self._count_one()
+        self._account.count_one()
         self._refill()
-
-    def _count_one(self) -> None:
-        self._expect(self._expected - 1)
 
     def _on_status(self, number: bytes, status: Status) -> None:
         if status.verdict is Verdict.ALIVE:
@@ -300,9 +252,9 @@ class Messages(PullInbox):
         if status.verdict is Verdict.FAILED:
             self._on_failed(status)
             return
-        if not self._is_known(number):
+        if not self._account.knows(number):
             return
-        self._close_pull(number, status.pending_messages)
+        self._account.close(number, status.pending_messages)
         if status.verdict is Verdict.ENDED:
             self._refill()
             return
@@ -315,7 +267,7 @@ class Messages(PullInbox):
 
     def _on_failed(self, status: Status) -> None:
         if isinstance(status.error, ConsumerDeletedError):  # it may be made again
-            self._forget_pulls()
+            self._account.forget()
             self._doubtful = True
             self._wake_all()
         elif status.error is not None:
@@ -331,7 +283,7 @@ class Messages(PullInbox):
 
     def link_up(self) -> list[bytes]:
         """The new link begins with a pull."""
-        self._forget_pulls()
+        self._account.forget()
         self._resume_at = NEVER
         self._wake_all()
         if self._ended or self._draining or self._doubtful or len(self.pending) > self._threshold:
@@ -340,7 +292,7 @@ class Messages(PullInbox):
 
     def link_down(self) -> None:
         """The pulls died with their link, and so did their clocks."""
-        self._forget_pulls()
+        self._account.forget()
         self._resume_at = NEVER
         self._wake_all()
 

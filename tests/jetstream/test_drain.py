@@ -7,6 +7,7 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
+from beamline_trio import ClientClosedError, State
 from beamline_trio.jetstream._session import Messages
 from tests.jetstream._pulls import PullServer, consumer_on, settle
 
@@ -69,3 +70,31 @@ async def test_whoever_drains_with_a_message_in_hand_acks_before(autojump_clock:
         await nc.drain()
         assert trio.current_time() - began < 1
         assert server.acks == [(1, b"+ACK")]
+
+
+@pytest.mark.parametrize("came", [0, 1, 3])
+async def test_a_fetch_gives_back_what_has_come(came: int, autojump_clock: MockClock) -> None:
+    """It is told, what came and what still comes is given back before the client closes, and no other begins."""
+    server = PullServer()
+    async with consumer_on(server) as (nc, consumer), trio.open_nursery() as nursery:
+
+        async def fetch() -> None:
+            for _ in range(2):
+                with pytest.raises(ClientClosedError, match="drains"):
+                    await consumer.fetch(10)
+
+        nursery.start_soon(fetch)
+        await settle()
+        server.give(came)
+        await settle()
+        server.pongs_held = True
+        began = trio.current_time()
+        nursery.start_soon(nc.drain)
+        server.give()  # on its way while UNSUB is
+        await settle()
+        server.release_pongs()
+        await settle()
+        assert nc.state is State.CLOSED
+        assert trio.current_time() == began
+        assert server.acks == [(number + 1, b"-NAK") for number in range(came + 1)]
+        assert len(server.pulls) == 1

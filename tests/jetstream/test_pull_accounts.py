@@ -62,7 +62,7 @@ async def check_account(messages: Messages, server: TurnsServer, steps: list[int
         owed = sum(server.open.values())
         assert owed > 0, "the server has no pull, and nobody asks it"
         if counted:
-            assert owed == messages._expected <= 10
+            assert owed == messages._account.expected <= 10
 
 
 @given(steps=STEPS, threshold=st.sampled_from([0.0, 0.1, 0.5, 0.9]))
@@ -105,7 +105,7 @@ async def test_a_count_that_cannot_be(pending: str, autojump_clock: MockClock) -
         server.status(408, "Request Timeout", pull=0, pending=pending)  # type: ignore[arg-type]
         await settle()
         assert max(server.batches) == 10
-        assert messages._expected <= 10
+        assert messages._account.expected <= 10
         assert nc.connection.counters.established == 1
 
 
@@ -116,7 +116,7 @@ async def test_many_short_pulls_are_not_remembered(autojump_clock: MockClock) ->
         await settle()
         await check_account(messages, server, [0] * 2000)
         assert len(server.pulls) > 200
-        assert len(messages._pulls) <= 10
+        assert len(messages._account) <= 10
 
 
 @pytest.mark.parametrize("wanted", [1, 2, 3])

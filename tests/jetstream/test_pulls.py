@@ -17,6 +17,7 @@ from beamline_trio.jetstream import (
 )
 from tests._memory import lose_link, wait_connected
 from tests.jetstream._pulls import NEXT, PullServer, consumer_on, settle
+from tests.jetstream._script import answer
 
 NS = 1_000_000_000
 
@@ -547,3 +548,23 @@ async def test_a_session_that_cannot_be(wrong: dict[str, float], autojump_clock:
     async with consumer_on(server) as (_, consumer):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             consumer.messages(**wrong)  # type: ignore[arg-type]
+
+
+async def test_many_receivers_make_a_lost_consumer_again_once(autojump_clock: MockClock) -> None:
+    """One of them looks and makes it, the others wait; all go on."""
+    server = PullServer()
+    seen: list[bytes] = []
+    async with consumer_on(server) as (nc, consumer), trio.open_nursery() as nursery:
+        server.is_gone()
+        answer(server, "$JS.API.CONSUMER.CREATE.S.c", {"stream_name": "S", "name": "c", "config": {}})
+        async with consumer.messages(10, recreate=True) as messages:
+            for _ in range(3):
+                nursery.start_soon(collect, messages, seen)
+            await settle()
+            server.status(409, "Consumer Deleted")
+            await trio.sleep(1)
+            assert statistics_of(nc).consumers_recreated == 1
+            server.give(3)
+            await settle()
+            assert len(seen) == 3
+            nursery.cancel_scope.cancel()
