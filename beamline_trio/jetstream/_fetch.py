@@ -112,7 +112,7 @@ class Fetch(PullInbox):
         return bool(self._silence) and self._connection.link_is_up and now >= self._active_at + self._silence
 
     def _pull_again(self) -> None:
-        if self._connection.link_is_up and not self._over:
+        if self._connection.link_is_up and not self._is_full():
             self._connection.outbox.put_control(self._next_frame())
 
     def _next_frame(self) -> bytes:
@@ -122,11 +122,26 @@ class Fetch(PullInbox):
         expires = self._request.expires_seconds
         if self._number and expires:
             expires = max(self._end - GRACE_SECONDS - now, 0.01)
-        request = PullRequest(
-            self._missing, expires, heartbeat_of(expires, FETCH_HEARTBEAT_SECONDS), self._request.max_bytes
-        )
+        heartbeat = heartbeat_of(expires, FETCH_HEARTBEAT_SECONDS)
+        request = PullRequest(self._missing, expires, heartbeat, self._bytes_left())
         frame, self._number = self._pull_frame(self._target, request.body())
         return frame
+
+    def _bytes_left(self) -> int | None:
+        """How many bytes may still come, counted as the server does; None: any number."""
+        if self._request.max_bytes is None:
+            return None
+        return self._request.max_bytes - sum(
+            len(message.subject_bytes) + len(message.reply_bytes or b"") + message.size for message in self.pending
+        )
+
+    def _is_full(self) -> bool:
+        """Whether there is nothing more to pull; it is over then."""
+        left = self._bytes_left()
+        if left is not None and left <= 0:
+            self._over = True
+            self._wake()
+        return self._over
 
     def _wake(self) -> None:
         if self._waiter is not None:
@@ -163,7 +178,7 @@ class Fetch(PullInbox):
 
     def link_up(self) -> list[bytes]:
         """What is missing is pulled by the new link."""
-        return [] if self._over else [self._next_frame()]
+        return [] if self._is_full() else [self._next_frame()]
 
     def link_down(self) -> None:
         """The pull died with its link; time goes on, and the heartbeats of the next link begin anew."""

@@ -11,6 +11,7 @@ from trio.testing import MockClock
 
 from beamline_trio.jetstream import JetStreamMessage, statistics_of
 from beamline_trio.jetstream._session import Messages
+from tests._memory import lose_link, wait_connected
 from tests.jetstream._pulls import PullServer, consumer_on, settle
 
 # What the server may do next: give a message by one of its open pulls, or end the oldest.
@@ -140,3 +141,27 @@ async def test_a_fetch_with_two_pulls_takes_no_more_than_was_asked(wanted: int, 
         await nc.flush()
         assert [message.metadata.stream_sequence for message in taken] == [*range(1, wanted + 1)]
         assert server.acks == [(number, b"-NAK") for number in range(wanted + 1, 2 * wanted)]
+
+
+@pytest.mark.parametrize("came", [0, 1, 3, 4])
+async def test_bytes_are_bounded_over_all_pulls_of_a_fetch(came: int, autojump_clock: MockClock) -> None:
+    """The next link is asked for what is left of max_bytes, and for nothing when that is used up."""
+    server = PullServer()
+    size = len(b"s.a" + b"$JS.ACK.S.c.1.1.1.1.0" + b"0")
+    taken: list[JetStreamMessage] = []
+    async with consumer_on(server) as (nc, consumer), trio.open_nursery() as nursery:
+
+        async def fetch() -> None:
+            taken.extend(await consumer.fetch(10, max_bytes=4 * size, expires_seconds=5))
+
+        nursery.start_soon(fetch)
+        await settle()
+        server.give(came)
+        await settle()
+        await lose_link(server)
+        server.come_up()
+        await wait_connected(nc)
+        await trio.sleep(10)
+        asked = [pull.body["max_bytes"] for pull in server.pulls]
+        assert asked[:2] == [4 * size, (4 - came) * size][: 1 if came == 4 else 2]
+        assert len(taken) == came
