@@ -84,10 +84,10 @@ def report(tally: Tally, suites: list[Suite], *, complete: bool) -> bool:
         ("all", ("standard", "extended", "beside"), ALL_CASES),
     ):
         counted = [suite for suite in suites if suite.part in parts]
-        if cases_of({suite.part for suite in counted}) == cases:
+        if complete and cases_of({suite.part for suite in counted}) == cases:
             simulated, real = (tally.passed(counted, side) for side in ("simulated", "real"))
             print(f"{title}: {cases} cases, {simulated} passed on the simulated server, {real} on the real one")
-            if complete and real < cases - REAL_SKIPPED_MOST:
+            if real < cases - REAL_SKIPPED_MOST:
                 print(f"fewer than {cases - REAL_SKIPPED_MOST} met the real server")
                 good = False
     for name, reason in tally.reasons.items():
