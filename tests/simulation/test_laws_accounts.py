@@ -7,7 +7,10 @@ from collections.abc import Callable
 import pytest
 
 from beamline_trio.simulation import (
+    Fault,
+    FaultKind,
     Law,
+    Plan,
     account,
     acked_for_good,
     delivered_until_acked,
@@ -214,6 +217,16 @@ def test_a_server_may_forget_an_ack_of_its_last_moment(went_down: tuple[float, .
     """The state of a consumer is on disk a tenth of a second later; what comes again then is nobody's fault."""
     history = History()
     history.went_down = went_down
+    _comes_again_behind_its_double_ack(history)
+    assert bool(history.judged(acked_for_good)) is broken
+
+
+@pytest.mark.parametrize("paused_at, broken", [(3.02, False), (3.15, True)])
+def test_a_server_that_is_paused_writes_nothing(paused_at: float, broken: bool) -> None:
+    """It is killed half a second behind an ack: what it was paused in, and could not write, comes again."""
+    history = History()
+    history.plan = Plan((Fault(FaultKind.PAUSE, paused_at, 1.0, ("a",)), Fault(FaultKind.NO_DNS, 49.0, 1.0, ("a",))))
+    history.went_down = (3.5,)
     _comes_again_behind_its_double_ack(history)
     assert bool(history.judged(acked_for_good)) is broken
 

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
+from ...faults import FaultKind
 from .._facts import HandedOut
 from .._journal import identity_of
 from ._evidence import Evidence, Finding, Law, named
@@ -75,7 +76,8 @@ def delivered_until_acked(stream: str, consumer: str, *, max_deliver: int = -1) 
 def acked_for_good(evidence: Evidence) -> Iterator[Finding]:
     """What a server has confirmed as acknowledged (`journal.acked`) does not come again.
 
-    Unless the server goes down right behind it: the consumer's state is on disk a tenth of a second later.
+    Unless the server goes down right behind it: the consumer's state is on disk a tenth of a second later, in which it
+    must run; one that a fault of the plan has paused meanwhile writes nothing.
     """
     taken: dict[tuple[str, str, int], float] = {}
     for one in evidence.journal.acknowledged:
@@ -87,7 +89,7 @@ def acked_for_good(evidence: Evidence) -> Iterator[Finding]:
                 continue
             server = evidence.servers.get(again.server)
             downs = () if server is None else server.went_down
-            if not any(since <= down <= since + CONSUMER_SYNC_SECONDS for down in downs):
+            if not any(since <= down <= _on_disk_at(evidence, again.server, since) for down in downs):
                 yield again.at, f"{again.identity} came again; its ack was confirmed at {settled.at:.6f} s"
 
 
@@ -114,6 +116,19 @@ def strands_nothing(ack_wait_seconds: float) -> Law:
                 yield last.at, f"{one.identity} reached {host}, nobody was given it, and {waited:.1f} s went by"
 
     return named(strands_nothing_, "strands_nothing")
+
+
+def _on_disk_at(evidence: Evidence, server: str, since: float) -> float:
+    """When a change of a consumer is on disk at the latest."""
+    at = since + CONSUMER_SYNC_SECONDS
+    if evidence.plan is None:
+        return at
+    began_at = evidence.faults_end_at - evidence.plan.end_seconds
+    for fault in evidence.plan.faults:
+        starts_at, until = began_at + fault.at_seconds, began_at + fault.end_seconds
+        if fault.kind is FaultKind.PAUSE and fault.hosts == (server,) and starts_at <= at and since < until:
+            at += until - max(since, starts_at)
+    return at
 
 
 def _handed_out(evidence: Evidence, stream: str, consumer: str) -> Iterator[HandedOut]:
