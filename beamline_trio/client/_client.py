@@ -428,7 +428,7 @@ class Client:
     @property
     def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
         """Anyio's typed attributes of the connection: of the server, its address, its TLS; see `extra`."""
-        from .attributes import extra_attributes
+        from ._attributes import extra_attributes
 
         return extra_attributes(self.connection)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ._cases_js_streams import js_case
 from ._jetstream_steps import SECOND, ask, post, request, store, stream
-from ._script import Case, Steps, Wait, quiet, send, sync
+from ._script import Case, Steps, Wait, expect, quiet, send, sync
 
 STATE: Steps = ask("STREAM.INFO.S", {"subjects_filter": ">", "deleted_details": True})
 
@@ -33,7 +33,9 @@ CASES: tuple[Case, ...] = (
         "js a subscriber beside the stream",
         stream("S"),
         send(b"SUB S.* 9\r\n"),
-        request(b"S.1", b"x"),
+        # The subscriber's copy has the reply subject in it too.
+        post(b"S.1", b"x"),
+        expect(b'"seq":1}'),
         shows=[b"MSG S.1 9 a.q", b'"seq":1}'],
     ),
     js_case(

@@ -10,6 +10,7 @@ import trio
 from beamline_trio import ConnectionLostError, OperationTimeoutError, PermissionsError, State
 from beamline_trio.faults import close_connection, delay, error, intermittent, timeout
 from beamline_trio.jetstream import AckNotTakenError
+from tests._breaking import breaking
 from tests.faults._proof import LOST, RESTORED, TIMEOUT_SECONDS, Stage
 from tests.faults._stream_proof import ACK_WAIT_SECONDS, proving_consumer
 
@@ -88,9 +89,8 @@ async def ack_close(stage: Stage) -> None:
             )
         # An ack that nobody waits for is kept and sent on the next link.
         message = await proof.give(b"kept")
-        with stage.faults.inject("ack", close_connection()) as injection:
+        async with breaking(stage.faults, proof.nc, "ack"):
             await message.ack()
-            await proof.lost()
         await proof.connected()
         await proof.nc.flush()
         assert await proof.unacked() == 0

@@ -92,8 +92,8 @@ async def connect_delay(stage: Stage) -> None:
         began = trio.current_time()
         async with proving(stage) as proof:
             assert trio.current_time() - began >= 0.3
-            await lose_link(proof)
             began = trio.current_time()
+            await lose_link(proof)
             await proof.connected()
             assert trio.current_time() - began >= 0.3
             assert injection.hits == 2

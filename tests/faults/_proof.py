@@ -25,9 +25,10 @@ from beamline_trio import (
     Subscription,
     open_client,
 )
-from beamline_trio.faults import FaultDialer, close_connection
+from beamline_trio.faults import FaultDialer
 from beamline_trio.metrics import Collector
 from beamline_trio.transport import Dialer
+from tests._breaking import breaking
 from tests._memory import Audit, tasks
 from tests.faults._names import Proven
 
@@ -191,10 +192,6 @@ class Proof:
         """Wait until the client is connected, and the account of what was pending is closed."""
         await until(lambda: self.nc.state is State.CONNECTED and not self.nc.connection.retry.under_way)
 
-    async def lost(self) -> None:
-        """Wait until the link is lost."""
-        await until(lambda: self.moved("lost") > 0)
-
     async def healthy(self) -> None:
         """The fault is undone: everything works, nothing moves, nobody is missing."""
         await self.connected()
@@ -308,6 +305,5 @@ async def open_tested(stage: Stage) -> AsyncGenerator[Client]:
 
 async def lose_link(proof: Proof) -> None:
     """The link breaks under the client, under a publish that was not confirmed."""
-    with proof.faults.inject("publish", close_connection(after=True)):
+    async with breaking(proof.faults, proof.nc, "publish", after=True):
         await proof.nc.publish("orders.1", b"the last")
-        await until(lambda: proof.nc.state is State.RECONNECTING)

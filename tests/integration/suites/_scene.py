@@ -28,10 +28,11 @@ import pytest
 import trio
 
 from beamline_trio import Client, State, open_client
-from beamline_trio.faults import FaultDialer, close_connection
+from beamline_trio.faults import FaultDialer
 from beamline_trio.metrics._reading import read_client
 from beamline_trio.metrics._series import MOMENTARY, Key, Reading
 from beamline_trio.testing import EitherServer
+from tests._breaking import breaking
 from tests._memory import Audit, tasks
 
 E = TypeVar("E", bound=Exception)
@@ -182,9 +183,8 @@ class Scene:
 
     async def break_link(self, nc: Client) -> None:
         """The TCP connection of the client under test breaks, and it knows; nothing of anybody's is on its way."""
-        with self.faults.inject("publish", close_connection(), subjects="break"):
+        async with breaking(self.faults, nc, "publish", subjects="break"):
             await nc.publish("break", b"")
-            await until(lambda: nc.state is State.RECONNECTING)
 
     async def healed(self, *clients: Client) -> None:
         """Wait until clients are connected, what was pending is accounted for, and the server answers them."""

@@ -24,6 +24,7 @@ from beamline_trio import (
 )
 from beamline_trio.faults import OperationFault, close_connection, delay, error, intermittent, timeout
 from beamline_trio.jetstream import APIError, NoStreamResponseError, PublishRetry, statistics_of
+from tests._breaking import breaking
 from tests.integration.suites._scene import QUICK, Scene, until
 from tests.integration.suites._worker import (
     ORDERS,
@@ -44,13 +45,6 @@ async def arrived(sub: Subscription, nc: Client, witness: Client) -> list[bytes]
     return [(await sub.receive()).payload for _ in range(sub.pending_messages)]
 
 
-async def break_link(scene: Scene, nc: Client) -> None:
-    """The connection breaks, and the client knows."""
-    with scene.faults.inject("publish", close_connection(), subjects="break"):
-        await nc.publish("break", b"")
-        await until(lambda: nc.state is State.RECONNECTING)
-
-
 # ----------------------------------------------------------------------------------------------------- connect
 
 
@@ -64,7 +58,7 @@ async def _cannot_connect(scene: Scene, name: str, fault: OperationFault, reason
         async with scene.fault(name, nc) as noted:
             with scene.faults.inject("connect", fault) as injection:
                 began = trio.current_time()
-                await break_link(scene, nc)
+                await scene.break_link(nc)
                 for number in range(10):
                     assert await nc.publish("orders.1", b"%d" % number) is Outcome.QUEUED
                 await until(lambda: nc.stats().reconnect_failures[reason] >= 3)
@@ -232,9 +226,8 @@ async def test_ack_close(scene: Scene) -> None:
                 for start in range(0, 9, 3):
                     await give(js, 2, start)
                     await settled(js)
-                    with scene.faults.inject("ack", close_connection()):
+                    async with breaking(scene.faults, nc, "ack"):
                         await give(js, 1, start + 2)
-                        await until(lambda: nc.state is State.RECONNECTING)
                     await scene.healed(nc)
                     await settled(js)
             assert fault.codes()[0] == "NATS_CONNECTION_LOST"
@@ -333,7 +326,7 @@ async def test_combined_cascading(scene: Scene) -> None:
                 with fault.raises(OperationTimeoutError, "publish(confirm=True)"):
                     await nc.publish("orders.1", b"unknown", confirm=True)
                 with scene.faults.inject("connect", error("refused")):
-                    await break_link(scene, nc)
+                    await scene.break_link(nc)
                     assert await nc.publish("orders.1", b"queued") is Outcome.QUEUED
                     await until(lambda: nc.stats().connect_failures >= 2)
             await scene.healed(nc)

@@ -35,6 +35,7 @@ from beamline_trio.jetstream import (
     statistics_of,
 )
 from beamline_trio.metrics import Collector
+from tests._breaking import breaking
 from tests.integration.suites._scene import Scene, until
 from tests.integration.suites._workflows import STREAM, create_consumer, create_work, open_workflow
 from tests.metrics._clients import value
@@ -242,9 +243,8 @@ async def test_long_many_attempts(scene: Scene) -> None:
     async with scene.open(reconnect_attempts=4) as nc:
         async with scene.fault("no server until the attempts are spent", nc) as fault, nc.events() as events:
             with scene.faults.inject("connect", error("refused")):
-                with scene.faults.inject("publish", close_connection()):
+                async with breaking(scene.faults, nc, "publish"):
                     await nc.publish("orders.1", b"the last")
-                    await until(lambda: nc.state is State.RECONNECTING)
                 while not isinstance(await events.receive(), Exhausted):
                     pass
                 assert nc.state is State.EXHAUSTED
@@ -393,9 +393,8 @@ async def test_workflow_decide_consumer(scene: Scene) -> None:
     """Decisions go on after the connection broke under one: every request is decided, every decision stored once."""
     async with open_workflow(scene, "decide") as (nc, flow):
         async with scene.fault("TCP connection breaks while a decision is published", nc):
-            with scene.faults.inject("publish_with_ack", close_connection(), subjects="result.>"):
+            async with breaking(scene.faults, nc, "publish_with_ack", subjects="result.>"):
                 await flow.feed(0, 1)
-                await until(lambda: nc.state is State.RECONNECTING)
             await scene.healed(nc)
             await flow.feed(1, 10)
             await flow.until_done(10)
@@ -410,9 +409,8 @@ async def test_workflow_result_consumer(scene: Scene) -> None:
     """An ack that loses its connection is sent again by the next one; nothing stays unacknowledged."""
     async with open_workflow(scene, "result") as (nc, flow):
         async with scene.fault("TCP connection breaks under the ack of a result", nc):
-            with scene.faults.inject("ack", close_connection()):
+            async with breaking(scene.faults, nc, "ack"):
                 await flow.feed(0, 1)
-                await until(lambda: nc.stats().lost == 1)
             await scene.healed(nc)
             await flow.feed(1, 10)
             await flow.until_done(10)
