@@ -13,7 +13,7 @@ Must not decide anything, and must not know messages or clients.
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
@@ -43,7 +43,8 @@ OUTCOMES: Final = (
 # not be confirmed; there was no room, or no time left at drain, or its breaker was open.
 RETRY_REASONS: Final = ("handler_error", "backoff", "processing_timeout", "publish_error", "backpressure")
 # Why a route dead-letters: retries used up by one of the first three; never to be tried (rejected, bad_payload,
-# requested by the handler's own outcome); or the server gave up on a message whose deliveries all ended in silence.
+# requested by the handler's own outcome); its breaker was open on the last delivery; or the server gave up on a message
+# whose deliveries all ended in silence.
 DEAD_LETTER_REASONS: Final = (
     "handler_error",
     "processing_timeout",
@@ -51,6 +52,7 @@ DEAD_LETTER_REASONS: Final = (
     "rejected",
     "bad_payload",
     "requested",
+    "breaker_open",
     "maxdeliver_exhausted",
 )
 DURATION_BOUNDS_SECONDS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
@@ -181,7 +183,8 @@ class RouteCounters:
 
     def snapshot(self) -> RouteStatistics:
         """The numbers at this moment."""
-        numbers = {name: getattr(self, name) for name in self.__slots__}
+        numbers: dict[str, Any] = {name: getattr(self, name) for name in self.__slots__}
         for name in ("outcomes", "retries", "dead_letters"):
             numbers[name] = dict(numbers[name])
-        return RouteStatistics(**numbers | {"duration_counts": tuple(self.duration_counts)})
+        numbers["duration_counts"] = tuple(self.duration_counts)
+        return RouteStatistics(**numbers)
