@@ -96,6 +96,12 @@ if typing.TYPE_CHECKING:
     from .protocol import Secret as Secret
     from .protocol import ServerError as ServerError
     from .protocol import ServerInfo as ServerInfo
+    from .router import BackpressureChanged as BackpressureChanged
+    from .router import Breaker as Breaker
+    from .router import BreakerChanged as BreakerChanged
+    from .router import IntakePaused as IntakePaused
+    from .router import IntakeResumed as IntakeResumed
+    from .router import KillSwitch as KillSwitch
     from .router import Router as Router
     from .transport import AddressError as AddressError
     from .transport import ConnectError as ConnectError
@@ -137,7 +143,7 @@ else:
             "ServerInfo",
         ),
         "router": (
-            "Router",
+            "BackpressureChanged", "Breaker", "BreakerChanged", "IntakePaused", "IntakeResumed", "KillSwitch", "Router",
         ),
         "transport": (
             "AddressError", "ConnectError", "Dialer", "NameResolutionError", "ServerUnreachableError", "TCPDialer",

@@ -38,6 +38,7 @@ from ._events import ReconnectFailed as ReconnectFailed
 from ._events import ServerDiscovered as ServerDiscovered
 from ._events import ServerErrorReceived as ServerErrorReceived
 from ._events import SlowConsumer as SlowConsumer
+from ._events import StageEvent as StageEvent
 from ._followers import Follower as Follower
 from ._hiding import SECRET_OPTIONS as SECRET_OPTIONS
 from ._hiding import hide_in_place as hide_in_place

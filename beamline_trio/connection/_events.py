@@ -128,6 +128,11 @@ class Migrated:
     left: str
 
 
+@attrs.frozen
+class StageEvent:
+    """What a stage above the client tells: the router has records of its own, which are kinds of this."""
+
+
 Event: TypeAlias = (
     Connected
     | Disconnected
@@ -143,6 +148,7 @@ Event: TypeAlias = (
     | CallbackFailed
     | LameDuck
     | Migrated
+    | StageEvent
 )
 
 

@@ -73,6 +73,11 @@ class KillSwitchState:
         self.trips = 0
 
     @property
+    def pause_seconds(self) -> float:
+        """How long a pause lasts."""
+        return self._options.pause_seconds
+
+    @property
     def messages(self) -> int:
         """In the window, when it was looked at last."""
         return self._window.calls

@@ -68,6 +68,7 @@ class RouteStatistics:
         pending: messages that wait for a worker now; pending_bytes: their payloads.
         in_flight: messages that a worker has now.
         outcomes: outcome -> messages, of OUTCOMES.
+        failures: tries that failed: the handler raised, its deadline passed, or an effect could not be confirmed.
         retries: reason -> redeliveries asked for, of RETRY_REASONS.
         dead_letters: reason -> dead letters that a stream has confirmed, of DEAD_LETTER_REASONS.
         dead_letter_failures: dead letters that could not be confirmed; their messages were naked and come again.
@@ -84,6 +85,7 @@ class RouteStatistics:
     pending_bytes: int
     in_flight: int
     outcomes: dict[str, int]
+    failures: int
     retries: dict[str, int]
     dead_letters: dict[str, int]
     dead_letter_failures: int
@@ -107,6 +109,7 @@ class RouteCounters:
         "duration_seconds",
         "effect_failures",
         "effects",
+        "failures",
         "idempotency_hits",
         "idempotency_misses",
         "in_flight",
@@ -125,6 +128,7 @@ class RouteCounters:
         self.pending_bytes = 0
         self.in_flight = 0
         self.outcomes: dict[str, int] = dict.fromkeys(OUTCOMES, 0)
+        self.failures = 0
         self.retries: dict[str, int] = dict.fromkeys(RETRY_REASONS, 0)
         self.dead_letters: dict[str, int] = dict.fromkeys(DEAD_LETTER_REASONS, 0)
         self.dead_letter_failures = 0

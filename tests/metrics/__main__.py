@@ -18,7 +18,7 @@ import trio
 from beamline_trio.metrics import load_event_contract, load_log_contract
 from beamline_trio.server_process import ServerNotFoundError, find_nats_server
 from beamline_trio.simulation import run
-from tests.metrics import _provoke_connection, _provoke_jetstream, _provoke_program
+from tests.metrics import _provoke_connection, _provoke_jetstream, _provoke_program, _provoke_router
 from tests.metrics._watch import Series, Watch
 
 ROOT = Path(__file__).parents[2]
@@ -28,6 +28,7 @@ PROVOCATIONS = (
     *_provoke_connection.PROVOCATIONS,
     *_provoke_jetstream.PROVOCATIONS,
     *_provoke_program.PROVOCATIONS,
+    *_provoke_router.PROVOCATIONS,
 )
 # Values that are there so that the contract need not change when something is classified anew.
 RESERVED = {("router_nats_publish_errors_total", ("unknown",)): "every reason of today has a type of its own"}

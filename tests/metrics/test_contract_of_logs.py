@@ -8,8 +8,15 @@ import attrs
 import pytest
 
 import beamline_trio
+from beamline_trio.connection import StageEvent
 from beamline_trio.metrics import EventContract, load_event_contract, load_log_contract
 from tests.metrics._source import LoggedCode, calls_without_a_code, logged_codes, names_called
+
+
+def of_other_stages() -> list[type[StageEvent]]:
+    """The kinds of `StageEvent`, in the order of the contract."""
+    listed = [event.name for event in load_event_contract()]
+    return sorted(StageEvent.__subclasses__(), key=lambda kind: listed.index(kind.__name__))
 
 
 def test_the_source_logs_the_codes_of_the_contract_and_no_other() -> None:
@@ -39,10 +46,14 @@ def test_whatever_is_logged_has_a_code() -> None:
 
 
 def test_the_events_of_the_contract_are_those_of_the_union() -> None:
-    """Names, fields and stages, in the order of `Event`; each can be imported from the package itself."""
+    """Names, fields and stages, in the order of `Event`, and then the kinds of `StageEvent` that other stages have.
+
+    Each can be imported from the package itself.
+    """
+    kinds = [kind for kind in typing.get_args(beamline_trio.Event) if kind is not StageEvent]
     assert [(event.name, event.fields, event.stage) for event in load_event_contract()] == [
         (kind.__name__, tuple(field.name for field in attrs.fields(kind)), kind.__module__.split(".")[1])
-        for kind in typing.get_args(beamline_trio.Event)
+        for kind in (*kinds, *of_other_stages())
     ]
     for event in load_event_contract():
         assert hasattr(beamline_trio, event.name)

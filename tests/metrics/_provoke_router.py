@@ -1,0 +1,48 @@
+"""What provokes what the guards of the stage `router` promise.
+
+Must not judge what is seen.
+"""
+
+from __future__ import annotations
+
+import trio
+
+from beamline_trio.router import Backpressure, Breaker, KillSwitch
+from beamline_trio.router._guards import RouteBreaker, RouterGuards
+from beamline_trio.simulation import World
+from tests.metrics._watch import Watch
+from tests.router._guarded import StandInRoute
+
+
+async def breakers(world: World, watch: Watch) -> None:
+    """A breaker opens, fails its trial, and closes at the next one."""
+    server = await world.start_server("a")
+    breaker = RouteBreaker("orders", Breaker(failures=1, successes=1))
+    async with watch.open(server.url, world.dialer("app")) as (nc, _):
+        breaker.attach(nc)
+        for now, failed in ((0.0, True), (60.0, True), (120.0, False)):
+            call = breaker.admit(None, now)
+            assert call is not None
+            breaker.settle(call, failed=failed, seconds=0.1, now=now)
+
+
+async def pressed(world: World, watch: Watch) -> None:
+    """A router under load that fails: both levels, and the kill switch."""
+    server = await world.start_server("a")
+    route = StandInRoute()
+    guards = RouterGuards("contract", KillSwitch(messages_min=5, pause_seconds=5.0), Backpressure())
+    async with watch.open(server.url, world.dialer("app")) as (nc, _), trio.open_nursery() as nursery:
+        nursery.start_soon(guards.run, nc, {"orders": route})
+        await trio.sleep(1)
+        route.waiting = 1000
+        await trio.sleep(1)
+        for _ in range(500):
+            route.counters.take(1)
+        route.handle(5, failed=True)
+        await trio.sleep(1)
+        route.waiting, route.counters.in_flight = 0, 0
+        await trio.sleep(20)
+        nursery.cancel_scope.cancel()
+
+
+PROVOCATIONS = (breakers, pressed)
