@@ -97,11 +97,19 @@ if typing.TYPE_CHECKING:
     from .protocol import ServerError as ServerError
     from .protocol import ServerInfo as ServerInfo
     from .router import BackpressureChanged as BackpressureChanged
+    from .router import BadPayloadError as BadPayloadError
     from .router import Breaker as Breaker
     from .router import BreakerChanged as BreakerChanged
+    from .router import DeadLetter as DeadLetter
+    from .router import HandlerError as HandlerError
     from .router import IntakePaused as IntakePaused
     from .router import IntakeResumed as IntakeResumed
     from .router import KillSwitch as KillSwitch
+    from .router import Publish as Publish
+    from .router import Reject as Reject
+    from .router import Reply as Reply
+    from .router import Retry as Retry
+    from .router import RetryLater as RetryLater
     from .router import Router as Router
     from .transport import AddressError as AddressError
     from .transport import ConnectError as ConnectError
@@ -143,7 +151,9 @@ else:
             "ServerInfo",
         ),
         "router": (
-            "BackpressureChanged", "Breaker", "BreakerChanged", "IntakePaused", "IntakeResumed", "KillSwitch", "Router",
+            "BackpressureChanged", "BadPayloadError", "Breaker", "BreakerChanged", "DeadLetter", "HandlerError",
+            "IntakePaused", "IntakeResumed", "KillSwitch", "Publish", "Reject", "Reply", "Retry", "RetryLater",
+            "Router",
         ),
         "transport": (
             "AddressError", "ConnectError", "Dialer", "NameResolutionError", "ServerUnreachableError", "TCPDialer",

@@ -21,6 +21,7 @@ PUBLIC_PACKAGES = (
     "beamline_trio",
     "beamline_trio.jetstream",
     "beamline_trio.operation",
+    "beamline_trio.router",
     "beamline_trio.server_process",
 )
 

@@ -22,7 +22,10 @@ import pytest
 import beamline_trio
 
 _PACKAGE: Final = Path(beamline_trio.__file__).parent
-_HEAVY: Final = ("anyio", "asyncio", "h11", "prometheus_client", "rich", "trio_websocket", "typer")
+_HEAVY: Final = (
+    "anyio", "asyncio", "cattrs", "h11", "msgspec", "opentelemetry", "prometheus_client", "pydantic", "rich",
+    "trio_websocket", "typer",
+)  # fmt: skip
 _IMPORT_ROUNDS: Final = 15
 # What a program needs that opens a client; and every name there is, with the records of JetStream.
 _IMPORT_RATIOS_MAX: Final = {"open_client": 1.5, "*": 1.8}

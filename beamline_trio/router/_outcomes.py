@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 
 import attrs
 
-from ..protocol import Headers, HeadersInput, encode_subject
+from ..protocol import Headers, HeadersInput, NatsError, encode_subject
 
 Confirm: TypeAlias = Literal["route", "stream", "server"]
 Encode: TypeAlias = Callable[[object], bytes]
@@ -187,7 +187,7 @@ class RetryLater(Exception):  # noqa: N818  # an outcome, not a failure
         self.reason = outcome.reason
 
 
-class InvalidOutcomeError(TypeError):
+class InvalidOutcomeError(NatsError, TypeError):
     """A handler returned what is no outcome: a bug of the handler, handled as any exception of it."""
 
 
