@@ -4,6 +4,7 @@ from ._backpressure import Backpressure as Backpressure
 from ._backpressure import BackpressureLevel as BackpressureLevel
 from ._backpressure import BackpressureStatus as BackpressureStatus
 from ._breaker import Breaker as Breaker
+from ._breaker import Breakers as Breakers
 from ._breaker import BreakerState as BreakerState
 from ._events import BackpressureChanged as BackpressureChanged
 from ._events import BreakerChanged as BreakerChanged
