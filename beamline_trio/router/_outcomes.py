@@ -146,15 +146,22 @@ class Retry:
 _POLICY: Final = Retry()
 
 
+def _effects(effects: Sequence[Publish | Reply]) -> tuple[Publish | Reply, ...]:
+    return tuple(effects)
+
+
 @attrs.frozen
 class DeadLetter:
     """It can never be done: to the route's dead letters with it, and no other try.
 
     Attributes:
         reason: why, for the dead letter's headers and the log; a line of 500 characters at most, longer is cut.
+        effects: what goes out before the dead letter, such as an answer that tells the sender; confirmed as the
+            effects of what is accepted are, and before the input is acked.
     """
 
     reason: str = attrs.field(default="", converter=one_line)
+    effects: tuple[Publish | Reply, ...] = attrs.field(default=(), converter=_effects, kw_only=True)
 
 
 class Reject(Exception):  # noqa: N818  # an outcome, not a failure
@@ -214,7 +221,9 @@ def read_outcome(returned: object, encode: Encode) -> HandlerOutcome:
     if isinstance(returned, (Publish, Reply)):
         return (_encoded(returned, encode),)
     if isinstance(returned, DeadLetter):
-        return returned
+        if not returned.effects:
+            return returned
+        return attrs.evolve(returned, effects=[_encoded(one, encode) for one in returned.effects])
     if isinstance(returned, Retry):
         return _checked(returned)
     if isinstance(returned, (list, tuple)):

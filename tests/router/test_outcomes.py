@@ -44,6 +44,7 @@ def upper(value: object) -> bytes:
         (Retry(), Retry()),
         (Retry(5.0, "busy"), Retry(5.0, "busy")),
         (DeadLetter("no"), DeadLetter("no")),
+        (DeadLetter("no", effects=[Reply("a")]), DeadLetter("no", effects=[Reply(b"A")])),
     ],
 )
 def test_an_outcome_is_effects_or_retry_or_dead_letter(returned: object, outcome: object) -> None:
@@ -66,6 +67,13 @@ def test_a_retry_that_is_a_policy_is_no_outcome() -> None:
         with pytest.raises(InvalidOutcomeError, match="retry="):
             read_outcome(policy, upper)
     assert not Retry(1, "x").is_policy
+
+
+def test_what_goes_with_a_dead_letter_is_an_effect() -> None:
+    """Something else among its effects is refused as it is in a list."""
+    wrong: Any = [Reply(b"a"), DeadLetter()]
+    with pytest.raises(InvalidOutcomeError, match="a value of DeadLetter"):
+        read_outcome(DeadLetter("no", effects=wrong), upper)
 
 
 def test_an_effect_keeps_its_headers_and_what_confirms_it() -> None:
