@@ -15,6 +15,9 @@ from ._idempotence import Idempotence as Idempotence
 from ._idempotence import IdempotenceStatistics as IdempotenceStatistics
 from ._idempotence import MemoryIdempotence as MemoryIdempotence
 from ._kill_switch import KillSwitch as KillSwitch
+from ._middleware import CallNext as CallNext
+from ._middleware import Middleware as Middleware
+from ._middleware import current_delivery as current_delivery
 from ._outcomes import DeadLetter as DeadLetter
 from ._outcomes import Effect as Effect
 from ._outcomes import HandlerOutcome as HandlerOutcome
@@ -30,3 +33,4 @@ from ._router import OUTCOMES as OUTCOMES
 from ._router import Route as Route
 from ._router import Router as Router
 from ._signature import HandlerError as HandlerError
+from ._trace import TraceContext as TraceContext

@@ -60,14 +60,14 @@ def bind(handler: Callable[..., Awaitable[object]], names: Mapping[str, Any] | N
     """
     if not callable(handler):
         raise HandlerError(f"a handler is an async function, not {type(handler).__name__}; write {_FORMS}")
-    shown = _shown(handler)
-    if not _is_async(handler):
-        raise HandlerError(f"handler {shown} is not async; write {_FORMS}")
-    parameters = _parameters(handler, shown)
-    annotation = _resolved(handler, shown, parameters[0], names or {})
+    label = shown(handler)
+    if not is_async(handler):
+        raise HandlerError(f"handler {label} is not async; write {_FORMS}")
+    parameters = _parameters(handler, label)
+    annotation = _resolved(handler, label, parameters[0], names or {})
     if _takes_message(annotation, len(parameters)):
         return lambda delivery: handler(delivery.message)
-    decode = _decoder(shown, parameters[0], bytes if annotation is inspect.Parameter.empty else annotation)
+    decode = _decoder(label, parameters[0], bytes if annotation is inspect.Parameter.empty else annotation)
     return _call(handler, decode, with_delivery=len(parameters) > 1)
 
 
@@ -88,11 +88,11 @@ def _takes_message(annotation: Any, count: int) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, Message)
 
 
-def _decoder(shown: str, parameter: inspect.Parameter, annotation: Any) -> Decode | None:
+def _decoder(label: str, parameter: inspect.Parameter, annotation: Any) -> Decode | None:
     try:
         return decoder_of(annotation)
     except (NoRuleError, MissingExtraError) as error:
-        text = f"handler {shown}: no payload can be made into its parameter {parameter.name!r}: {error}"
+        text = f"handler {label}: no payload can be made into its parameter {parameter.name!r}: {error}"
         if isinstance(error, MissingExtraError):
             raise MissingExtraError(text) from error
         raise HandlerError(
@@ -101,20 +101,20 @@ def _decoder(shown: str, parameter: inspect.Parameter, annotation: Any) -> Decod
         ) from error
 
 
-def _parameters(handler: Callable[..., object], shown: str) -> list[inspect.Parameter]:
+def _parameters(handler: Callable[..., object], label: str) -> list[inspect.Parameter]:
     """The parameters that the router gives: those without defaults, one or two, by position."""
     every = list(inspect.signature(handler).parameters.values())
     wanted = [one for one in every if one.default is one.empty and one.kind not in _STARRED]
     if not 1 <= len(wanted) <= _PARAMETERS_MAX or any(one.kind not in _POSITIONAL for one in wanted):
         listed = ", ".join(str(one.name) for one in wanted) or "none"
         raise HandlerError(
-            f"handler {shown} has the parameters ({listed}), the router gives one or two; write {_FORMS}"
+            f"handler {label} has the parameters ({listed}), the router gives one or two; write {_FORMS}"
         )
     return wanted
 
 
 def _resolved(
-    handler: Callable[..., object], shown: str, parameter: inspect.Parameter, names: Mapping[str, Any]
+    handler: Callable[..., object], label: str, parameter: inspect.Parameter, names: Mapping[str, Any]
 ) -> Any:
     """The annotation, evaluated where it is a string (`from __future__ import annotations`)."""
     annotation = parameter.annotation
@@ -127,7 +127,7 @@ def _resolved(
         return eval(annotation, known)  # the text of the program, as typing.get_type_hints does
     except Exception as error:
         raise HandlerError(
-            f"handler {shown}: the annotation {annotation!r} of its parameter {parameter.name!r} cannot be resolved "
+            f"handler {label}: the annotation {annotation!r} of its parameter {parameter.name!r} cannot be resolved "
             f"({error}); import or define it where the handler's module sees it at run time, not under TYPE_CHECKING"
         ) from error
 
@@ -137,7 +137,8 @@ def _closure(function: Any) -> dict[str, Any]:
     return dict(cells)
 
 
-def _is_async(handler: Any) -> bool:
+def is_async(handler: Any) -> bool:
+    """Whether a callable is an async function, also within partials, wrappers and objects that are called."""
     inner = handler
     while isinstance(inner, functools.partial):
         inner = inner.func
@@ -155,6 +156,7 @@ def _function(handler: Any) -> Any:
     return getattr(handler, "__func__", handler)
 
 
-def _shown(handler: Any) -> str:
-    function = _function(handler)
+def shown(handler: Any) -> str:
+    """The name of a handler in texts: its module and its qualified name."""
+    function = _function(handler) if callable(handler) else type(handler)
     return f"{function.__module__}.{function.__qualname__}"
