@@ -19,6 +19,7 @@ from ._errors import ConsumerNotFoundError as ConsumerNotFoundError
 from ._errors import FailedPublish as FailedPublish
 from ._errors import JetStreamError as JetStreamError
 from ._errors import JetStreamNotEnabledError as JetStreamNotEnabledError
+from ._errors import MessageNotFoundError as MessageNotFoundError
 from ._errors import MessageSettledError as MessageSettledError
 from ._errors import NoStreamResponseError as NoStreamResponseError
 from ._errors import PublisherError as PublisherError
@@ -40,6 +41,7 @@ from ._statistics import NAK_FAILURE_REASONS as NAK_FAILURE_REASONS
 from ._statistics import PUBLISH_WITH_ACK_FAILURE_REASONS as PUBLISH_WITH_ACK_FAILURE_REASONS
 from ._statistics import REDELIVERY_REASONS as REDELIVERY_REASONS
 from ._statistics import JetStreamStatistics as JetStreamStatistics
+from ._stored_message import StoredMessage as StoredMessage
 from ._stream_records import ConsumerLimits as ConsumerLimits
 from ._stream_records import Placement as Placement
 from ._stream_records import Republish as Republish

@@ -17,6 +17,7 @@ from ._puback import PubAck, expectations_of
 from ._publisher import Publisher
 from ._publishing import Publishing
 from ._retry import PublishRetry
+from ._stored_message import StoredMessage, delete_message, stored_message
 from ._stream_records import StreamConfig, StreamInfo
 
 
@@ -133,6 +134,41 @@ class JetStream:
     async def stream_names(self, *, subject: str | None = None) -> list[str]:
         """The names of all streams, or of those that have messages of a subject."""
         return await management.stream_names(self._api, subject)
+
+    # Messages in streams
+
+    async def get_message(
+        self, stream: str, *, sequence: int | None = None, subject: str | None = None
+    ) -> StoredMessage:
+        """A message that a stream holds: of a sequence, the last of a subject, or the first of it from there on.
+
+        Args:
+            stream: the stream's name.
+            sequence: the place of the message; with `subject`, where to begin to look.
+            subject: which may have wildcards; without `sequence` it is the last one.
+
+        Raises:
+            ValueError: neither is given, or the sequence is less than 1.
+            MessageNotFoundError: there is none.
+            StreamNotFoundError: there is no such stream.
+        """
+        return await stored_message(self._api, stream, sequence, subject)
+
+    async def delete_message(self, stream: str, sequence: int, *, erase: bool = False) -> None:
+        """Take a message out of a stream.
+
+        Args:
+            stream: the stream's name.
+            sequence: the place of the message.
+            erase: overwrite its bytes too, which takes longer.
+
+        Raises:
+            ValueError: the sequence is less than 1.
+            MessageNotFoundError: there is none.
+            APIError: the stream refuses it (`deny_delete`, or it is sealed).
+            StreamNotFoundError: there is no such stream.
+        """
+        await delete_message(self._api, stream, sequence, erase)
 
     # Consumers
 

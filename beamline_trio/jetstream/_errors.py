@@ -64,6 +64,12 @@ class ConsumerExistsError(APIError):
     _next_step = "; use update_consumer(), or take another name"
 
 
+class MessageNotFoundError(APIError):
+    """The stream has no such message, or no longer (10037, 10043)."""
+
+    _next_step = "; it was deleted, has aged out, or was never stored: check the sequence and the subject"
+
+
 class WrongLastSequenceError(APIError):
     """An expected sequence is not the last one (10071, 10164): somebody else was first. Nothing was stored."""
 
@@ -195,7 +201,9 @@ _CLASSES: Final[Mapping[int, type[APIError]]] = MappingProxyType(
     {
         10013: ConsumerExistsError,
         10014: ConsumerNotFoundError,
+        10037: MessageNotFoundError,
         10039: JetStreamNotEnabledError,
+        10043: MessageNotFoundError,
         10058: StreamExistsError,
         10059: StreamNotFoundError,
         10060: WrongStreamError,

@@ -23,7 +23,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def _checkpoints(function: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
+def checkpoints(function: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
     """What is refused before anything is sent is a checkpoint too."""
 
     @functools.wraps(function)
@@ -42,7 +42,7 @@ async def account_info(api: API) -> AccountInfo:
     return decode_record(AccountInfo, await api.request("INFO"))
 
 
-@_checkpoints
+@checkpoints
 async def change_stream(api: API, verb: str, config: StreamConfig) -> StreamInfo:
     """STREAM.CREATE or STREAM.UPDATE."""
     check_record(config, StreamConfig)
@@ -53,19 +53,19 @@ async def change_stream(api: API, verb: str, config: StreamConfig) -> StreamInfo
     return decode_record(StreamInfo, answer)
 
 
-@_checkpoints
+@checkpoints
 async def stream_info(api: API, name: str) -> StreamInfo:
     """STREAM.INFO."""
     return decode_record(StreamInfo, await api.request(f"STREAM.INFO.{check_name(name, 'stream name')}"))
 
 
-@_checkpoints
+@checkpoints
 async def delete_stream(api: API, name: str) -> None:
     """STREAM.DELETE."""
     await api.request(f"STREAM.DELETE.{check_name(name, 'stream name')}")
 
 
-@_checkpoints
+@checkpoints
 async def purge_stream(
     api: API, name: str, subject: str | None = None, before_sequence: int | None = None, keep: int | None = None
 ) -> int:
@@ -81,7 +81,7 @@ async def purge_stream(
     return purged if isinstance(purged, int) else 0
 
 
-@_checkpoints
+@checkpoints
 async def stream_names(api: API, subject: str | None = None) -> list[str]:
     """STREAM.NAMES."""
     if subject is not None:
@@ -89,7 +89,7 @@ async def stream_names(api: API, subject: str | None = None) -> list[str]:
     return await api.names("STREAM.NAMES", "streams", {"subject": subject} if subject is not None else {})
 
 
-@_checkpoints
+@checkpoints
 async def change_consumer(api: API, stream: str, config: ConsumerConfig, action: str) -> ConsumerInfo:
     """CONSUMER.CREATE, with the filter in the subject where there is one that can be published to.
 
@@ -108,20 +108,20 @@ async def change_consumer(api: API, stream: str, config: ConsumerConfig, action:
     return decode_record(ConsumerInfo, await api.request(operation, body))
 
 
-@_checkpoints
+@checkpoints
 async def consumer_info(api: API, stream: str, name: str) -> ConsumerInfo:
     """CONSUMER.INFO."""
     operation = f"CONSUMER.INFO.{check_name(stream, 'stream name')}.{check_name(name, 'consumer name')}"
     return decode_record(ConsumerInfo, await api.request(operation))
 
 
-@_checkpoints
+@checkpoints
 async def delete_consumer(api: API, stream: str, name: str) -> None:
     """CONSUMER.DELETE."""
     await api.request(f"CONSUMER.DELETE.{check_name(stream, 'stream name')}.{check_name(name, 'consumer name')}")
 
 
-@_checkpoints
+@checkpoints
 async def consumer_names(api: API, stream: str) -> list[str]:
     """CONSUMER.NAMES."""
     return await api.names(f"CONSUMER.NAMES.{check_name(stream, 'stream name')}", "consumers", {})

@@ -15,6 +15,7 @@ from beamline_trio.jetstream import (
     ConsumerNotFoundError,
     JetStream,
     JetStreamMessage,
+    MessageNotFoundError,
     NoStreamResponseError,
     PublishRetry,
     StreamConfig,
@@ -170,3 +171,29 @@ async def test_an_expired_message_is_gone(nats: EitherServer) -> None:
         await trio.sleep(2.6)
         state = (await js.stream_info("S")).state
         assert (state.messages, state.first_seq) == (1, 2)
+
+
+async def test_stored_messages_are_read_and_deleted(nats: EitherServer) -> None:
+    """By sequence, the last of a subject, the first of it from a place on; a deleted one is found no more."""
+    async with connected(nats) as (_, js):
+        await js.create_stream(StreamConfig(name="S", subjects=("S.>",)))
+        await js.publish("S.a", b"one", headers={"Tenant": "t"}, message_id="m")
+        await js.publish("S.b", b"two")
+        await js.publish("S.a", b"three")
+        first = await js.get_message("S", sequence=1)
+        assert (first.stream, first.sequence, first.subject, first.payload) == ("S", 1, "S.a", b"one")
+        assert first.headers.items() == [("Tenant", "t"), ("Nats-Msg-Id", "m")]
+        assert first.time is not None
+        assert (await js.get_message("S", subject="S.a")).payload == b"three"
+        assert (await js.get_message("S", sequence=2, subject="S.*")).payload == b"two"
+        assert (await js.get_message("S", sequence=2, subject="S.a")).sequence == 3
+        await js.delete_message("S", 1)
+        await js.delete_message("S", 2, erase=True)
+        assert (await js.get_message("S", sequence=1, subject="S.>")).sequence == 3
+        for absent in ({"sequence": 1}, {"sequence": 4, "subject": "S.>"}, {"subject": "S.z"}):
+            with pytest.raises(MessageNotFoundError):
+                await js.get_message("S", **absent)  # type: ignore[arg-type]
+        with pytest.raises(MessageNotFoundError):
+            await js.delete_message("S", 1)
+        with pytest.raises(StreamNotFoundError):
+            await js.get_message("T", sequence=1)

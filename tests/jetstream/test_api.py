@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
@@ -21,6 +22,7 @@ from beamline_trio import (
     NatsError,
     OperationTimeoutError,
     PendingTimeoutError,
+    ProtocolError,
     StreamConfig,
     StreamExistsError,
     StreamNotFoundError,
@@ -29,6 +31,7 @@ from beamline_trio import (
 from beamline_trio.jetstream import (
     APILevelError,
     ConsumerExistsError,
+    MessageNotFoundError,
     WrongLastMessageIdError,
     WrongStreamError,
     statistics_of,
@@ -59,6 +62,13 @@ CALLS: dict[str, tuple[str, Call]] = {
     ),
     "delete_consumer": ("CONSUMER.DELETE.S.c", lambda js: js.delete_consumer("S", "c")),
     "consumer_names": ("CONSUMER.NAMES.S", lambda js: js.consumer_names("S")),
+    "get_message": ("STREAM.MSG.GET.S", lambda js: js.get_message("S", sequence=1)),
+    "delete_message": ("STREAM.MSG.DELETE.S", lambda js: js.delete_message("S", 1)),
+}
+# What the calls need to be told for a success.
+ANSWERS: dict[str, dict[str, Any]] = {
+    "STREAM.MSG.GET.S": {"message": {"subject": "S.1", "seq": 1, "time": "2024-01-01T00:00:00Z"}},
+    "STREAM.MSG.DELETE.S": {"success": True},
 }
 calls = pytest.mark.parametrize("operation, call", CALLS.values(), ids=CALLS)
 
@@ -77,7 +87,7 @@ async def test_where_a_request_goes(
 ) -> None:
     """Domain and prefix are in the subject of every request; the reply comes below the client's inbox prefix."""
     server = ToyServer()
-    answer(server, f"{prefix}.{operation}", {})
+    answer(server, f"{prefix}.{operation}", ANSWERS.get(operation, {}))
     async with opened(server, inbox_prefix="_IN.me") as nc:
         await call(JetStream(nc, domain=place.get("domain"), api_prefix=place.get("api_prefix")))
         (request,) = server.operations("PUB", "HPUB")
@@ -90,7 +100,7 @@ async def test_where_a_request_goes(
 async def test_the_four_ways_to_be_cancelled(operation: str, call: Call, autojump_clock: MockClock) -> None:
     """A checkpoint on success; cancelled before, nothing is sent; while waiting, nothing stays; closed, it is told."""
     server = ToyServer()
-    answer(server, f"$JS.API.{operation}", {})
+    answer(server, f"$JS.API.{operation}", ANSWERS.get(operation, {}))
     async with opened(server) as nc:
         js = JetStream(nc)
         with trio.testing.assert_checkpoints():
@@ -205,6 +215,8 @@ async def test_a_prefix_that_cannot_be(place: dict[str, str], autojump_clock: Mo
         (10060, WrongStreamError),
         (10039, JetStreamNotEnabledError),
         (10076, JetStreamNotEnabledError),
+        (10037, MessageNotFoundError),
+        (10043, MessageNotFoundError),
         (10185, APILevelError),
         (10008, APIError),
     ],
@@ -303,3 +315,48 @@ async def test_an_answer_of_something_else(autojump_clock: MockClock) -> None:
     async with opened(server) as nc:
         with pytest.raises(NatsError, match="not JSON"):
             await JetStream(nc).account_info()
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        None,
+        {},
+        {"subject": "S.1"},
+        {"subject": 1, "seq": 1},
+        {"subject": "S.1", "seq": 1, "data": "%"},
+        {"subject": "S.1", "seq": 1, "data": 7},
+        {"subject": "S.1", "seq": 1, "hdrs": base64.b64encode(b"no block").decode()},
+    ],
+)
+async def test_what_is_no_stored_message(message: object, autojump_clock: MockClock) -> None:
+    """An answer that has not subject, sequence and readable bytes is an error, never half a message."""
+    server = ToyServer()
+    answer(server, "$JS.API.STREAM.MSG.GET.S", {"message": message})
+    async with opened(server) as nc:
+        with pytest.raises(ProtocolError):
+            await JetStream(nc).get_message("S", sequence=1)
+
+
+@pytest.mark.parametrize("sequence", [0, -1, True, 1.0, "1", 2**64])
+async def test_what_is_no_sequence(sequence: Any, autojump_clock: MockClock) -> None:
+    """It is refused before anything is sent; so is asking for no message at all."""
+    server = ToyServer()
+    async with opened(server) as nc:
+        js = JetStream(nc)
+        with pytest.raises(ValueError, match="sequence"):
+            await js.get_message("S", sequence=sequence)
+        with pytest.raises(ValueError, match="sequence"):
+            await js.delete_message("S", sequence)
+        with pytest.raises(ValueError, match="neither sequence nor subject"):
+            await js.get_message("S")
+        assert not server.operations("PUB", "HPUB")
+
+
+async def test_a_delete_without_success(autojump_clock: MockClock) -> None:
+    """A server that says neither that it did it nor why not has not done it."""
+    server = ToyServer()
+    answer(server, "$JS.API.STREAM.MSG.DELETE.S", {"success": False})
+    async with opened(server) as nc:
+        with pytest.raises(MessageNotFoundError, match="not deleted"):
+            await JetStream(nc).delete_message("S", 1)
