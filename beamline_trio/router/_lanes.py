@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import sys
 from collections import deque
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
 import attrs
@@ -95,7 +95,7 @@ class Lanes(Generic[T]):
                 raise OptionsError(f"{name} is {value}; it must be at least 1")
         self.rate = rate
         self.bytes = 0
-        self._messages_max = messages_max
+        self.messages_max = messages_max
         self._bytes_max = bytes_max
         self._quota = sys.maxsize if quota is None else quota
         self._weights = _checked(weights or {})
@@ -113,7 +113,7 @@ class Lanes(Generic[T]):
     @property
     def full(self) -> bool:
         """Whether nothing more can be put until something is taken."""
-        return self._count >= self._messages_max or self.bytes >= self._bytes_max
+        return self._count >= self.messages_max or self.bytes >= self._bytes_max
 
     @property
     def idle(self) -> bool:
@@ -129,7 +129,7 @@ class Lanes(Generic[T]):
         """
         account = self._accounts.get(tenant)
         queued = 0 if account is None else account.queued
-        return queued < self._messages_max - self._count
+        return queued < self.messages_max - self._count
 
     def put(self, value: T, *, key: Hashable | None, tenant: Hashable | None, size: int, now: float = 0.0) -> None:
         """Queue one behind the others of its key.
@@ -139,9 +139,9 @@ class Lanes(Generic[T]):
             InternalError: the queue is full; see `full` before.
         """
         count = self._count
-        if count >= self._messages_max or self.bytes >= self._bytes_max:
+        if count >= self.messages_max or self.bytes >= self._bytes_max:
             raise InternalError(
-                f"put on a queue of {count} messages and {self.bytes} bytes; it takes {self._messages_max} and "
+                f"put on a queue of {count} messages and {self.bytes} bytes; it takes {self.messages_max} and "
                 f"{self._bytes_max} (queue_messages_max, queue_bytes_max): wait until it is not full"
             )
         head = key is None or key not in self._lanes
@@ -189,6 +189,50 @@ class Lanes(Generic[T]):
         self._settle(item.account)
         if item.key is not None:
             self._release(item.key)
+
+    def take_more(self, now: float, count: int, keys: Iterable[Hashable]) -> tuple[list[Item[T]], bool]:
+        """Take for a batch, in which several of one key may stand in their order.
+
+        What it gives still counts as queued until `leave`. End its work with `done_all`.
+
+        Args:
+            now: as for `take`.
+            count: how many at most.
+            keys: which the batch holds already, so that more of them may join.
+
+        Returns:
+            What was taken; whether more of the batch's keys is queued that the count, the quota or the rate kept out.
+        """
+        taken: list[Item[T]] = []
+        followers: list[Item[T]] = []
+        for key in keys:
+            self._follow(key, followers)
+        while len(taken) < count and (item := self.take(now)) is not None:
+            taken.append(item)
+            if item.key is not None:
+                self._follow(item.key, followers)
+        behind = False
+        # Nothing else has become ready meanwhile: the followers that were not taken are the ends of the lines.
+        for item in reversed(followers):
+            if item.account.ready and item.account.ready[-1] is item:
+                self._withdraw(item)
+                behind = True
+        self._count += len(taken)
+        self.bytes += sum(item.size for item in taken)
+        return taken, behind
+
+    def leave(self, items: list[Item[T]]) -> None:
+        """What take_more gave counts as queued no longer."""
+        self._count -= len(items)
+        self.bytes -= sum(item.size for item in items)
+
+    def done_all(self, items: list[Item[T]]) -> None:
+        """The work on a batch has ended, however. Once per batch, with all that take_more gave for it."""
+        for item in items:
+            self._settle(item.account)
+        for key in dict.fromkeys(item.key for item in items):
+            if key is not None:
+                self._release(key)
 
     def next_ready(self, now: float) -> float:
         """When a take can give something: now, later (the rate), or never unless something is put or done (inf)."""
@@ -254,6 +298,26 @@ class Lanes(Generic[T]):
             self._make_ready(waiting.popleft())
         else:
             del self._lanes[key]
+
+    def _follow(self, key: Hashable, followers: list[Item[T]]) -> None:
+        """Make the next of a taken key ready, for its own batch only."""
+        waiting = self._lanes[key]
+        if waiting:
+            item = waiting.popleft()
+            self._make_ready(item)
+            followers.append(item)
+
+    def _withdraw(self, item: Item[T]) -> None:
+        """A follower at the end of its line waits for its key again."""
+        account = item.account
+        account.ready.pop()
+        if not account.ready and account.in_ring:
+            self._ring.remove(account)
+            account.in_ring = False
+            account.credit = account.weight
+        waiting = self._lanes[item.key] or deque()
+        waiting.appendleft(item)
+        self._lanes[item.key] = waiting
 
     def _forget_idle(self, account: Account[T]) -> None:
         if account is not self._nobody and not account.taken and not account.queued:
