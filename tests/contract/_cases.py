@@ -9,6 +9,7 @@ from . import (
     _cases_errors,
     _cases_handshake,
     _cases_js_consumers,
+    _cases_js_kv,
     _cases_js_messages,
     _cases_js_restarts,
     _cases_js_streams,
@@ -36,4 +37,5 @@ CASES = (
     *_cases_js_messages.CASES,
     *_cases_js_consumers.CASES,
     *_cases_js_restarts.CASES,
+    *_cases_js_kv.CASES,
 )

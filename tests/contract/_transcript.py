@@ -353,16 +353,22 @@ def _masked(frame: bytes) -> bytes:
 
 
 def _masked_message(frame: bytes) -> bytes:
-    """A message, with the size that it has after masking."""
+    """A message, with the sizes that it has after masking."""
     line, _, rest = frame.partition(b"\r\n")
-    body = rest
+    *words, size = line.split(b" ")
+    header_size = int(words.pop()) if frame.startswith(b"HMSG ") else 0
+    header, body = _without_drawn(rest[:header_size]), _without_drawn(rest[header_size:])
+    sizes = [len(header)] if header_size else []
+    sizes.append(int(size) + len(header) + len(body) - len(rest))
+    line = b" ".join([_NANOSECONDS.sub(b"<ns>", b" ".join(words)), *(b"%d" % one for one in sizes)])
+    return line + b"\r\n" + header + body
+
+
+def _without_drawn(text: bytes) -> bytes:
+    """With words in place of what no two servers have alike."""
     for pattern, mask_ in _JETSTREAM_MASKS:
-        body = pattern.sub(mask_, body)
-    line = _NANOSECONDS.sub(b"<ns>", line)
-    if len(body) != len(rest):
-        head, _, size = line.rpartition(b" ")
-        line = b"%b %d" % (head, int(size) + len(body) - len(rest))
-    return line + b"\r\n" + body
+        text = pattern.sub(mask_, text)
+    return text
 
 
 def _compact(fields: dict[str, Any]) -> bytes:

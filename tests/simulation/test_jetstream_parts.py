@@ -227,9 +227,9 @@ def test_messages_expire_by_their_own_time_and_the_streams() -> None:
     for ttl_seconds in (headers.NEVER, 3, 20, 0):
         messages.store(b"s", b"", b"", SECOND, ttl_seconds)
     assert messages.next_expiry() == 4 * SECOND
-    assert messages.expire(4 * SECOND) == 1
+    assert messages.expire(4 * SECOND) == (1, [])
     assert messages.next_expiry() == 11 * SECOND
-    assert messages.expire(11 * SECOND) == 2
+    assert messages.expire(11 * SECOND) == (2, [])
     assert [message.sequence for message in messages] == [1]
     assert messages.next_expiry() == 0
 

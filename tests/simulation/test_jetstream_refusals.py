@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -31,7 +32,6 @@ def check_not_modelled(rig: JetStreamRig, reply: dict[str, Any], what: str) -> N
         ("placement", {"cluster": "c"}),
         ("subject_transform", {"src": "a", "dest": "b"}),
         ("republish", {"src": "a", "dest": "b"}),
-        ("subject_delete_marker_ttl", 1_000_000_000),
         ("allow_msg_counter", True),
         ("allow_atomic", True),
         ("allow_msg_schedules", True),
@@ -67,13 +67,20 @@ def test_features_of_consumers(rig: JetStreamRig, field: str, value: object) -> 
     assert rig.ask("CONSUMER.NAMES.S")["consumers"] == []
 
 
-@pytest.mark.parametrize(
-    "request_", ["STREAM.SNAPSHOT.S", "CONSUMER.PAUSE.S.C", "DIRECT.GET.S", "META.LEADER.STEPDOWN"]
-)
+@pytest.mark.parametrize("request_", ["STREAM.SNAPSHOT.S", "CONSUMER.PAUSE.S.C", "META.LEADER.STEPDOWN"])
 def test_requests(rig: JetStreamRig, request_: str) -> None:
     """A request that the server knows and the model does not gets an answer that says so."""
     check_not_modelled(rig, rig.ask(request_), request_)
     assert rig.ask("INFO")["api"]["errors"] == 1
+
+
+@pytest.mark.parametrize("body", [{"batch": 2, "seq": 1}, {"multi_last": ["S.>"]}])
+def test_direct_gets_of_several_messages(rig: JetStreamRig, body: dict[str, Any]) -> None:
+    """A direct get that would have several answers has one, which says so, and it is noted."""
+    rig.stream("D", allow_direct=True)
+    (frame,) = rig.frames("$JS.API.DIRECT.GET.D", json.dumps(body).encode())
+    assert b"NATS/1.0 501 a direct get of several messages is not modelled by the simulation" in frame
+    assert rig.trace.entries[-1][1] == "js_not_modelled"
 
 
 def test_a_request_that_nobody_knows_is_noted(rig: JetStreamRig) -> None:

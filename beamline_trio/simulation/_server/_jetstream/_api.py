@@ -17,6 +17,7 @@ import attrs
 
 from . import _headers as headers
 from ._advisories import api_audit
+from ._direct import answer_direct, find_direct
 from ._errors import APIError, api_error, not_modelled
 from ._golang import GoError, decode, encode
 
@@ -29,6 +30,7 @@ _TYPE: Final = "io.nats.jetstream.api.v1"
 _LEVEL: Final = 5
 _PREFIX: Final = b"$JS.API."
 _NEXT: Final = b"CONSUMER.MSG.NEXT."
+_DIRECT: Final = b"DIRECT.GET"
 # The server knows them, and a client may well ask.
 _NOT_MODELLED: Final = (
     b"STREAM.SNAPSHOT.",
@@ -43,7 +45,6 @@ _NOT_MODELLED: Final = (
     b"CONSUMER.RESET.",
     b"CONSUMER.UNPIN.",
     b"CONSUMER.LEADER.",
-    b"DIRECT.GET.",
 )
 
 
@@ -135,6 +136,8 @@ class API:
         body = data[size:-2]
         if what.startswith(_NEXT):
             return self._pull(what[len(_NEXT) :], reply, body)
+        if what.startswith(_DIRECT):
+            return self._get(what[len(_DIRECT) + 1 :], reply, data[:size], body)
         self._jetstream.soon(self._answer, what, reply, data[:size], body, source)
         return True
 
@@ -146,6 +149,14 @@ class API:
             return False
         if reply:
             self._jetstream.soon(consumer.request, reply, body)
+        return True
+
+    def _get(self, names: bytes, reply: bytes, header: bytes, body: bytes) -> bool:
+        found = find_direct(self._jetstream, names)
+        if found is None:
+            return False
+        if reply:
+            self._jetstream.soon(answer_direct, self._jetstream, *found, reply, header, body, _LEVEL)
         return True
 
     def _answer(self, what: bytes, reply: bytes, header: bytes, body: bytes, source: ClientConnection | None) -> None:

@@ -17,6 +17,8 @@ EXPECTED_LAST_SUBJECT_SEQUENCE_SUBJECT: Final = b"Nats-Expected-Last-Subject-Seq
 EXPECTED_LAST_MESSAGE_ID: Final = b"Nats-Expected-Last-Msg-Id"
 ROLLUP: Final = b"Nats-Rollup"
 TTL: Final = b"Nats-TTL"
+MARKER_REASON: Final = b"Nats-Marker-Reason"
+KV_OPERATION: Final = b"KV-Operation"
 REQUIRED_API_LEVEL: Final = b"Nats-Required-Api-Level"
 NEVER: Final = -1
 # Headers of features that the simulation does not model.
@@ -56,6 +58,24 @@ def time_to_live(header: bytes) -> int:
     if seconds < 1:
         raise GoError(f"invalid TTL {text}")
     return seconds
+
+
+def with_time_to_live(header: bytes, seconds: int) -> bytes:
+    """The headers with another time to live, which stands behind the others then."""
+    start = header.find(b"\r\n" + TTL + b":")
+    end = header.index(b"\r\n", start + 2)
+    return b"%b%bNats-TTL: %d\r\n\r\n" % (header[:start], header[end:-2], seconds)
+
+
+def is_marker(header: bytes) -> bool:
+    """Whether a message says that its subject is deleted, so that none has to say it when it goes."""
+    return bool(header) and (bool(find(header, MARKER_REASON)) or find(header, KV_OPERATION) == b"PURGE")
+
+
+def marker(time_to_live: str) -> bytes:
+    """The headers of a message that takes the place of the last one of its subject, which has expired (ADR-43)."""
+    lines = ("NATS/1.0", "Nats-Marker-Reason: MaxAge", f"Nats-TTL: {time_to_live}", "Nats-Rollup: sub", "", "")
+    return "\r\n".join(lines).encode()
 
 
 def block(status: int, description: str = "", **fields: object) -> bytes:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from .._subjects import has_wildcard, is_subset
 from ._golang import SECOND, timestamp
+from ._headers import is_marker
 from ._stream_config import StreamConfig
 
 _FILE_RECORD_BYTES: Final = 30
@@ -265,8 +266,28 @@ class Messages:
                 times.append(first.time + self.config.max_age)
         return min(times, default=0)
 
-    def expire(self, now: int) -> int:
-        """Remove what has expired; how many."""
+    def expire(self, now: int) -> tuple[int, list[StoredMessage]]:
+        """Remove what has expired; how many, and those that stay, since a marker is to roll them up."""
+        count, marked = 0, []
+        for sequence in self._expired(now):
+            message = self._by_sequence[sequence]
+            if self._leaves_marker(message):
+                marked.append(message)
+            else:
+                count += self.remove(sequence)
+        return count, marked
+
+    def expire_again(self, message: StoredMessage) -> None:
+        """There was no room for a marker: the message stays for now."""
+        if message.expires > 0:
+            heappush(self._expiring, (message.expires, message.sequence))
+
+    def _leaves_marker(self, message: StoredMessage) -> bool:
+        if not self.config.subject_delete_marker_ttl or len(self._by_subject[message.subject]) > 1:
+            return False
+        return not is_marker(message.header)
+
+    def _expired(self, now: int) -> list[int]:
         chosen: dict[int, None] = {}
         while self._expiring and self._expiring[0][0] <= now:
             chosen[heappop(self._expiring)[1]] = None
@@ -276,7 +297,7 @@ class Messages:
                     break
                 if message.expires >= 0:
                     chosen[message.sequence] = None
-        return sum(self.remove(sequence) for sequence in sorted(chosen))
+        return sorted(sequence for sequence in chosen if sequence in self._by_sequence)
 
     def _next_sequence(self, sequence: int) -> int:
         at = sequence + 1

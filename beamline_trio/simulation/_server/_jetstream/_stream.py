@@ -15,7 +15,7 @@ from ._consumer import Consumer
 from ._consumer_config import ConsumerConfig
 from ._consumer_state import ConsumerState
 from ._errors import APIError, api_error
-from ._golang import MILLISECOND, GoError, encode, timestamp
+from ._golang import MILLISECOND, SECOND, GoError, duration, encode, timestamp
 from ._ingest import check_message
 from ._messages import Messages, StoredMessage, StoreFullError, meets
 from ._stream_config import StreamConfig
@@ -116,6 +116,9 @@ class Stream:
             ttl_seconds = headers.time_to_live(header) if header else 0
         except GoError:
             raise api_error(10165) from None
+        least = self.config.subject_delete_marker_ttl // SECOND
+        if 0 < ttl_seconds < least and self.config.max_msgs_per_subject != 1:
+            ttl_seconds, header = least, headers.with_time_to_live(header, least)
         try:
             message = self.messages.store(subject, header, payload, now, ttl_seconds)
         except StoreFullError as refusal:
@@ -245,11 +248,21 @@ class Stream:
 
     def _expire(self) -> None:
         self._expiry_timer = None
-        count = self.messages.expire(self._jetstream.now())
-        if count:
-            self._jetstream.note("js_expire", stream=self.name, count=count)
+        count, marked = self.messages.expire(self._jetstream.now())
+        for message in marked:
+            self._mark(message)
+        if count or marked:
+            self._jetstream.note("js_expire", stream=self.name, count=count + len(marked))
             self._changed()
         self._watch_expiry()
+
+    def _mark(self, message: StoredMessage) -> None:
+        """Store a marker, whose roll-up removes what has expired; without room that stays, and is tried again."""
+        header = headers.marker(duration(self.config.subject_delete_marker_ttl // SECOND * SECOND))
+        try:
+            self._store(message.subject, header, b"", self._jetstream.now(), b"")
+        except APIError:
+            self.messages.expire_again(message)
 
     # -------------------------------------------------------------------------------------------- life and end
 

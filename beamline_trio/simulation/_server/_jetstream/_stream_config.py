@@ -80,7 +80,6 @@ _NOT_MODELLED: Final = (
     "sources",
     "subject_transform",
     "republish",
-    "subject_delete_marker_ttl",
     "allow_msg_counter",
     "allow_atomic",
     "allow_msg_schedules",
@@ -125,6 +124,7 @@ class StreamConfig:
     allow_rollup_hdrs: bool = False
     consumer_limits: dict[str, int] = attrs.field(factory=dict)
     allow_msg_ttl: bool = False
+    subject_delete_marker_ttl: int = 0
     metadata: dict[str, str] = attrs.field(factory=dict)
 
     @property
@@ -157,6 +157,7 @@ _OMITTED_WHEN_EMPTY: Final = frozenset(
         "duplicate_window",
         "first_seq",
         "discard_new_per_subject",
+        "subject_delete_marker_ttl",
     }
 )
 
@@ -195,6 +196,7 @@ def read_config(given: dict[str, Any]) -> StreamConfig:
             raise _invalid("discard new per subject requires discard new policy to be set")
         if fields["max_msgs_per_subject"] <= 0:
             raise _invalid("discard new per subject requires max msgs per subject > 0")
+    _check_markers(fields, pedantic=bool(given.get("pedantic")))
     fields["subjects"] = tuple(fields.get("subjects") or (given["name"],))
     limits = fields.get("consumer_limits", {})
     fields["consumer_limits"] = {name: limits[name] for name in sorted(limits) if limits[name]}
@@ -261,6 +263,22 @@ def _check_times(fields: dict[str, Any]) -> None:
         raise _invalid("duplicates window can not be larger then max age")
     if window < _AGE_MIN:
         raise _invalid("duplicates window needs to be >= 100ms")
+
+
+def _check_markers(fields: dict[str, Any], *, pedantic: bool) -> None:
+    """Markers of deleted subjects have a time to live, and roll up what they replace."""
+    seconds = fields.get("subject_delete_marker_ttl", 0)
+    if seconds < 0:
+        raise _invalid("subject delete marker TTL must not be negative")
+    if not seconds:
+        return
+    if seconds < SECOND:
+        raise _invalid("subject delete marker TTL must be at least 1 second")
+    if pedantic and not fields.get("allow_msg_ttl"):
+        raise _invalid("subject delete marker cannot be set if message TTLs are disabled")
+    if pedantic and not fields.get("allow_rollup_hdrs"):
+        raise _invalid("subject delete marker cannot be set if roll-ups are disabled")
+    fields.update(allow_msg_ttl=True, allow_rollup_hdrs=True, deny_purge=False)
 
 
 def _check_subjects(config: StreamConfig) -> None:
