@@ -18,6 +18,7 @@ from ._kill_switch import KillSwitch as KillSwitch
 from ._middleware import CallNext as CallNext
 from ._middleware import Middleware as Middleware
 from ._middleware import current_delivery as current_delivery
+from ._opentelemetry import opentelemetry_spans as opentelemetry_spans
 from ._outcomes import DeadLetter as DeadLetter
 from ._outcomes import Effect as Effect
 from ._outcomes import HandlerOutcome as HandlerOutcome

@@ -74,7 +74,7 @@ async def test_a_middleware_may_answer_in_place_of_the_handler() -> None:
 
     async def guard(delivery: Given, call_next: CallNext) -> HandlerOutcome:
         if delivery.number == 0:
-            return DeadLetter("zero")
+            return DeadLetter("zero", effects=[Reply([0])])
         if delivery.number == 1:
             return Retry(1.0)
         outcome = await call_next(attrs.evolve(delivery, number=9))
@@ -82,7 +82,7 @@ async def test_a_middleware_may_answer_in_place_of_the_handler() -> None:
         return (*outcome, Publish("x", {"more": 1}))
 
     chain = compose([guard], answers)
-    assert await chain(Given(0)) == DeadLetter("zero")
+    assert await chain(Given(0)) == DeadLetter("zero", effects=[Reply(b"[0]")])
     assert await chain(Given(1)) == Retry(1.0)
     assert await chain(Given(2)) == (Reply(b'{"number":9}'), Publish("x", b'{"more":1}'))
 
