@@ -142,8 +142,8 @@ class _Program:
         log.info("ROUTER_DRAINED unfinished=%d", self._unfinished, extra=fields)
 
     def _say_account(self, client: Client) -> None:
-        handled = sum(sum(route.outcomes.values()) for route in self.router.routes)
-        errors = sum(route.outcomes["error"] for route in self.router.routes)
+        handled = sum(route.counters.ended for route in self.router.routes)
+        errors = sum(route.counters.outcomes["error"] for route in self.router.routes)
         how = "cut short" if self._stop is not None and self._stop.cut_short else "drained"
         self.say(
             f"{how}: {handled} messages handled, {errors} with an error, {self._unfinished} unfinished; "

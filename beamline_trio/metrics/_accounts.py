@@ -18,8 +18,9 @@ import attrs
 from ..client import Client
 from ..connection import State
 from ..router import Router
-from ._reading import read_client, read_router
-from ._series import MOMENTARY, Reading
+from ._reading import read_client
+from ._reading_router import read_router
+from ._series import OF_CLIENTS_NOW, Reading
 
 CLIENTS_PER_NAME_MAX: Final = 64
 LABELS_MAX: Final = 1_024
@@ -57,7 +58,7 @@ class Account:
             reading.add(share.read())
         reading.add(self._total)
         if not self.clients:
-            reading.numbers.update({(name, ()): 0 for name in MOMENTARY})
+            reading.numbers.update({(name, ()): 0 for name in OF_CLIENTS_NOW})
         return reading
 
     def leave(self, client: Client) -> None:
@@ -68,7 +69,7 @@ class Account:
     def leave_share(self, share: RouterShare) -> Reading:
         """A router's work for a client is over; returns all the router had counted by then."""
         self.shares.remove(share)
-        self._total.add(share.read())
+        self._total.add(share.read().lasting())
         return read_router(share.router)
 
 

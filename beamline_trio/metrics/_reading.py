@@ -1,7 +1,7 @@
-"""What a client and a router say about themselves at one moment, in the words of the metrics contract.
+"""What a client says about itself at one moment, in the words of the metrics contract.
 
 A new number of `Statistics` gets its series here and its row in contract.toml; what JetStream counts is in
-`_reading_jetstream`.
+`_reading_jetstream`, what routers count in `_reading_router`.
 
 Must not import prometheus_client, and must not change what it reads.
 """
@@ -12,7 +12,6 @@ from collections.abc import Mapping
 
 from ..client import Client
 from ..connection import LATENCY_BOUNDS_SECONDS, State
-from ..router import DURATION_BOUNDS_SECONDS, Router
 from ._reading_jetstream import read_jetstream
 from ._series import PENDING, STATUS, Distribution, Reading
 
@@ -55,18 +54,6 @@ def read_client(client: Client) -> Reading:
         LATENCY_BOUNDS_SECONDS, statistics.confirm_latency_counts, statistics.confirm_latency_seconds
     )
     reading.add(read_jetstream(client, statistics))
-    return reading
-
-
-def read_router(router: Router) -> Reading:
-    """A router's series at this moment."""
-    reading = Reading()
-    for route in router.routes:
-        for outcome, number in route.outcomes.items():
-            reading.numbers["router_requests_total", (route.name, outcome)] = number
-        reading.distributions["router_request_duration_seconds", (route.name,)] = Distribution(
-            DURATION_BOUNDS_SECONDS, tuple(route.duration_counts), route.duration_seconds
-        )
     return reading
 
 

@@ -14,8 +14,11 @@ Key: TypeAlias = tuple[str, tuple[str, ...]]
 
 STATUS = "router_nats_connection_status"
 PENDING = "router_nats_pending_operations_count"
-# What is about now and not about all the time: nothing of it outlives its client.
-MOMENTARY = frozenset({STATUS, PENDING})
+INTAKE_INFLIGHT = "router_intake_inflight"
+BREAKER_STATE = "router_circuit_breaker_state"
+# What is about now and not about all the time: nothing of it outlives its client, and nothing is subtracted from it.
+OF_CLIENTS_NOW = frozenset({STATUS, PENDING})
+MOMENTARY = OF_CLIENTS_NOW | {INTAKE_INFLIGHT, BREAKER_STATE}
 
 
 @attrs.frozen
@@ -52,8 +55,11 @@ class Reading:
             self.distributions[key] = distribution if before is None else before.plus(distribution)
 
     def less(self, earlier: Reading) -> Reading:
-        """What has come since an earlier reading of the same source."""
-        numbers = {key: number - earlier.numbers.get(key, 0) for key, number in self.numbers.items()}
+        """What has come since an earlier reading of the same source, and what is momentary as it is now."""
+        numbers = {
+            key: number if key[0] in MOMENTARY else number - earlier.numbers.get(key, 0)
+            for key, number in self.numbers.items()
+        }
         distributions = {
             key: distribution.plus(earlier.distributions[key], -1) if key in earlier.distributions else distribution
             for key, distribution in self.distributions.items()

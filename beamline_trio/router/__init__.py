@@ -3,6 +3,7 @@
 from ._backpressure import Backpressure as Backpressure
 from ._backpressure import BackpressureLevel as BackpressureLevel
 from ._backpressure import BackpressureStatus as BackpressureStatus
+from ._breaker import BREAKER_TRANSITIONS as BREAKER_TRANSITIONS
 from ._breaker import Breaker as Breaker
 from ._breaker import Breakers as Breakers
 from ._breaker import BreakerState as BreakerState
@@ -29,9 +30,12 @@ from ._outcomes import Reply as Reply
 from ._outcomes import Retry as Retry
 from ._outcomes import RetryLater as RetryLater
 from ._payload import BadPayloadError as BadPayloadError
-from ._router import DURATION_BOUNDS_SECONDS as DURATION_BOUNDS_SECONDS
-from ._router import OUTCOMES as OUTCOMES
 from ._router import Route as Route
 from ._router import Router as Router
 from ._signature import HandlerError as HandlerError
+from ._statistics import DEAD_LETTER_REASONS as DEAD_LETTER_REASONS
+from ._statistics import DURATION_BOUNDS_SECONDS as DURATION_BOUNDS_SECONDS
+from ._statistics import OUTCOMES as OUTCOMES
+from ._statistics import RETRY_REASONS as RETRY_REASONS
+from ._statistics import RouteStatistics as RouteStatistics
 from ._trace import TraceContext as TraceContext

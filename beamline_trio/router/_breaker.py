@@ -33,7 +33,7 @@ class BreakerState(enum.Enum):
     HALF_OPEN = "half_open"
 
 
-TRANSITIONS: Final = (
+BREAKER_TRANSITIONS: Final = (
     (BreakerState.CLOSED, BreakerState.OPEN),
     (BreakerState.OPEN, BreakerState.HALF_OPEN),
     (BreakerState.HALF_OPEN, BreakerState.OPEN),
@@ -138,7 +138,7 @@ class Breakers:
         self._circuits: OrderedDict[Hashable, _Circuit] = OrderedDict()
         self._epoch = UNGUARDED
         self.states: Counter[BreakerState] = Counter(dict.fromkeys(BreakerState, 0))
-        self.transitions: Counter[tuple[BreakerState, BreakerState]] = Counter(dict.fromkeys(TRANSITIONS, 0))
+        self.transitions: Counter[tuple[BreakerState, BreakerState]] = Counter(dict.fromkeys(BREAKER_TRANSITIONS, 0))
         self.refused = 0
         self.unguarded = 0
 

@@ -8,16 +8,16 @@ Must not know sockets, and must not keep a message after its handler is done.
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from typing import Protocol
 
 import attrs
 import trio
 
 from ..client import Client, Handler, Message, serve
 from ..protocol import NatsError, encode_pattern, encode_queue_group
-
-OUTCOMES: Final = ("ok", "error")
-DURATION_BOUNDS_SECONDS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
+from ._backpressure import Backpressure
+from ._guards import RouteBreaker, RouterGuards
+from ._statistics import RouteCounters
 
 
 class _Add(Protocol):
@@ -30,9 +30,8 @@ class Route:
 
     Attributes:
         subject: the pattern it takes messages from.
-        outcomes: outcome -> messages, of OUTCOMES.
-        duration_counts: requests (messages that want a reply) per bound of DURATION_BOUNDS_SECONDS, and above.
-        duration_seconds: the sum of their durations.
+        counters: what it has counted.
+        breaker: its circuit breakers; None: it has none.
     """
 
     subject: str
@@ -40,17 +39,14 @@ class Route:
     queue_group: str | None
     concurrency: int
     name: str
-    outcomes: dict[str, int] = attrs.field(factory=lambda: dict.fromkeys(OUTCOMES, 0))
-    duration_counts: list[int] = attrs.field(factory=lambda: [0] * (len(DURATION_BOUNDS_SECONDS) + 1))
-    duration_seconds: float = 0.0
+    counters: RouteCounters = attrs.field(factory=RouteCounters)
+    breaker: RouteBreaker | None = None
 
     def count(self, message: Message, error: BaseException | None, seconds: float) -> None:
         """Note the outcome of one message."""
-        self.outcomes["ok" if error is None else "error"] += 1
-        if message.reply_bytes is not None:
-            above = sum(1 for bound in DURATION_BOUNDS_SECONDS if seconds > bound)
-            self.duration_counts[above] += 1
-            self.duration_seconds += seconds
+        self.counters.take(len(message.payload))
+        self.counters.failures += error is not None
+        self.counters.end("ok" if error is None else "error", seconds)
 
 
 class Router:
@@ -71,6 +67,7 @@ class Router:
 
     def __init__(self, name: str = "router") -> None:
         self.name = name
+        self.guards = RouterGuards(name, None, Backpressure())
         self.routes: list[Route] = []
 
     def route(

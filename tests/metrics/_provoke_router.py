@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import trio
 
+from beamline_trio import Message, Router
 from beamline_trio.router import Backpressure, Breaker, KillSwitch
 from beamline_trio.router._guards import RouteBreaker, RouterGuards
 from beamline_trio.simulation import World
@@ -15,23 +16,29 @@ from tests.router._guarded import StandInRoute
 
 
 async def breakers(world: World, watch: Watch) -> None:
-    """A breaker opens, fails its trial, and closes at the next one."""
+    """A breaker opens, refuses, fails its trial, and closes at the next one."""
     server = await world.start_server("a")
-    breaker = RouteBreaker("orders", Breaker(failures=1, successes=1))
+    router = guarded_router()
+    (route,) = router.routes
+    breaker = route.breaker = RouteBreaker("orders", Breaker(failures=1, successes=1))
     async with watch.open(server.url, world.dialer("app")) as (nc, _):
+        watch.add_router(router, nc)
         breaker.attach(nc)
         for now, failed in ((0.0, True), (60.0, True), (120.0, False)):
             call = breaker.admit(None, now)
             assert call is not None
             breaker.settle(call, failed=failed, seconds=0.1, now=now)
+            assert (breaker.admit(None, now) is None) == failed
 
 
 async def pressed(world: World, watch: Watch) -> None:
     """A router under load that fails: both levels, and the kill switch."""
     server = await world.start_server("a")
-    route = StandInRoute()
-    guards = RouterGuards("contract", KillSwitch(messages_min=5, pause_seconds=5.0), Backpressure())
+    router = guarded_router()
+    route = StandInRoute(router.routes[0].counters)
+    guards = router.guards = RouterGuards("contract", KillSwitch(messages_min=5, pause_seconds=5.0), Backpressure())
     async with watch.open(server.url, world.dialer("app")) as (nc, _), trio.open_nursery() as nursery:
+        watch.add_router(router, nc)
         nursery.start_soon(guards.run, nc, {"orders": route})
         await trio.sleep(1)
         route.waiting = 1000
@@ -43,6 +50,17 @@ async def pressed(world: World, watch: Watch) -> None:
         route.waiting, route.counters.in_flight = 0, 0
         await trio.sleep(20)
         nursery.cancel_scope.cancel()
+
+
+def guarded_router() -> Router:
+    """With a route named `orders`."""
+    router = Router("contract")
+
+    @router.route("orders.*", name="orders")
+    async def orders(message: Message) -> None:
+        return
+
+    return router
 
 
 PROVOCATIONS = (breakers, pressed)

@@ -13,6 +13,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from beamline_trio import Client, Message, Router, State, Statistics
 from beamline_trio.metrics import Collector
 from beamline_trio.metrics._accounts import CLIENTS_PER_NAME_MAX, LABELS_MAX
+from beamline_trio.router import OUTCOMES, Breaker
+from beamline_trio.router._guards import RouteBreaker
 from tests.metrics._clients import labels_shown, make_client, scrape, value
 
 
@@ -240,19 +242,19 @@ async def test_adding_twice_is_adding_once() -> None:
     assert value(collector, "requests_total", route="one", outcome="ok") == 1
 
 
-async def test_a_route_shows_both_outcomes_from_the_start() -> None:
+async def test_a_route_shows_every_outcome_from_the_start() -> None:
     """Every outcome of every route is a series before anything was handled, of routes that are added later too."""
     client, collector, router = make_client(), Collector(), make_router("one")
     collector.add_router(router, client)
     router.routes += make_router("two").routes
     for route in ("one", "two"):
-        for outcome in ("ok", "error"):
+        for outcome in OUTCOMES:
             assert value(collector, "requests_total", route=route, outcome=outcome) == 0
         assert value(collector, "request_duration_seconds_count", route=route) == 0
 
 
-async def test_requests_are_counted_by_outcome_and_timed_where_a_reply_was_wanted() -> None:
-    """A message without a reply subject is counted and not timed."""
+async def test_messages_are_counted_by_outcome_and_timed() -> None:
+    """Each is counted once, and in the bucket of its bound, whether a reply was wanted or not."""
     client, collector, router = make_client(), Collector(), make_router("one")
     collector.add_router(router, client)
     (route,) = router.routes
@@ -262,8 +264,8 @@ async def test_requests_are_counted_by_outcome_and_timed_where_a_reply_was_wante
     assert value(collector, "requests_total", route="one", outcome="ok") == 2
     assert value(collector, "requests_total", route="one", outcome="error") == 1
     bucket = "request_duration_seconds_bucket"
-    assert [value(collector, bucket, route="one", le=le) for le in ("0.001", "0.005", "10.0", "+Inf")] == [0, 1, 1, 2]
-    assert value(collector, "request_duration_seconds_sum", route="one") == pytest.approx(20.005)
+    assert [value(collector, bucket, route="one", le=le) for le in ("0.001", "0.005", "10.0", "+Inf")] == [0, 1, 2, 3]
+    assert value(collector, "request_duration_seconds_sum", route="one") == pytest.approx(23.005)
 
 
 async def test_a_router_that_runs_on_one_client_after_another_counts_nothing_twice() -> None:
@@ -281,6 +283,31 @@ async def test_a_router_that_runs_on_one_client_after_another_counts_nothing_twi
     for name in ("a", "b", "c"):
         assert value(collector, "requests_total", name, route="one", outcome="ok") == 1
         assert value(collector, "request_duration_seconds_count", name, route="one") == 1
+
+
+async def test_what_is_about_now_moves_with_its_router() -> None:
+    """An open breaker and messages in flight are shown under the client the router runs on now, and nowhere else.
+
+    Under the client before stay its counters.
+    """
+    collector, router = Collector(), make_router("one")
+    (route,) = router.routes
+    route.breaker = RouteBreaker("one", Breaker(failures=1))
+    first, second = make_client("a"), make_client("b")
+    collector.add_router(router, first)
+    call = route.breaker.admit(None, 0.0)
+    assert call is not None
+    route.breaker.settle(call, failed=True, seconds=0.0, now=0.0)
+    route.counters.take(1)
+    shown = ("circuit_breaker_state", "intake_inflight", "circuit_breaker_transitions_total")
+    labels: tuple[dict[str, str], ...] = ({"state": "open"}, {}, {"from_state": "closed", "to_state": "open"})
+    series = list(zip(shown, labels, strict=True))
+    assert [value(collector, name, "a", route="one", **more) for name, more in series] == [1, 1, 1]
+    collector.add_router(router, second)
+    assert [value(collector, name, "b", route="one", **more) for name, more in series] == [1, 1, 0]
+    left = [(labels_of, number) for (name, labels_of), number in scrape(collector).items() if name.endswith(shown[:2])]
+    assert {dict(labels_of)["client"] for labels_of, _ in left} == {"b"}
+    assert value(collector, shown[2], "a", route="one", **labels[2]) == 1
 
 
 async def test_any_name_makes_a_label() -> None:

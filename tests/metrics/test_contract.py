@@ -12,7 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from beamline_trio import Client, Message, Router
 from beamline_trio.metrics import Collector, MetricContract, load_contract
-from beamline_trio.metrics._reading import read_client, read_router
+from beamline_trio.metrics._reading import read_client
+from beamline_trio.metrics._reading_router import read_router
 from tests.metrics._clients import make_client
 
 _PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from beamline_trio.router._breaker import TRANSITIONS, Breaker, Breakers, BreakerState, BreakerTransition
+from beamline_trio.router._breaker import BREAKER_TRANSITIONS, Breaker, Breakers, BreakerState, BreakerTransition
 from beamline_trio.router._rolling import SLOTS
 
 CLOSED, OPEN, HALF_OPEN = BreakerState.CLOSED, BreakerState.OPEN, BreakerState.HALF_OPEN
@@ -143,7 +143,7 @@ class Histories(RuleBasedStateMachine):
         states = [naive.state for naive in self.naive.values()]
         assert self.breakers.states == {state: states.count(state) for state in BreakerState}
         told = [(one.before, one.after) for one in self.told]
-        assert self.breakers.transitions == {pair: told.count(pair) for pair in TRANSITIONS}
+        assert self.breakers.transitions == {pair: told.count(pair) for pair in BREAKER_TRANSITIONS}
         assert self.breakers.refused == self.refused
         assert len(self.breakers) == len(self.naive)
 
