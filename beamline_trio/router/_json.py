@@ -9,6 +9,7 @@ Must not know types beyond those of JSON.
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import re
@@ -23,6 +24,7 @@ _SHOWN_BYTES: Final = 24
 _STRINGS: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 _BRACKETS: Final = bytes.maketrans(b"{}", b"[]")
 _OTHERS: Final = bytes(byte for byte in range(256) if byte not in b"[]{}")
+_PLAIN: Final = bytes(byte for byte in range(256) if byte not in b'[]{}"')
 _OPEN: Final = ord("[")
 # What a library may read as an infinity, an exponent of three digits or 309 digits, and the constants themselves.
 _HUGE: Final = re.compile(rb"[eE]\+?0*[1-9]\d\d|\d(?<!\d\d)\d{308}")
@@ -100,14 +102,23 @@ def dump_json(value: object, default: Callable[[object], object]) -> bytes:
         TypeError: what `default` raises of a value.
         RecursionError: it is nested too deep.
     """
-    text = json.dumps(value, default=default, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return text.encode()
+    return _encoder(default).encode(value).encode()
+
+
+@functools.cache
+def _encoder(default: Callable[[object], object]) -> json.JSONEncoder:
+    return json.JSONEncoder(default=default, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+@functools.cache
+def _decoder(parse_int: Callable[[str], int] | None) -> json.JSONDecoder:
+    return json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite, parse_int=parse_int)
 
 
 def _load(payload: bytes, parse_int: Callable[[str], int] | None) -> object:
     text = check_text(payload)
     try:
-        value = json.loads(text, parse_constant=_no_constant, parse_float=_finite, parse_int=parse_int)
+        value = _decoder(parse_int).decode(text)
         if "\\u" in text:
             _check_surrogates(value)
     except json.JSONDecodeError as error:
@@ -128,10 +139,17 @@ def _check_nesting(payload: bytes) -> None:
     if payload.count(b"[") + payload.count(b"{") <= NESTING_MAX:
         return
     depth = 0
-    for bracket in _STRINGS.sub(b"", payload).translate(_BRACKETS, _OTHERS):
+    for bracket in _without_strings(payload).translate(_BRACKETS, _OTHERS):
         depth += 1 if bracket == _OPEN else -1
         if depth > NESTING_MAX:
             raise NotJSONError(f"nested deeper than {NESTING_MAX} levels")
+
+
+def _without_strings(payload: bytes) -> bytes:
+    """What is outside of strings. Where nothing is escaped, two quotes in a row are in no string's way and go first."""
+    if b"\\" not in payload:
+        payload = payload.translate(None, _PLAIN).replace(b'""', b"")
+    return _STRINGS.sub(b"", payload)
 
 
 def _check_surrogates(value: object) -> None:

@@ -81,9 +81,8 @@ def _inmost(invoke: Invoke) -> CallNext:
 def _around(middleware: Middleware, inner: CallNext) -> CallNext:
     async def call(delivery: Any) -> HandlerOutcome:
         outcome = await middleware(delivery, inner)
-        if not isinstance(
-            outcome, (tuple, Retry, DeadLetter)
-        ):  # None above all: it would make an ack of whatever the handler has said
+        # None above all: it would make an ack of whatever the handler has said.
+        if not isinstance(outcome, (tuple, Retry, DeadLetter)):
             raise InvalidOutcomeError(
                 f"middleware {shown(middleware)} returned a value of {type(outcome).__name__}; return what "
                 "`await call_next(delivery)` gave, a tuple of Publish and Reply, Retry or DeadLetter"

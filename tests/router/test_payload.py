@@ -205,6 +205,24 @@ def test_nesting_is_counted_outside_of_strings() -> None:
     assert "nested deeper" in refusal(Any, hidden).reason
 
 
+@given(st.lists(st.sampled_from(["[", "]", "{", "}", '"', "\\", "a", ","]), max_size=40), st.integers(0, 3))
+def test_nesting_is_that_of_the_value(pieces: list[str], depth: int) -> None:
+    """Strings of brackets, quotes and escapes never change what is counted, on either side of the limit."""
+    value: object = ["".join(pieces)]
+    for _ in range(NESTING_MAX - 2 + depth):
+        value = ["]", {"[": value}, "{"] if depth == 0 and _ % 2 else [value, "".join(pieces)]
+    levels = json.dumps(value).encode()
+    if _depth(value) > NESTING_MAX:
+        assert "nested deeper" in refusal(Any, levels).reason
+    else:
+        assert decode(Any, levels) == value
+
+
+def _depth(value: object) -> int:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return 0 if inner is None else 1 + max(map(_depth, inner), default=0)
+
+
 SECRET = "s3cr3t-" * 60
 
 
