@@ -96,6 +96,23 @@ def _delays(value: Sequence[float]) -> tuple[float, ...]:
     return tuple(value)
 
 
+def _check_delays(record: object, field: attrs.Attribute[Any], value: tuple[float, ...]) -> None:
+    if not value:
+        raise ValueError("delays_seconds is empty; it needs at least one delay, and (0,) retries at once")
+    for delay in value:
+        _seconds(record, field, delay)
+
+
+def _check_jitter(_: object, field: attrs.Attribute[Any], value: float) -> None:
+    if not 0 <= value < 1:
+        raise ValueError(f"jitter is {value!r}; it must be from 0 to less than 1")
+
+
+def _check_max_deliver(_: object, field: attrs.Attribute[Any], value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"max_deliver is {value!r}; it must be an integer of at least 1")
+
+
 @attrs.frozen
 class Retry:
     """Deliver it again. As a route's `retry=` it says how; returned by a handler it says now.
@@ -115,27 +132,12 @@ class Retry:
 
     delay_seconds: float | None = attrs.field(default=None, validator=_seconds)
     reason: str = attrs.field(default="", converter=one_line)
-    delays_seconds: tuple[float, ...] = attrs.field(default=(1.0, 2.0, 4.0), converter=_delays, kw_only=True)
-    jitter: float = attrs.field(default=0.2, kw_only=True)
-    max_deliver: int = attrs.field(default=4, kw_only=True)
+    delays_seconds: tuple[float, ...] = attrs.field(
+        default=(1.0, 2.0, 4.0), converter=_delays, validator=_check_delays, kw_only=True
+    )
+    jitter: float = attrs.field(default=0.2, validator=_check_jitter, kw_only=True)
+    max_deliver: int = attrs.field(default=4, validator=_check_max_deliver, kw_only=True)
     ack_wait_seconds: float = attrs.field(default=30.0, validator=_seconds, kw_only=True)
-
-    @delays_seconds.validator
-    def _check_delays(self, field: attrs.Attribute[Any], value: tuple[float, ...]) -> None:
-        if not value:
-            raise ValueError("delays_seconds is empty; it needs at least one delay, and (0,) retries at once")
-        for delay in value:
-            _seconds(self, field, delay)
-
-    @jitter.validator
-    def _check_jitter(self, _: attrs.Attribute[Any], value: float) -> None:
-        if not 0 <= value < 1:
-            raise ValueError(f"jitter is {value!r}; it must be from 0 to less than 1")
-
-    @max_deliver.validator
-    def _check_max_deliver(self, _: attrs.Attribute[Any], value: int) -> None:
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"max_deliver is {value!r}; it must be an integer of at least 1")
 
     @property
     def is_policy(self) -> bool:

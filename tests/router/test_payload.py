@@ -263,13 +263,12 @@ def test_a_reason_says_where() -> None:
 def test_a_validator_of_a_model_refuses_with_any_error() -> None:
     """What a model's own code raises about a payload is a bad payload."""
 
+    def check(_: object, field: object, value: int) -> None:
+        raise LookupError("not in stock")
+
     @attrs.frozen
     class Checked:
-        value: int = attrs.field()
-
-        @value.validator
-        def _check(self, _: object, value: int) -> None:
-            raise LookupError("not in stock")
+        value: int = attrs.field(validator=check)
 
     assert refusal(Checked, b'{"value":1}').reason.startswith("not Checked: ")
 
