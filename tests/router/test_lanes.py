@@ -259,3 +259,17 @@ def test_bounds_of_the_options(options: dict[str, object]) -> None:
     """An option that cannot work is refused with its value and bound."""
     with pytest.raises(OptionsError, match="at least 1"):
         Lanes(**options)  # type: ignore[arg-type]
+
+
+@given(weight=st.integers(1, 3), before=st.integers(1, 7))
+def test_a_tenant_that_comes_back_begins_a_turn_of_its_own_weight(weight: int, before: int) -> None:
+    """However a tenant's last turn ended (its line empty, its quota reached), its next is of its weight, no more."""
+    lanes: Lanes[str] = Lanes(weights={"x": weight})
+    for _ in range(before):  # one at a time, and never forgotten: the first stays taken
+        lanes.put("x", key=None, tenant="x", size=1)
+        assert lanes.take(0.0) is not None
+    for _ in range(10):
+        lanes.put("x", key=None, tenant="x", size=1)
+        lanes.put("y", key=None, tenant="y", size=1)
+    taken = [item.value for _ in range(weight + 1) if (item := lanes.take(0.0)) is not None]
+    assert taken == ["x"] * weight + ["y"]
