@@ -38,6 +38,7 @@ from ._retry import PublishRetry as PublishRetry
 from ._session import Messages as Messages
 from ._statistics import ACK_FAILURE_REASONS as ACK_FAILURE_REASONS
 from ._statistics import NAK_FAILURE_REASONS as NAK_FAILURE_REASONS
+from ._statistics import NAK_REASONS as NAK_REASONS
 from ._statistics import PUBLISH_WITH_ACK_FAILURE_REASONS as PUBLISH_WITH_ACK_FAILURE_REASONS
 from ._statistics import REDELIVERY_REASONS as REDELIVERY_REASONS
 from ._statistics import JetStreamStatistics as JetStreamStatistics

@@ -15,6 +15,7 @@ from ..protocol import decode_subject
 from ._api import is_no_responders, send_request
 from ._errors import AckNotTakenError, MessageSettledError
 from ._metadata import Metadata, read_metadata
+from ._statistics import NAK_REASONS
 from ._wire import SECONDS_MAX, encode_json, nanoseconds
 
 if TYPE_CHECKING:
@@ -80,22 +81,29 @@ class JetStreamMessage(Message):
             return
         self._source.acks.put(self._ack_subject, _ACK, self._received_at + self._source.ack_wait_seconds)
 
-    async def nak(self, delay_seconds: float | None = None) -> None:
+    async def nak(self, delay_seconds: float | None = None, *, reason: str | None = None) -> None:
         """It could not be done: deliver it again, at once or after a delay.
 
         Without a connection the nak is dropped, counted and logged, and the message comes again after its ack wait.
 
+        Args:
+            delay_seconds: how long it stays away; None = it comes at once.
+            reason: under which of NAK_REASONS the redelivery is counted; None = `backoff` with a delay, and
+                `handler_error` without.
+
         Raises:
-            ValueError: the delay is negative, or more than the server can count.
+            ValueError: the delay is negative, or more than the server can count; or the reason is none of those.
             MessageSettledError, AcksPendingError, ClientClosedError: see `ack`.
         """
         if delay_seconds is not None and not 0 <= delay_seconds <= SECONDS_MAX:
             raise ValueError(f"delay_seconds is {delay_seconds!r}; it must be from 0 to {SECONDS_MAX} (292 years)")
+        if reason is not None and reason not in NAK_REASONS:
+            raise ValueError(f"reason is {reason!r}; it must be one of {', '.join(NAK_REASONS)}")
         if not await self._admitted():
             return
         delay = encode_json({"delay": nanoseconds(delay_seconds)}) if delay_seconds else b""
         self._source.nak(self._ack_subject, b"-NAK " + delay if delay else b"-NAK", self._received_at)
-        self._source.count_redelivery("backoff" if delay else "handler_error", self._ack_subject)
+        self._source.count_redelivery(reason or ("backoff" if delay else "handler_error"), self._ack_subject)
 
     async def term(self, reason: str | None = None) -> None:
         """It can never be done: do not deliver it again. The reason is in the server's advisory.

@@ -40,12 +40,20 @@ REDELIVERY_REASONS: Final[tuple[str, ...]] = (
     "handler_error",
     "backoff",
     "backpressure",
+    "processing_timeout",
+    "publish_error",
     "ack_error",
     "nak_error",
     "nats_disconnect",
 )
-# Of these a message may be on its last delivery, and not come again.
-MAX_DELIVER_REASONS: Final[tuple[str, ...]] = ("handler_error", "backoff", "backpressure")
+# Of these a message is naked for, which may be on its last delivery, and not come again.
+NAK_REASONS: Final[tuple[str, ...]] = (
+    "handler_error",
+    "backoff",
+    "backpressure",
+    "processing_timeout",
+    "publish_error",
+)
 
 
 @attrs.frozen(kw_only=True)
@@ -126,7 +134,7 @@ class JetStreamCounters:
         self.in_progress = 0
         self.messages = 0
         self.redeliveries: dict[str, int] = dict.fromkeys(REDELIVERY_REASONS, 0)
-        self.max_deliver_exhausted: dict[str, int] = dict.fromkeys(MAX_DELIVER_REASONS, 0)
+        self.max_deliver_exhausted: dict[str, int] = dict.fromkeys(NAK_REASONS, 0)
         self.pulls = 0
         self.heartbeats_missed = 0
         self.consumers_recreated = 0

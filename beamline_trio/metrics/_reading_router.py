@@ -21,9 +21,9 @@ def read_router(router: Router) -> Reading:
         _read_breaker(reading, route)
     guards = router.guards
     for level, number in guards.meter.events.items():
-        reading.numbers["router_backpressure_events_total", (level.value,)] = number
+        reading.numbers["router_backpressure_events_total", (router.name, level.value)] = number
     trips = 0 if guards.kill_switch is None else guards.kill_switch.trips
-    reading.numbers["router_intake_pauses_total", ()] = trips
+    reading.numbers["router_intake_pauses_total", (router.name,)] = trips
     return reading
 
 

@@ -145,6 +145,24 @@ async def test_kept_no_longer_than_the_ack_wait(autojump_clock: MockClock, caplo
     assert [(record["count"], record["reason"]) for record in logged] == [(1, "expired")]
 
 
+async def test_a_nak_is_counted_under_its_reason(autojump_clock: MockClock) -> None:
+    """The one that is given, also beside a delay; another than NAK_REASONS is refused, and settles nothing."""
+    server = PullServer()
+    async with consumer_on(server) as (nc, consumer):
+        plain, delayed, named, both = await take(server, consumer, 4)
+        await plain.nak()
+        await delayed.nak(1.5)
+        await named.nak(reason="publish_error")
+        with pytest.raises(ValueError, match="reason is 'because'; it must be one of handler_error, backoff"):
+            await both.nak(1.5, reason="because")
+        assert not both.settled
+        await both.nak(1.5, reason="processing_timeout")
+        await nc.flush()
+        assert [body for _, body in server.acks] == [BODIES[name] for name in 2 * ("nak", "nak with delay")]
+        counted = {reason: count for reason, count in statistics_of(nc).redeliveries.items() if count}
+        assert counted == {"handler_error": 1, "backoff": 1, "publish_error": 1, "processing_timeout": 1}
+
+
 async def test_a_nak_is_not_kept(autojump_clock: MockClock, caplog: pytest.LogCaptureFixture) -> None:
     """Made while down, or written to a link that died: dropped, counted, logged; its message comes after its wait."""
     server = PullServer()

@@ -228,11 +228,13 @@ async def too_large_acks(world: World, watch: Watch) -> None:
 
 
 async def naks(world: World, watch: Watch) -> None:
-    """Naks, with and without a delay, given back, refused, and without a connection; then on the last delivery."""
+    """Naks, with a delay, for a reason, given back, refused, without a connection; then on the last delivery."""
     for max_deliver in (-1, 1):
         async with consuming(world, watch, max_deliver) as work:
             await (await work.take()).nak()
             await (await work.take()).nak(delay_seconds=0.1)
+            for reason in ("processing_timeout", "publish_error"):
+                await (await work.take()).nak(reason=reason)
             with trio.move_on_after(0.5):
                 await work.consumer.fetch(500, expires_seconds=30.0)
             message = await work.take() if max_deliver < 0 else None

@@ -76,7 +76,7 @@ async def test_what_is_read_of_a_client_and_a_router_is_listed(client: Client, r
 async def test_every_metric_has_its_type_its_labels_and_their_values(collector: Collector) -> None:
     """Every bounded value is there from the start, and none that is not listed."""
     output = shown(collector)
-    own = {"client": {"prices"}, "route": {"price"}}
+    own = {"client": {"prices"}, "router": {"prices"}, "route": {"price"}}
     for metric in load_contract():
         kind, labels = output[metric.name]
         assert kind == metric.exposed_as, metric.name

@@ -209,7 +209,7 @@ async def test_rejection_redelivery(scene: Scene) -> None:
 
 
 async def test_every_redelivery_source(scene: Scene) -> None:
-    """A rejection, a delay, messages given back, a refused ack, a refused nak, a lost link: each has its reason."""
+    """A rejection, a delay, a named reason, given back, a refused ack or nak, a lost link: each has its reason."""
     async with scene.open() as nc:
         js = await create_streams(nc)
         consumer = await js.consumer(ORDERS, WORKER)
@@ -225,6 +225,9 @@ async def test_every_redelivery_source(scene: Scene) -> None:
             await settle("handler_error")
             await (await consumer.next()).nak(delay_seconds=0.05)
             await settle("backoff")
+            for reason in ("processing_timeout", "publish_error"):
+                await (await consumer.next()).nak(reason=reason)
+                await settle(reason)
             async with consumer.messages(max_messages=1) as messages:
                 await until(lambda: messages.pending_messages == 1)
             await settle("backpressure")
@@ -365,8 +368,8 @@ async def test_metric_contract(scene: Scene) -> None:
             assert set(labels) == set(listed[name].labels), name
             for label, values in listed[name].labels.items():
                 assert labels[label] == set(values or ["orders"]), name
-        of_routes = {name for name, metric in listed.items() if "route" in metric.labels}
-        assert set(listed) - set(shown) == of_routes
+        of_routers = {name for name, metric in listed.items() if {"route", "router"} & set(metric.labels)}
+        assert set(listed) - set(shown) == of_routers
         for operation in ("publish", "publish_with_ack", "ack", "nak", "subscribe"):
             name = f"router_nats_{operation}_failures_total"
             assert sum(number for (series, _), number in scrape(collector).items() if series == name) >= 1, name
