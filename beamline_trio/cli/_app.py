@@ -18,6 +18,7 @@ import typer
 
 from .._version import __version__
 from ..operation import ROUTER_PROFILE, load_options
+from ._dead_letters import dead_letters_app
 from ._failures import guarded
 from ._logs import LogFormat, set_up_logs
 from ._run import run_router
@@ -33,6 +34,7 @@ def run_app() -> int:
     app.callback()(_about)
     app.command("run")(_run)
     app.command("simulate")(simulate_command)
+    app.add_typer(dead_letters_app(_say))
     app.command("version")(_version)
     # The demo is a package of its own, with all it needs; it is imported here and nowhere else.
     if importlib.util.find_spec(_DEMO) is not None:
