@@ -13,11 +13,12 @@ from ._api import API, api_prefix_of
 from ._attachment import attachment_of
 from ._consumer import Consumer
 from ._consumer_records import ConsumerConfig, ConsumerInfo
+from ._direct_get import read_message
 from ._puback import PubAck, expectations_of
 from ._publisher import Publisher
 from ._publishing import Publishing
 from ._retry import PublishRetry
-from ._stored_message import StoredMessage, delete_message, stored_message
+from ._stored_message import StoredMessage, delete_message
 from ._stream_records import StreamConfig, StreamInfo
 
 
@@ -55,6 +56,11 @@ class JetStream:
     def client(self) -> Client:
         """The client that it works over."""
         return self._attachment.client
+
+    @property
+    def api_prefix(self) -> str:
+        """The beginning of all subjects of the API, as `$JS.API`."""
+        return self._api.prefix[:-1].decode()
 
     # The account
 
@@ -138,7 +144,7 @@ class JetStream:
     # Messages in streams
 
     async def get_message(
-        self, stream: str, *, sequence: int | None = None, subject: str | None = None
+        self, stream: str, *, sequence: int | None = None, subject: str | None = None, direct: bool = False
     ) -> StoredMessage:
         """A message that a stream holds: of a sequence, the last of a subject, or the first of it from there on.
 
@@ -146,13 +152,16 @@ class JetStream:
             stream: the stream's name.
             sequence: the place of the message; with `subject`, where to begin to look.
             subject: which may have wildcards; without `sequence` it is the last one.
+            direct: ask past the API, where the stream allows it (`allow_direct`): faster, and any replica may answer,
+                also one that has not yet seen what was stored last. A stream that does not allow it is asked through
+                the API, whose answer is its leader's.
 
         Raises:
             ValueError: neither is given, or the sequence is less than 1.
             MessageNotFoundError: there is none.
             StreamNotFoundError: there is no such stream.
         """
-        return await stored_message(self._api, stream, sequence, subject)
+        return await read_message(self._attachment, self._api, stream, sequence, subject, direct)
 
     async def delete_message(self, stream: str, sequence: int, *, erase: bool = False) -> None:
         """Take a message out of a stream.

@@ -47,15 +47,9 @@ class StoredMessage:
     time: datetime.datetime | None = None
 
 
-@checkpoints
-async def stored_message(api: API, stream: str, sequence: int | None, subject: str | None) -> StoredMessage:
-    """STREAM.MSG.GET: of a sequence, the last of a subject, or the first of a subject from a sequence on."""
-    operation = f"STREAM.MSG.GET.{check_name(stream, 'stream name')}"
-    if sequence is not None:
-        check_sequence(sequence)
-    if subject is not None:
-        encode_pattern(subject)
-    answer = await api.request(operation, _body(sequence, subject))
+async def stored_message(api: API, stream: str, wanted: Mapping[str, Any]) -> StoredMessage:
+    """STREAM.MSG.GET, asked for what `wanted_message` has checked."""
+    answer = await api.request(f"STREAM.MSG.GET.{stream}", wanted)
     return _read(stream, answer.get("message"))
 
 
@@ -80,7 +74,17 @@ def check_sequence(sequence: int) -> None:
         raise ValueError(f"sequence is {sequence!r}; it must be a whole number from 1 on")
 
 
-def _body(sequence: int | None, subject: str | None) -> Mapping[str, Any]:
+def wanted_message(stream: str, sequence: int | None, subject: str | None) -> Mapping[str, Any]:
+    """The request for a message: of a sequence, the last of a subject, or the first of a subject from a sequence on.
+
+    Raises:
+        ValueError, InvalidSubjectError: it cannot be asked for.
+    """
+    check_name(stream, "stream name")
+    if sequence is not None:
+        check_sequence(sequence)
+    if subject is not None:
+        encode_pattern(subject)
     if subject is None:
         if sequence is None:
             raise ValueError("neither sequence nor subject is given; one of them says which message")

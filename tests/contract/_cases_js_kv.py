@@ -6,23 +6,37 @@ from typing import Any
 
 from ._cases_js_streams import js_case
 from ._jetstream_steps import SECOND, ask, post, request, store, stream
-from ._script import Case, Steps, Wait, quiet
+from ._script import Case, Step, Wait, quiet
 
 
-def direct(what: str, body: Any = b"", **fields: object) -> Steps:
+def direct(what: str, body: Any = b"", **fields: Any) -> list[Step]:
     """A direct get, and its answer."""
     return ask(f"DIRECT.GET.{what}", body, **fields)
 
 
-def every(name: str, count: int) -> Steps:
+def every(name: str, count: int) -> list[Step]:
     """The first so many sequences of a stream, each read directly."""
     return [step for sequence in range(1, count + 1) for step in direct(name, {"seq": sequence})]
 
 
-def counts(name: str) -> Steps:
+def counts(name: str) -> list[Step]:
     """What a stream has, by subject."""
     return ask(f"STREAM.INFO.{name}", {"subjects_filter": ">", "deleted_details": True})
 
+
+MARKED: tuple[dict[str, Any], ...] = (
+    {"subject_delete_marker_ttl": SECOND},
+    {"subject_delete_marker_ttl": SECOND, "max_age": SECOND // 2},
+    {"subject_delete_marker_ttl": SECOND, "deny_purge": True},
+    {"subject_delete_marker_ttl": SECOND, "pedantic": True},
+    {"subject_delete_marker_ttl": SECOND, "allow_msg_ttl": True, "pedantic": True},
+    {"subject_delete_marker_ttl": SECOND // 2},
+    {"subject_delete_marker_ttl": SECOND // 2, "duplicate_window": 1},
+    {"subject_delete_marker_ttl": -1},
+    {"subject_delete_marker_ttl": -1, "max_age": -1},
+    {"subject_delete_marker_ttl": -1, "discard_new_per_subject": True},
+)
+UPDATES: tuple[dict[str, Any], ...] = ({"subject_delete_marker_ttl": SECOND}, {}, {"allow_msg_ttl": True})
 
 CASES: tuple[Case, ...] = (
     js_case(
@@ -95,31 +109,9 @@ CASES: tuple[Case, ...] = (
     ),
     js_case(
         "js streams with markers",
-        *(
-            step
-            for config in (
-                {"subject_delete_marker_ttl": SECOND},
-                {"subject_delete_marker_ttl": SECOND, "max_age": SECOND // 2},
-                {"subject_delete_marker_ttl": SECOND, "deny_purge": True},
-                {"subject_delete_marker_ttl": SECOND, "pedantic": True},
-                {"subject_delete_marker_ttl": SECOND, "allow_msg_ttl": True, "pedantic": True},
-                {"subject_delete_marker_ttl": SECOND // 2},
-                {"subject_delete_marker_ttl": SECOND // 2, "duplicate_window": 1},
-                {"subject_delete_marker_ttl": -1},
-                {"subject_delete_marker_ttl": -1, "max_age": -1},
-                {"subject_delete_marker_ttl": -1, "discard_new_per_subject": True},
-            )
-            for step in (*stream("K", **config), *ask("STREAM.DELETE.K"))
-        ),
+        *(step for config in MARKED for step in (*stream("K", **config), *ask("STREAM.DELETE.K"))),
         stream("K"),
-        *(
-            ask("STREAM.UPDATE.K", {"name": "K", "subjects": ["K.>"], **config})
-            for config in (
-                {"subject_delete_marker_ttl": SECOND},
-                {},
-                {"allow_msg_ttl": True},
-            )
-        ),
+        *(ask("STREAM.UPDATE.K", {"name": "K", "subjects": ["K.>"], **config}) for config in UPDATES),
         shows=[
             b"if roll-ups are disabled",
             b"must be at least 1 second",

@@ -1,0 +1,95 @@
+"""Errors of buckets: one class per reaction of the caller. Must not be raised for what another stage's error says."""
+
+from __future__ import annotations
+
+from ..protocol import InvalidSubjectError, NatsError
+
+
+class KeyValueError(NatsError):
+    """Base of the errors that keys and values add."""
+
+
+class InvalidKeyError(KeyValueError, InvalidSubjectError):
+    """The name of a key or bucket breaks the rule of ADR-8. Nothing was sent."""
+
+
+class BucketNotFoundError(KeyValueError):
+    """There is no such bucket."""
+
+
+class BucketExistsError(KeyValueError):
+    """There is a bucket of the name with another configuration."""
+
+
+class NotABucketError(KeyValueError):
+    """The stream of that name is no bucket."""
+
+
+class KeyNotFoundError(KeyValueError):
+    """The bucket has no value for the key.
+
+    Attributes:
+        key: which key.
+        revision: of its deletion, where it was deleted and the bucket remembers that; else 0.
+    """
+
+    def __init__(self, bucket: str, key: str, revision: int = 0, text: str = "") -> None:
+        why = text or (f"it was deleted (revision {revision})" if revision else "it was never stored, or is gone")
+        super().__init__(f"the bucket {bucket!r} has no value for the key {key!r}: {why}; create() or put() stores one")
+        self.key = key
+        self.revision = revision
+
+
+class KeyExistsError(KeyValueError):
+    """`create` found a value: somebody else was first. Nothing was stored.
+
+    Attributes:
+        key: which key.
+        revision: of the value that is there.
+    """
+
+    def __init__(self, bucket: str, key: str, revision: int) -> None:
+        super().__init__(
+            f"the bucket {bucket!r} has a value for the key {key!r} (revision {revision}); nothing was stored: read it "
+            "with get(), or change it with update()"
+        )
+        self.key = key
+        self.revision = revision
+
+
+class WrongRevisionError(KeyValueError):
+    """The key's last revision is another than was expected: somebody else was first. Nothing was stored.
+
+    Attributes:
+        key: which key.
+        revision: that was expected.
+    """
+
+    def __init__(self, bucket: str, key: str, revision: int, said: str) -> None:
+        super().__init__(
+            f"the last revision of the key {key!r} in the bucket {bucket!r} is not {revision} (the server: {said}); "
+            "nothing was stored: read it with get(), and decide again"
+        )
+        self.key = key
+        self.revision = revision
+
+
+class InvalidEntryError(KeyValueError):
+    """What lies under a key cannot be understood: somebody stored it by other means. Overwrite or purge the key.
+
+    Attributes:
+        key: which key.
+        revision: of that message.
+    """
+
+    def __init__(self, bucket: str, key: str, revision: int, why: str) -> None:
+        super().__init__(
+            f"what lies under the key {key!r} in the bucket {bucket!r} (revision {revision}) is no entry: {why}; "
+            "put() or purge() it"
+        )
+        self.key = key
+        self.revision = revision
+
+
+class NotStoredError(KeyValueError):
+    """The client fails open and had no connection: nothing was stored, and a revision cannot be given."""
