@@ -61,8 +61,6 @@ from ._state import Outcome, State
 from ._statistics import Counters
 from ._waiters import NEVER, Bell, Sleeper, Waiter
 
-log = logging.getLogger("beamline_trio")
-
 
 class Connection:
     """The state of a client's connection.
@@ -368,8 +366,9 @@ class Connection:
     def on_callback_error(self, subject: str, error: Exception) -> None:
         """A callback or a hook of the user's raised."""
         self.counters.callback_errors += 1
-        fields = {"event": "NATS_CALLBACK_ERROR", "client": self.options.name, "subject": subject}
-        log.error("a callback for %s raised", subject, exc_info=error, extra=fields)
+        self._log(
+            logging.ERROR, "NATS_CALLBACK_ERROR", subject=subject, words="a callback for it raised", exc_info=error
+        )
         self.emit(CallbackFailed(subject, f"{type(error).__name__}: {error}"))
 
     def on_slow_consumer(self, subject: str, messages: int, size: int) -> None:
