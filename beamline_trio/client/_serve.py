@@ -16,7 +16,7 @@ import attrs
 import trio
 
 from ..connection import ClientClosedError, ClientLog, ConnectionLostError, State
-from ..protocol import NatsError
+from ..protocol import NatsError, check_given, check_number
 from ._message import Message
 from ._subscription import Subscription
 
@@ -66,8 +66,12 @@ async def serve(
     if not callable(handler):
         await trio.lowlevel.checkpoint()
         raise TypeError(f"handler must be an async function, not {type(handler).__name__}")
-    if concurrency < 1:
-        raise ValueError(f"concurrency is {concurrency}; it must be at least 1")
+    try:
+        check_given(concurrency=concurrency)
+        check_number("concurrency", concurrency, least=1, whole=True)
+    except (TypeError, ValueError):
+        await trio.lowlevel.checkpoint()
+        raise
     async with client.subscribe(subject, queue_group=queue_group) as subscription:
         service = Service(client, subscription)
         client.services.append(service)

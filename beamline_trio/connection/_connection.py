@@ -29,7 +29,7 @@ from ..protocol import (
 from ..transport import Dialer, ServerAddress
 from ._collection import ReplyCollection
 from ._discovery import Origin, advertised
-from ._errors import ClientClosedError, ConnectionLostError, OperationTimeoutError
+from ._errors import ClientClosedError, ConnectionLostError, OperationTimeoutError, closed_under
 from ._events import (
     CallbackFailed,
     Closed,
@@ -275,7 +275,7 @@ class Connection:
         self.counters.publish_failures["closed"] += detached.unknown - detached.counted
         self.losses.close(unsent)
         for waiter in detached.waiters + self.inbox.take_all():
-            waiter.fail(ClientClosedError("the client was closed while this operation waited"))
+            waiter.fail(closed_under(written=waiter.written_at != NEVER))
         for interest in self.interests.everything():
             self.interests.remove(interest)
             interest.route.closed()

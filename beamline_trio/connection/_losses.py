@@ -13,7 +13,7 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from ._errors import ClientClosedError, PendingFullError, PendingTimeoutError
+from ._errors import PendingFullError, PendingTimeoutError, closed_under
 from ._events import Dropped
 from ._log import ClientLog
 from ._options import ClientOptions
@@ -87,7 +87,7 @@ class Losses:
             operations,
             "closed",
             "closed",
-            lambda: ClientClosedError("the client was closed while this operation waited"),
+            lambda: closed_under(written=False),
         )
 
     def drop_oldest(self, size: int, operations: list[PendingOperation]) -> None:
