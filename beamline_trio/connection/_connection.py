@@ -99,7 +99,7 @@ class Connection:
         self.followers: list[Follower] = []
         self.sleeper = Sleeper()
         prefix = f"{check_inbox_prefix(options.inbox_prefix)}.{self.environment.new_identifier()}."
-        self.inbox = RequestInbox(prefix.encode(), self)
+        self.inbox = RequestInbox(prefix.encode(), self, self.outbox.coverage)
         self.inbox_interest: Interest | None = None
         # Refusals that name no subject: whoever confirms a subscription made before one must not believe in it.
         self.subscriptions_refused = 0
@@ -422,7 +422,7 @@ class Connection:
     @property
     def answers(self) -> int:
         """Operations that the server has answered, over all links: publishes, pings of users, requests."""
-        return self.outbox.confirmed + self.outbox.answered + self.inbox.delivered
+        return self.outbox.coverage.confirmed + self.outbox.answered + self.inbox.delivered
 
     def check_open(self) -> None:
         """Raise ClientClosedError when the client is closed."""
@@ -472,6 +472,13 @@ class Connection:
             for operation in operations:
                 if operation.frame:
                     follower.given_up(operation.frame, error)
+
+    def hand_over(self, operation: PendingOperation) -> None:
+        """An operation that waited goes to the link."""
+        self.retry.hand_over(operation)
+        if operation.frame:
+            for follower in tuple(self.followers):
+                follower.handed_over(operation.frame, self.outbox.place)
 
     def refuse_pending(self, operation: PendingOperation, error: PayloadTooLargeError) -> None:
         """An operation that waited is larger than what the server of the new link takes: it is told, and not sent."""
@@ -525,7 +532,7 @@ class Connection:
         if not waiters and any([one.publish_refused(error, target) for one in tuple(self.followers)]):
             return
         self._log(logging.WARNING, "NATS_PUBLISH_ERROR", subject=subject, reason=error.text)
-        self.outbox.on_refused()
+        self.outbox.coverage.refuse()
         self.retry.refused(subject)
         if not self.outbox.settle_counted(target, answer):
             self.counters.publish_failures[reason] += 1

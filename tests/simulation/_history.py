@@ -67,6 +67,7 @@ class History:
         identity = f"app/{number}"
         self.journal.publications[identity] = Publication(identity, "app", number, "s", at, fate, at + 0.1, reason)
         self.journal.written[identity] = [APP_LINK]
+        self.journal.on_link.setdefault(APP_LINK, []).append(identity)
         self.journal.taken[identity] = [(at, APP_LINK)]
         return identity
 

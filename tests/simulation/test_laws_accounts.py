@@ -25,6 +25,7 @@ WORKED_OFF = delivered_until_acked("S", "c", max_deliver=3)
 
 def _unwritten(history: History, fate: str = "queued") -> None:
     del history.journal.written[history.publish(2, fate)]
+    history.journal.on_link[APP_LINK].remove("app/2")
     del history.journal.taken["app/2"]
 
 
@@ -91,6 +92,13 @@ def _is_unknown_without_a_death(history: History) -> None:
     history.end(accepted=1, unknown=1)
 
 
+def _is_unknown_behind_its_answer(history: History) -> None:
+    history.publish(1, "sent")
+    history.publish(2)
+    _link_dies(history)
+    history.end(accepted=2, confirmed=1, unknown=1)
+
+
 def _the_end_told_too_little(history: History) -> None:
     _unwritten(history)
     history.tell_dropped()
@@ -153,6 +161,7 @@ Broken = Callable[[History], None]
         (nothing_lost_silently, _is_in_no_ledger),
         (nothing_lost_silently, _is_in_the_ledger_twice),
         (nothing_lost_silently, _is_unknown_without_a_death),
+        (nothing_lost_silently, _is_unknown_behind_its_answer),
         (nothing_lost_silently, _the_end_told_too_little),
         (keeps_what_it_acked, _is_not_in_the_stream),
         (keeps_what_it_acked, _is_in_the_stream_twice),
@@ -183,11 +192,11 @@ def test_a_good_history_breaks_no_law(law: Law) -> None:
     history.publish(1)
     _unwritten(history)
     history.tell_dropped()
-    del history.journal.taken[history.publish(3, "sent")]
-    _link_dies(history)
     for number in (4, 5):
         history.store(number)
         history.hand_out(number)
+    del history.journal.taken[history.publish(6, "sent")]
+    _link_dies(history)
     history.acknowledge(4, confirmed_at=3.0)
     history.hand_out(5, 2, at=3.0)  # it was naked
     history.give(5, at=3.1)
