@@ -374,19 +374,24 @@ def _pytest(
 def _measured_pytest(session: nox.Session, tree: Path, *, minimum: float) -> None:
     """Run the whole suite under coverage, in two halves side by side; the report names the files of the source tree."""
 
-    def half(selection: str) -> str:
+    def half(selection: str) -> bool:
         command = ("coverage", "run", "-m", "pytest", "-m", selection)
-        return str(session.run(*command, env={"BEAMLINE_TEST_INSTALLED": "1"}, silent=True))
+        try:
+            said = session.run(*command, env={"BEAMLINE_TEST_INSTALLED": "1"}, silent=True)
+        except CommandFailed:  # its output was printed
+            return False
+        print(said, flush=True)
+        return True
 
     # One half computes, the other mostly waits for servers.
     with session.chdir(tree), ThreadPoolExecutor() as pool:
-        halves = [pool.submit(half, selection) for selection in HALVES]
-    for result in halves:
-        print(result.result(), flush=True)
+        passed = list(pool.map(half, HALVES))
     # From the root: [tool.coverage.paths] maps only to files that exist.
     data = f"--data-file={tree / '.coverage'}"
     session.run("coverage", "combine", "--quiet", data, str(tree))
     session.run("coverage", "report", data, f"--fail-under={minimum:g}")
+    if not all(passed):
+        raise CommandFailed("tests failed")
 
 
 # ------------------------------------------------------------------------------ interpreters and environments
