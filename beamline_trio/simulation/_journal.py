@@ -243,11 +243,13 @@ class Journal:
         if identity is not None:
             self.taken.setdefault(identity, []).append((self._now(), link))
 
-    def delivered_to_link(self, server: str, link: int, sid: bytes, header: bytes | None, end: int) -> None:
+    def delivered_to_link(
+        self, server: str, link: int, sid: bytes, reply: bytes, header: bytes | None, end: int
+    ) -> None:
         """A server queued a message to a client's link."""
         identity = identity_of(header)
         if identity is not None:
-            self.queued.append(Queued(server, link, sid, identity, end, self._now()))
+            self.queued.append(Queued(server, link, sid, identity, end, self._now(), reply))
 
     def stored_in_stream(self, server: str, stream: str, sequence: int, subject: bytes, header: bytes) -> None:
         """A stream has stored a message."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import attrs
 import pytest
 
 from beamline_trio.simulation import (
@@ -250,4 +251,15 @@ def test_a_message_that_somebody_has_is_not_stranded(
     if given_at is not None:
         history.give(1, at=given_at)
     _is_kept_by_nobody(history)
+    assert not history.judged(strands_nothing(12))
+
+
+def test_a_message_of_another_consumer_on_a_living_link_proves_nothing() -> None:
+    """Two consumers had it: that one was given it and waits, and that the other came to another host, is lawful."""
+    history = History()
+    _is_kept_by_nobody(history)
+    assert history.judged(strands_nothing(12))
+    history.journal.queued[:] = [
+        attrs.evolve(one, reply=one.reply.replace(b".c.", b".other.")) for one in history.journal.queued
+    ]
     assert not history.judged(strands_nothing(12))
