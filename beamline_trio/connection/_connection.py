@@ -79,6 +79,7 @@ class Connection:
         received_at: when the present or last link last brought bytes, in trio's time.
         handover: what two links bring, for the moment in which there are two.
         followers: what stages built on the client hear of its turns by, in the order in which they came.
+        deferred: what is to be called once when all that has come with the present turn, or chunk, is worked off.
     """
 
     def __init__(self, options: ClientOptions, dialer: Dialer) -> None:
@@ -97,6 +98,7 @@ class Connection:
         self.interests = Interests()
         self.received_at = 0.0
         self.followers: list[Follower] = []
+        self.deferred: list[Callable[[], None]] = []
         self.sleeper = Sleeper()
         prefix = f"{check_inbox_prefix(options.inbox_prefix)}.{self.environment.new_identifier()}."
         self.inbox = RequestInbox(prefix.encode(), self, self.outbox.coverage)
@@ -142,6 +144,7 @@ class Connection:
         self.outage_logged = False
         self.counters.established += 1
         server = str(origin.address)
+        self.losses.outage_over(self.pending.operations)
         if restored:
             self.counters.restored += not self.left_on_purpose
             outage = trio.current_time() - self.lost_since
@@ -226,6 +229,7 @@ class Connection:
             waiter.fail(ConnectionLostError(reason, sent="maybe"))
         for follower in tuple(self.followers):
             follower.link_down()
+        self.call_deferred()
         self.pending.room.wake_all()
         self.sleeper.tell(self.pending.next_deadline())
 
@@ -281,6 +285,8 @@ class Connection:
             interest.route.closed()
         for follower in tuple(self.followers):
             follower.closed()
+        self.call_deferred()
+        self.losses.outage_over(0)
         self.emit(Closed())
         self.events.end()
 
@@ -472,6 +478,13 @@ class Connection:
             for operation in operations:
                 if operation.frame:
                     follower.given_up(operation.frame, error)
+        self.call_deferred()
+
+    def call_deferred(self) -> None:
+        """All that has come is worked off."""
+        deferred, self.deferred = self.deferred, []
+        for call in deferred:
+            call()
 
     def hand_over(self, operation: PendingOperation) -> None:
         """An operation that waited goes to the link."""

@@ -168,6 +168,8 @@ class Link:
                 connection.received_at = trio.current_time()
                 counters.bytes_in += len(data)
                 feed(data if type(data) is bytes else bytes(data))
+                if connection.deferred:
+                    connection.call_deferred()
         except ProtocolError as exc:
             self.lose(f"protocol error: {exc}")
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:

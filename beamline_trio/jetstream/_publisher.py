@@ -11,7 +11,6 @@ Must not retry: what is unknown or failed is its user's to publish again, under 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from types import TracebackType
 from typing import Final
@@ -32,6 +31,7 @@ from ..protocol import HeadersInput, PermissionsError, ProtocolError, ServerErro
 from ._api import NO_RESPONDERS
 from ._attachment import Attachment
 from ._errors import APIError, FailedPublish, NoStreamResponseError, PublisherError
+from ._failure_lines import FailureLines
 from ._puback import Expectations, read_pub_ack
 from ._publishing import publish_failure_reason
 
@@ -67,7 +67,7 @@ class Publisher:
         self._outbox = self._connection.outbox
         self._coverage = self._outbox.coverage
         self._counters = attachment.counters
-        self._log = attachment.log
+        self._lines = FailureLines(self._connection)
         self._max = max_in_flight
         self._low = max_in_flight - max(1, max_in_flight // 4)
         self._errors_max = errors_max
@@ -245,6 +245,7 @@ class Publisher:
         for token in overdue:  # reckoned as the deadline that was waited for: to the bit, or the wait would spin
             text = f"no PubAck within {timeout:g} s (operation_timeout_seconds)"
             self._end_unknown(token, OperationTimeoutError(f"{text}; it may or may not have been stored"))
+        self._lines.write()
         self._wake()
 
     def _queued(self) -> set[bytes]:
@@ -345,7 +346,7 @@ class Publisher:
         subject, message_id, *_ = self._in_flight.pop(token)
         reason = publish_failure_reason(error)
         self._counters.publish_failures[reason] += 1
-        self._log(logging.WARNING, "NATS_PUBLISH_WITH_ACK_ERROR", subject=subject, reason=reason, error=str(error))
+        self._lines.note(subject, reason, error)
         if len(into) < self._errors_max:
             into.append(FailedPublish(subject, message_id, error))
 
@@ -363,6 +364,7 @@ class Publisher:
     def _close(self) -> None:
         """Leave: what is still in flight is unknown, and its PubAcks are for nobody."""
         self._end_all(lambda: ClientClosedError("the publisher was left before the PubAck came"))
+        self._lines.write()
         if self._interest is not None:
             self._connection.unsubscribe(self._interest)
         if self in self._connection.followers:

@@ -220,7 +220,9 @@ class Publishing:
     def _failed(self, subject: str, error: Exception) -> None:
         reason = publish_failure_reason(error)
         self._counters.publish_failures[reason] += 1
-        self._log(logging.WARNING, "NATS_PUBLISH_WITH_ACK_ERROR", subject=subject, reason=reason, error=str(error))
+        self._log(
+            logging.WARNING, "NATS_PUBLISH_WITH_ACK_ERROR", subject=subject, reason=reason, error=str(error), count=1
+        )
 
     def _log_queued(self, subject: str) -> None:
         state = str(self._attachment.client.state)

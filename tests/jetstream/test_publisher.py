@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from functools import partial
+from typing import Any
 
 import pytest
 import trio
@@ -560,3 +562,58 @@ async def test_what_waits_for_room_is_not_unknown(autojump_clock: MockClock) -> 
         assert caught.value.unknown_count == 1
         assert server.stored[-2:] == [bytes(90), b"waits"]
         assert nc.stats().late_replies == 0
+
+
+# Its log
+
+
+def failure_lines(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str, int]]:
+    """Subject, reason and count of each."""
+    lines = [vars(record) for record in caplog.records]
+    lines = [line for line in lines if line.get("event") == "NATS_PUBLISH_WITH_ACK_ERROR"]
+    return [(line["subject"], line["reason"], line["count"]) for line in lines]
+
+
+async def test_one_line_for_what_ends_at_once(autojump_clock: MockClock, caplog: pytest.LogCaptureFixture) -> None:
+    """A lost link, a stream that refuses, time that runs out, an outage that lasts, the end: a line for each, written
+    in that step, with the count; and together they are what is counted.
+    """
+    server = StreamServer()
+    server.held = True
+    options: dict[str, Any] = {"reconnect_delay_max_seconds": 0.01, "pending_timeout_seconds": 5.0}
+    expected: list[tuple[str, str, int]] = []
+    async with opened(server, **options) as nc:
+        with pytest.raises(ZeroDivisionError):
+            async with JetStream(nc).publisher() as publisher:
+
+                async def publish(subject: str, count: int, reason: str) -> None:
+                    for _ in range(count):
+                        await publisher.publish(subject, b"x")
+                    await trio.testing.wait_all_tasks_blocked()
+                    expected.append((subject, reason, count))
+
+                await publish("s", 640, "disconnected")
+                await lose_link(server)
+                assert failure_lines(caplog) == expected
+                await publish("s", 30, "pending_timeout")
+                await trio.sleep(6)
+                assert failure_lines(caplog) == expected
+                server.come_up()
+                await wait_connected(nc)
+                await publish("nobody", 200, "no_responders")
+                answers = failure_lines(caplog)[2:]  # a line for each chunk that they came in
+                assert sum(count for *_, count in answers) == 200
+                assert len(answers) < 20
+                expected[2:] = answers
+                server.waiting.clear()
+                await publish("s", 10, "timeout")
+                await publisher.flush()
+                assert failure_lines(caplog) == expected
+                await publish("s", 5, "closed")
+                raise ZeroDivisionError
+        assert failure_lines(caplog) == expected
+        counted = statistics_of(nc).publish_failures
+        logged: Counter[str] = Counter()
+        for _, reason, count in expected:
+            logged[reason] += count
+        assert logged == Counter(counted)
