@@ -40,6 +40,7 @@ DEMO: Final = ("demo", "--seconds", "12", "--metrics-port", "0")
 SMOKE: Final = "smoke or not (real_server or hypothesis or slow)"
 # The whole suite feeds the parser 100,000 mutated streams; the smoke runs that many.
 SMOKE_MUTATED_STREAMS: Final = "5000"
+HALVES: Final = ("not real_server", "real_server")
 SECURITY_TESTS: Final = ("tests/integration/test_security_matrix.py", "tests/integration/test_secrets.py", "-s")
 REAL_SERVER_TESTS: Final = ("tests/contract", "tests/integration")
 # The whole suite compares 100 scripts on both servers, and the seeds of a few runs.
@@ -135,7 +136,7 @@ def tests(session: nox.Session) -> None:
     # Side by side, each on one processor: nothing in the subset looks at a clock that others make late.
     with session.chdir(tree), ThreadPoolExecutor() as pool:
         list(pool.map(smoke, pythons))
-    # Last, so that its closing lines are what the terminal shows; and alone, since it does look.
+    # Last, so that its closing lines are what the terminal shows.
     suite = functools.partial(_measured_pytest, session, tree, minimum=options.coverage_minimum)
     record.run(f"whole suite with coverage, Python {_RUNNING}", suite)
     record.report()
@@ -320,7 +321,8 @@ _built_wheels: Final[list[Path]] = []
 def _wheel(session: nox.Session) -> Path:
     """Build the wheel, once for all sessions of this run."""
     if not _built_wheels:
-        directory = session.cache_dir.resolve() / "wheel"
+        # Of the session's name: several runs of nox may go on side by side.
+        directory = session.cache_dir.resolve() / f"wheel-{session.name}"
         shutil.rmtree(directory, ignore_errors=True)
         pip = (sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps")
         session.run(*pip, "--wheel-dir", str(directory), str(ROOT), external=True)
@@ -370,13 +372,26 @@ def _pytest(
 
 
 def _measured_pytest(session: nox.Session, tree: Path, *, minimum: float) -> None:
-    """Run the whole suite under coverage; the report names the files of the source tree."""
-    with session.chdir(tree):
-        session.run("coverage", "run", "-m", "pytest", env={"BEAMLINE_TEST_INSTALLED": "1"})
+    """Run the whole suite under coverage, in two halves side by side; the report names the files of the source tree."""
+
+    def half(selection: str) -> bool:
+        command = ("coverage", "run", "-m", "pytest", "-m", selection)
+        try:
+            said = session.run(*command, env={"BEAMLINE_TEST_INSTALLED": "1"}, silent=True)
+        except CommandFailed:  # its output was printed
+            return False
+        print(said, flush=True)
+        return True
+
+    # One half computes, the other mostly waits for servers.
+    with session.chdir(tree), ThreadPoolExecutor() as pool:
+        passed = list(pool.map(half, HALVES))
     # From the root: [tool.coverage.paths] maps only to files that exist.
     data = f"--data-file={tree / '.coverage'}"
     session.run("coverage", "combine", "--quiet", data, str(tree))
     session.run("coverage", "report", data, f"--fail-under={minimum:g}")
+    if not all(passed):
+        raise CommandFailed("tests failed")
 
 
 # ------------------------------------------------------------------------------ interpreters and environments

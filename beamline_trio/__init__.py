@@ -120,6 +120,7 @@ if typing.TYPE_CHECKING:
     from .transport import TLSError as TLSError
     from .transport import TLSFiles as TLSFiles
     from .transport import TLSFilesError as TLSFilesError
+    from .transport import TLSFilesNotFoundError as TLSFilesNotFoundError
     from .transport import WebSocketDialer as WebSocketDialer
     from .transport import WebSocketError as WebSocketError
     from .transport import from_anyio as from_anyio
@@ -157,7 +158,8 @@ else:
         ),
         "transport": (
             "AddressError", "ConnectError", "Dialer", "NameResolutionError", "ServerUnreachableError", "TCPDialer",
-            "TLSError", "TLSFiles", "TLSFilesError", "WebSocketDialer", "WebSocketError", "from_anyio",
+            "TLSError", "TLSFiles", "TLSFilesError", "TLSFilesNotFoundError", "WebSocketDialer", "WebSocketError",
+            "from_anyio",
         ),
     }  # fmt: skip
     _HOMES = {name: stage for stage, names in _STAGES.items() for name in names}

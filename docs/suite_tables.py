@@ -1,7 +1,7 @@
-"""Write the tables of docs/suites.md from the suites themselves: each test with the law in its docstring.
+"""Write the tables of docs/suites/*.md from the suites themselves: each test with the law in its docstring.
 
-`python docs/suite_tables.py`; with `--check` nothing is written, and exit code 1 says that the page is not what the
-suites are. Everything outside of the two comments stays as it is.
+`python docs/suite_tables.py`; with `--check` nothing is written, and exit code 1 says that a page is not what its
+suite is. Everything outside of the two comments stays as it is.
 
 Must not import the suites: it reads them.
 """
@@ -9,12 +9,13 @@ Must not import the suites: it reads them.
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).parents[1]
-PAGE: Final = ROOT / "docs" / "suites.md"
+PAGES: Final = ROOT / "docs" / "suites"
 SUITES: Final = ROOT / "tests" / "integration" / "suites"
 BEGIN: Final = "<!-- suite tables: filled by docs/suite_tables.py -->"
 END: Final = "<!-- end of suite tables -->"
@@ -30,36 +31,35 @@ def cases(suite: Path) -> list[tuple[str, str]]:
     return [(node.name, " ".join((ast.get_docstring(node) or "").partition("\n\n")[0].split())) for node in found]
 
 
-def listed() -> list[str]:
-    """The suites in the order in which the page's first table lists them."""
-    lines = PAGE.read_text(encoding="utf-8").splitlines()
-    listed = (line.split("|") for line in lines[: lines.index("## Running them")] if line.startswith("| `test_"))
-    return [cells[1].strip(" `") for cells in listed]
+def suite_of(page: Path) -> Path:
+    """The suite that a page is about: the file that it names first."""
+    (name, *_) = re.findall(r"tests/integration/suites/(\w+)\.py", page.read_text(encoding="utf-8"))
+    return SUITES / f"{name}.py"
 
 
-def text() -> str:
+def text(suite: Path) -> str:
     """What stands between the comments."""
-    lines = [BEGIN, ""]
-    for name in listed():
-        suite = SUITES / f"{name}.py"
-        if suite.exists():
-            lines += [f"### `{name}`", "", "| case | law |", "|---|---|"]
-            lines += [f"| `{case}` | {law.replace('|', '&#124;')} |" for case, law in cases(suite)]
-            lines.append("")
-    return "\n".join([*lines, END])
+    lines = [BEGIN, "", "| case | law |", "|---|---|"]
+    lines += [f"| `{case}` | {law.replace('|', '&#124;')} |" for case, law in cases(suite)]
+    return "\n".join([*lines, "", END])
+
+
+def filled(page: Path) -> str:
+    """A page with its table as it must be."""
+    before, begin, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+    _, end, behind = rest.partition(END)
+    if not begin or not end:
+        raise SystemExit(f"{page} has no place for its table: the lines {BEGIN} and {END}")
+    return before + text(suite_of(page)) + behind
 
 
 def main() -> int:
-    """Fill the page, or compare it."""
-    page = PAGE.read_text(encoding="utf-8")
-    before, begin, rest = page.partition(BEGIN)
-    _, end, behind = rest.partition(END)
-    if not begin or not end:
-        raise SystemExit(f"{PAGE} has no place for the tables: the lines {BEGIN} and {END}")
-    filled = before + text() + behind
+    """Fill the pages, or compare them."""
+    pages = {page: filled(page) for page in sorted(PAGES.glob("*.md"))}
     if "--check" in sys.argv[1:]:
-        return int(filled != page)
-    PAGE.write_text(filled, encoding="utf-8")
+        return int(any(page.read_text(encoding="utf-8") != wanted for page, wanted in pages.items()))
+    for page, wanted in pages.items():
+        page.write_text(wanted, encoding="utf-8")
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import random
 import re
 from pathlib import Path
@@ -13,7 +14,10 @@ import pytest
 import beamline_trio
 from beamline_trio import ClientOptions
 from beamline_trio.connection import next_delay
-from tests._documents import DOCS, PAGES, ROOT, code_blocks, named_tests, text_of
+from beamline_trio.server_process import Server
+from beamline_trio.simulation import SimulatedServer
+from beamline_trio.testing import EitherServer
+from tests._documents import DOCS, PAGES, ROOT, code_blocks, named_tests, rows, text_of
 from tests.testing._inner_pytest import run_pytest
 
 # ---------------------------------------------------------------------------------------------------------- API
@@ -75,9 +79,20 @@ def test_the_times_of_the_passes_are_those_of_the_code() -> None:
 def test_the_testing_page_shows_tests_that_pass(tmp_path: Path) -> None:
     """Its test modules run as a user's would: with pytest and the plugin, no conftest.py, no trio_mode."""
     modules = [code for code in code_blocks(DOCS / "testing.md", "python") if "async def test_" in code]
-    assert len(modules) == 3
+    assert len(modules) == 4
     for number, code in enumerate(modules, 1):
         (tmp_path / f"test_page_{number}.py").write_text(code)
     result = run_pytest(tmp_path, trio_mode=False)
     assert result.code == 0, result.out
     assert set(result.outcomes().values()) == {"PASSED"}
+
+
+@pytest.mark.parametrize("column, kind", [(1, SimulatedServer), (2, Server), (3, EitherServer)])
+def test_the_testing_page_says_which_calls_are_awaited(column: int, kind: type) -> None:
+    """In its table each call is awaited exactly where it is async."""
+    header = ("", "`nats_world.start_server(...)`", "`open_server`, `nats_server`", "`nats`")
+    table = rows(DOCS / "testing.md", *header)
+    calls = [call for row in table for call in re.findall(r"(await )?\w+\.(\w+)\(", row[column])]
+    assert len(calls) >= 3
+    for awaited, method in calls:
+        assert inspect.iscoroutinefunction(getattr(kind, method)) is bool(awaited), method

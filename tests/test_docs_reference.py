@@ -11,7 +11,8 @@ import attrs
 import pytest
 
 import beamline_trio
-from beamline_trio import ClientOptions, OptionsError, Outcome, Secret, State
+from beamline_trio import Client, ClientOptions, OptionsError, Outcome, Secret, State, Subscription
+from beamline_trio.jetstream import Consumer, JetStream, JetStreamMessage
 from beamline_trio.metrics import load_contract, load_event_contract, load_log_contract
 from beamline_trio.operation import CLIENT_PROFILE, ROUTER_PROFILE
 from beamline_trio.operation._keys import KEYS
@@ -107,6 +108,55 @@ def test_the_pages_have_every_state_and_outcome() -> None:
     assert [
         row[0] for row in rows(DOCS / "connection.md", "outcome", "without `confirm`", "with `confirm=True`")
     ] == outcomes
+
+
+# -------------------------------------------------------------------------------------------------------- methods
+
+# What these classes have for the other stages of the library, which no program calls.
+FOR_OTHER_STAGES: dict[type, set[str]] = {
+    Client: {"respond_to", "pending_bounds", "register", "unregister", "wait_control_room"},
+    Subscription: {
+        "failure",
+        "exhausted",
+        "consumer",
+        "end",
+        "deliver",
+        "deliver_run",
+        "skipped",
+        "refused",
+        "closed",
+    },
+}
+
+
+def documented_members(name: str) -> set[str] | None:
+    """The members that the API page names for a class; None = all of them, by `:members:` alone."""
+    (entry,) = re.findall(rf"^\.\. autoclass:: {name}(?:\(\))?$((?:\n   .*)*)", text_of(DOCS / "api.md"), re.MULTILINE)
+    (members,) = re.findall(r":members:(.*)", entry)
+    return {member.strip() for member in members.split(",")} if members.strip() else None
+
+
+def methods_of(kind: type) -> set[str]:
+    """The public methods and properties of a class, those that it inherits from the library among them."""
+    return {
+        name
+        for name, value in inspect.getmembers(kind)
+        if not name.startswith("_") and (callable(value) or isinstance(value, property))
+    }
+
+
+@pytest.mark.parametrize(
+    "kind", [Client, JetStream, Consumer, Subscription, JetStreamMessage], ids=lambda kind: kind.__name__
+)
+def test_the_api_page_has_every_method(kind: type) -> None:
+    """What a program can call on a client, and on what a client gives, is on the API page, with its own docstring."""
+    methods = methods_of(kind) - FOR_OTHER_STAGES.get(kind, set())
+    for method in methods:
+        assert inspect.getdoc(getattr(kind, method)), method
+    members = documented_members(kind.__name__)
+    if members is not None:
+        assert members == methods
+    assert FOR_OTHER_STAGES.get(kind, set()) <= methods_of(kind)
 
 
 # ------------------------------------------------------------------------------------------------------- errors

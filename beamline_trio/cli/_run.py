@@ -26,8 +26,6 @@ from ..router import Router
 from ..server_process import open_server
 from ._exit_codes import FAILED
 
-log = logging.getLogger("beamline_trio")
-
 _EVERYWHERE: Final = ("127.0.0.1", "0.0.0.0", "::", "::1", "localhost")
 _BY_SIGNAL: Final = 128
 
@@ -131,15 +129,14 @@ class _Program:
         if client is None:  # still starting: there is nothing to drain
             return
         self.say(f"{first.name}: draining; once more cuts it short")
-        log.info("ROUTER_DRAIN_STARTED", extra={"event": "ROUTER_DRAIN_STARTED", "client": client.name})
+        client.connection.log(logging.INFO, "ROUTER_DRAIN_STARTED")
         try:
             await client.drain()
         except UndeliveredError as error:
             self._undelivered = error
         finally:
             self._unfinished = sum(len(service.handling) for service in client.services)
-        fields = {"event": "ROUTER_DRAINED", "client": client.name, "unfinished": self._unfinished}
-        log.info("ROUTER_DRAINED unfinished=%d", self._unfinished, extra=fields)
+        client.connection.log(logging.INFO, "ROUTER_DRAINED", unfinished=self._unfinished)
 
     def _say_account(self, client: Client) -> None:
         handled = sum(route.counters.ended for route in self.router.routes)

@@ -34,6 +34,7 @@ from ..protocol import (
     HeadersInput,
     NatsError,
     ServerInfo,
+    check_function,
     decode_subject,
     encode_headers,
     encode_pattern,
@@ -282,13 +283,14 @@ class Client:
             pending_bytes_max: their bytes, instead of `subscription_pending_bytes_max`.
 
         Raises:
-            TypeError: payload is not bytes-like, or subject is not a str.
+            TypeError: payload is not bytes-like, subject is not a str, or a limit no number.
             InvalidSubjectError: subject cannot be published to.
             InvalidHeaderError: a header cannot be sent.
             PayloadTooLargeError: headers and payload exceed the server's max_payload.
             ValueError: a limit is less than 1, or not more than 0 seconds.
         """
         target, token, frame = self._encode_request(subject, payload, headers)
+        check_function("sentinel", sentinel)
         messages, size = self.pending_bounds(pending_messages_max, pending_bytes_max)
         limits = reply_limits(
             max_replies=max_replies,

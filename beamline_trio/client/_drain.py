@@ -16,15 +16,13 @@ from typing import TYPE_CHECKING, Protocol
 import attrs
 import trio
 
-from ..connection import ClientClosedError, Ledger, State, ledger_of
+from ..connection import ClientClosedError, ClientLog, Ledger, State, ledger_of
 from ..protocol import NatsError
 from ._errors import UndeliveredError
 
 if TYPE_CHECKING:
     from ._client import Client
     from ._serve import Service
-
-log = logging.getLogger("beamline_trio")
 
 
 class Drainable(Protocol):
@@ -119,17 +117,13 @@ class Drain:
         if scope.cancelled_caught:
             unfinished = sum(len(service.handling) for service in client.services)
             unread = [subscription for subscription in client.subscriptions if subscription.pending_messages]
-            log.warning(
-                "drain cut short after %g s (drain_deadline_seconds), %d handlers unfinished, not read to the end: %s",
-                limit,
-                unfinished,
-                ", ".join(map(repr, unread)) or "none",
-                extra={
-                    "event": "NATS_DRAIN_DEADLINE",
-                    "client": client.name,
-                    "unfinished": unfinished,
-                    "unread": len(unread),
-                },
+            client.connection.log(
+                logging.WARNING,
+                "NATS_DRAIN_DEADLINE",
+                unfinished=unfinished,
+                unread=len(unread),
+                words=f"the drain was cut short after {limit:g} s (drain_deadline_seconds), "
+                f"not read to the end: {', '.join(map(repr, unread)) or 'none'}",
             )
         for subscription in list(client.subscriptions):  # also those that were made while it drained
             subscription.end()
@@ -145,7 +139,7 @@ class Drain:
         subscriptions = list(client.subscriptions)
         async with trio.open_nursery() as nursery:
             for subscription in subscriptions:
-                nursery.start_soon(_drain_quietly, client.name, subscription)
+                nursery.start_soon(_drain_quietly, client.connection.log, subscription)
         await self._until(lambda: not any(map(self._is_awaited, client.subscriptions)))
         await self._until(lambda: all(map(self._others_finished, client.services)))
         await self._flush()
@@ -187,7 +181,7 @@ class Drain:
             except ClientClosedError:  # left at once while it drained
                 return
             except NatsError as error:
-                _log_flush_error(self._client.name, "", error)
+                _log_flush_error(connection.log, "", error)
                 if connection.state is State.EXHAUSTED or not ledger_of(connection).open:
                     return
             else:
@@ -224,18 +218,17 @@ class Undelivered:
         raise UndeliveredError(unsent=self.unsent, unknown=self.unknown, reason=self.reason)
 
 
-async def _drain_quietly(client: str, subscription: Drainable) -> None:
+async def _drain_quietly(log: ClientLog, subscription: Drainable) -> None:
     try:
         await subscription.drain()
     except ClientClosedError:
         return
     except NatsError as error:
-        _log_flush_error(client, f"{subscription!r}: ", error)
+        _log_flush_error(log, f" of {subscription!r}", error)
 
 
-def _log_flush_error(client: str, whose: str, error: NatsError) -> None:
-    fields = {"event": "NATS_DRAIN_FLUSH", "client": client, "reason": str(error)}
-    log.warning("%sthe flush of a drain failed: %s", whose, error, extra=fields)
+def _log_flush_error(log: ClientLog, whose: str, error: NatsError) -> None:
+    log(logging.WARNING, "NATS_DRAIN_FLUSH", reason=str(error), words=f"the flush of a drain{whose} failed")
 
 
 def living(task: trio.lowlevel.Task | None) -> trio.lowlevel.Task | None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import trio
 
 from ..connection import Pace, RepliesEnd, ReplyCollection, ReplyLimits
+from ..protocol import check_number
 from ._errors import NoRespondersError, SlowConsumerError
 from ._message import Message, says_no_responders
 
@@ -30,10 +31,9 @@ def empty_payload(reply: Message) -> bool:
 
 
 def check_least_one(**bounds: int | None) -> None:
-    """Raise ValueError when one of some bounds is given and less than 1."""
+    """Raise TypeError when one of some bounds is given and no whole number, ValueError when it is less than 1."""
     for name, value in bounds.items():
-        if value is not None and value < 1:
-            raise ValueError(f"{name} is {value}; it must be at least 1")
+        check_number(name, value, least=1, whole=True)
 
 
 def reply_limits(
@@ -52,8 +52,7 @@ def reply_limits(
     """
     check_least_one(max_replies=max_replies)
     for name, seconds in (("stall_seconds", stall_seconds), ("deadline_seconds", deadline_seconds)):
-        if seconds is not None and not seconds > 0:
-            raise ValueError(f"{name} is {seconds}; it must be more than 0")
+        check_number(name, seconds, above=0)
     return ReplyLimits(
         max_replies=max_replies,
         stall_seconds=stall_seconds,

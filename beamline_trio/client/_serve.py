@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import attrs
 import trio
 
-from ..connection import ClientClosedError, ConnectionLostError, State
-from ..protocol import NatsError
+from ..connection import ClientClosedError, ClientLog, ConnectionLostError, State
+from ..protocol import NatsError, check_given, check_number
 from ._message import Message
 from ._subscription import Subscription
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 Handler: TypeAlias = Callable[[Message], Awaitable[bytes | None]]
 
-log = logging.getLogger("beamline_trio")
 
 # ADR-32: how a service answers with an error.
 ERROR_CODE_HEADER: Final = "Nats-Service-Error-Code"
@@ -67,8 +66,12 @@ async def serve(
     if not callable(handler):
         await trio.lowlevel.checkpoint()
         raise TypeError(f"handler must be an async function, not {type(handler).__name__}")
-    if concurrency < 1:
-        raise ValueError(f"concurrency is {concurrency}; it must be at least 1")
+    try:
+        check_given(concurrency=concurrency)
+        check_number("concurrency", concurrency, least=1, whole=True)
+    except (TypeError, ValueError):
+        await trio.lowlevel.checkpoint()
+        raise
     async with client.subscribe(subject, queue_group=queue_group) as subscription:
         service = Service(client, subscription)
         client.services.append(service)
@@ -124,7 +127,7 @@ async def _work(
         service.handling.add(task)
         failure: Exception | None = None
         try:
-            failure = await _handle(service.client.name, message, handler)
+            failure = await _handle(service.client.connection.log, message, handler)
         finally:
             service.handling.discard(task)
             service.client.drainer.look_again()
@@ -132,34 +135,25 @@ async def _work(
             on_outcome(message, failure, trio.current_time() - began)
 
 
-async def _handle(client: str, message: Message, handler: Handler) -> Exception | None:
-    """Run the handler and answer; returns what it raised. `client` is a name, for the log."""
+async def _handle(log: ClientLog, message: Message, handler: Handler) -> Exception | None:
+    """Run the handler and answer; returns what it raised."""
     try:
         reply = await handler(message)
         if reply is not None and message.reply_bytes is not None:
             await message.respond(reply)
-    except Exception as error:
-        log.error(
-            "handler of %s raised",
-            message.subject,
-            exc_info=error,
-            extra={"event": "NATS_HANDLER_ERROR", "client": client, "subject": message.subject},
-        )
-        await _answer_error(client, message)
+    except Exception as error:  # noqa: BLE001  # whatever it is, the service goes on
+        words = "the handler raised; its service goes on"
+        log(logging.ERROR, "NATS_HANDLER_ERROR", subject=message.subject, words=words, exc_info=error)
+        await _answer_error(log, message)
         return error
     return None
 
 
-async def _answer_error(client: str, message: Message) -> None:
+async def _answer_error(log: ClientLog, message: Message) -> None:
     if message.reply_bytes is None:
         return
     try:
         await message.respond(b"", headers=ERROR_HEADERS)
     except NatsError as error:
-        fields = {
-            "event": "NATS_PUBLISH_ERROR",
-            "client": client,
-            "subject": message.reply,
-            "reason": str(error),
-        }
-        log.warning("no error reply to %s: %s", message.subject, error, extra=fields)
+        words = f"no error reply to a request to {message.subject}"
+        log(logging.WARNING, "NATS_PUBLISH_ERROR", subject=message.reply, reason=str(error), words=words)

@@ -45,6 +45,7 @@ from ._hiding import hide_in_place as hide_in_place
 from ._hiding import servers_of as servers_of
 from ._interests import Interest as Interest
 from ._ledger import Ledger as Ledger
+from ._log import ClientLog as ClientLog
 from ._options import DEFAULT_SERVER as DEFAULT_SERVER
 from ._options import OPTION_NAMES as OPTION_NAMES
 from ._options import ClientOptions as ClientOptions

@@ -18,11 +18,11 @@ def ledger_of(connection: Connection) -> Ledger:
     return Ledger(
         accepted=connection.outbox.accepted + connection.queued + connection.losses.refused - connection.withdrawn,
         open=outbox.open_operations + connection.pending.operations,
-        confirmed=outbox.confirmed,
-        failed=outbox.failed,
+        confirmed=outbox.coverage.confirmed,
+        failed=outbox.coverage.failed,
         expired=connection.losses.expired,
         dropped=connection.losses.dropped,
-        unknown=outbox.unknown,
+        unknown=outbox.coverage.unknown,
         skipped=connection.counters.skipped,
     )
 

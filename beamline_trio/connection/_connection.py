@@ -29,7 +29,7 @@ from ..protocol import (
 from ..transport import Dialer, ServerAddress
 from ._collection import ReplyCollection
 from ._discovery import Origin, advertised
-from ._errors import ClientClosedError, ConnectionLostError, OperationTimeoutError
+from ._errors import ClientClosedError, ConnectionLostError, OperationTimeoutError, closed_under
 from ._events import (
     CallbackFailed,
     Closed,
@@ -61,8 +61,6 @@ from ._state import Outcome, State
 from ._statistics import Counters
 from ._waiters import NEVER, Bell, Sleeper, Waiter
 
-log = logging.getLogger("beamline_trio")
-
 
 class Connection:
     """The state of a client's connection.
@@ -81,6 +79,7 @@ class Connection:
         received_at: when the present or last link last brought bytes, in trio's time.
         handover: what two links bring, for the moment in which there are two.
         followers: what stages built on the client hear of its turns by, in the order in which they came.
+        deferred: what is to be called once when all that has come with the present turn, or chunk, is worked off.
     """
 
     def __init__(self, options: ClientOptions, dialer: Dialer) -> None:
@@ -99,9 +98,10 @@ class Connection:
         self.interests = Interests()
         self.received_at = 0.0
         self.followers: list[Follower] = []
+        self.deferred: list[Callable[[], None]] = []
         self.sleeper = Sleeper()
         prefix = f"{check_inbox_prefix(options.inbox_prefix)}.{self.environment.new_identifier()}."
-        self.inbox = RequestInbox(prefix.encode(), self)
+        self.inbox = RequestInbox(prefix.encode(), self, self.outbox.coverage)
         self.inbox_interest: Interest | None = None
         # Refusals that name no subject: whoever confirms a subscription made before one must not believe in it.
         self.subscriptions_refused = 0
@@ -144,6 +144,7 @@ class Connection:
         self.outage_logged = False
         self.counters.established += 1
         server = str(origin.address)
+        self.losses.outage_over(self.pending.operations)
         if restored:
             self.counters.restored += not self.left_on_purpose
             outage = trio.current_time() - self.lost_since
@@ -228,6 +229,7 @@ class Connection:
             waiter.fail(ConnectionLostError(reason, sent="maybe"))
         for follower in tuple(self.followers):
             follower.link_down()
+        self.call_deferred()
         self.pending.room.wake_all()
         self.sleeper.tell(self.pending.next_deadline())
 
@@ -277,12 +279,14 @@ class Connection:
         self.counters.publish_failures["closed"] += detached.unknown - detached.counted
         self.losses.close(unsent)
         for waiter in detached.waiters + self.inbox.take_all():
-            waiter.fail(ClientClosedError("the client was closed while this operation waited"))
+            waiter.fail(closed_under(written=waiter.written_at != NEVER))
         for interest in self.interests.everything():
             self.interests.remove(interest)
             interest.route.closed()
         for follower in tuple(self.followers):
             follower.closed()
+        self.call_deferred()
+        self.losses.outage_over(0)
         self.emit(Closed())
         self.events.end()
 
@@ -368,8 +372,9 @@ class Connection:
     def on_callback_error(self, subject: str, error: Exception) -> None:
         """A callback or a hook of the user's raised."""
         self.counters.callback_errors += 1
-        fields = {"event": "NATS_CALLBACK_ERROR", "client": self.options.name, "subject": subject}
-        log.error("a callback for %s raised", subject, exc_info=error, extra=fields)
+        self._log(
+            logging.ERROR, "NATS_CALLBACK_ERROR", subject=subject, words="a callback for it raised", exc_info=error
+        )
         self.emit(CallbackFailed(subject, f"{type(error).__name__}: {error}"))
 
     def on_slow_consumer(self, subject: str, messages: int, size: int) -> None:
@@ -423,7 +428,7 @@ class Connection:
     @property
     def answers(self) -> int:
         """Operations that the server has answered, over all links: publishes, pings of users, requests."""
-        return self.outbox.confirmed + self.outbox.answered + self.inbox.delivered
+        return self.outbox.coverage.confirmed + self.outbox.answered + self.inbox.delivered
 
     def check_open(self) -> None:
         """Raise ClientClosedError when the client is closed."""
@@ -473,6 +478,20 @@ class Connection:
             for operation in operations:
                 if operation.frame:
                     follower.given_up(operation.frame, error)
+        self.call_deferred()
+
+    def call_deferred(self) -> None:
+        """All that has come is worked off."""
+        deferred, self.deferred = self.deferred, []
+        for call in deferred:
+            call()
+
+    def hand_over(self, operation: PendingOperation) -> None:
+        """An operation that waited goes to the link."""
+        self.retry.hand_over(operation)
+        if operation.frame:
+            for follower in tuple(self.followers):
+                follower.handed_over(operation.frame, self.outbox.place)
 
     def refuse_pending(self, operation: PendingOperation, error: PayloadTooLargeError) -> None:
         """An operation that waited is larger than what the server of the new link takes: it is told, and not sent."""
@@ -526,7 +545,7 @@ class Connection:
         if not waiters and any([one.publish_refused(error, target) for one in tuple(self.followers)]):
             return
         self._log(logging.WARNING, "NATS_PUBLISH_ERROR", subject=subject, reason=error.text)
-        self.outbox.on_refused()
+        self.outbox.coverage.refuse()
         self.retry.refused(subject)
         if not self.outbox.settle_counted(target, answer):
             self.counters.publish_failures[reason] += 1

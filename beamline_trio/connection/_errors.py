@@ -100,6 +100,19 @@ class NoServersError(ConnectError):
         self.errors = errors
 
 
+def closed_under(*, written: bool) -> ClientClosedError:
+    """The error of an operation that waited when the client was closed."""
+    if written:
+        return ClientClosedError(
+            "the client was closed before the server's answer to this operation came; it may or may not have arrived: "
+            "await it inside open_client, or repeat it with the next client, a js.publish under the same message_id"
+        )
+    return ClientClosedError(
+        "the client was closed while this operation waited to be sent; nothing was sent: await it inside open_client, "
+        "or repeat it with the next client"
+    )
+
+
 class OptionsError(NatsError, ValueError):
     """An option has a value that cannot work; the text names the key, the value and the bound."""
 

@@ -37,6 +37,10 @@ class Follower(Protocol):
         """A publish that was accepted has expired or was dropped, before it was written; the error says why."""
         ...
 
+    def handed_over(self, frame: bytes, place: int) -> None:
+        """A publish that was pending goes out by the present link, where this is its place (`Coverage`)."""
+        ...
+
     def closed(self) -> None:
         """The client is closed."""
         ...

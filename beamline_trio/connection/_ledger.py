@@ -18,7 +18,8 @@ class Ledger:
     Attributes:
         accepted: taken in, sent or queued. What was withdrawn by a cancellation before it was written is not.
         open: waiting for a connection, for the writer, or for the server's confirmation.
-        confirmed: the server answered a PING that was written behind it.
+        confirmed: the server had it: it answered it, as a request or a publish to a stream, or something that was
+            written behind it on the same link, such as a PING.
         failed: the server refused it.
         expired: it waited longer than the pending timeout.
         dropped: it was still waiting when the client closed, or is larger than what the server of a new link takes.

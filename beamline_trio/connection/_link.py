@@ -168,6 +168,8 @@ class Link:
                 connection.received_at = trio.current_time()
                 counters.bytes_in += len(data)
                 feed(data if type(data) is bytes else bytes(data))
+                if connection.deferred:
+                    connection.call_deferred()
         except ProtocolError as exc:
             self.lose(f"protocol error: {exc}")
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
@@ -209,7 +211,7 @@ class Link:
         while True:
             await trio.sleep_until(due)
             quiet_at = connection.received_at + interval
-            if trio.current_time() < quiet_at and not outbox.unconfirmed and not outbox.expects_pong:
+            if trio.current_time() < quiet_at and not outbox.coverage.unconfirmed and not outbox.expects_pong:
                 due = quiet_at
                 continue
             self._connection.counters.pings += 1

@@ -13,7 +13,7 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from ._errors import ClientClosedError, PendingFullError, PendingTimeoutError
+from ._errors import PendingFullError, PendingTimeoutError, closed_under
 from ._events import Dropped
 from ._log import ClientLog
 from ._options import ClientOptions
@@ -65,6 +65,8 @@ class Losses:
         self.expired = 0
         self.dropped = 0
         self.refused = 0
+        self._unlogged = 0
+        self._logged_full = False
 
     def expire(self, operations: list[PendingOperation]) -> None:
         """These have waited longer than `pending_timeout_seconds`."""
@@ -87,7 +89,7 @@ class Losses:
             operations,
             "closed",
             "closed",
-            lambda: ClientClosedError("the client was closed while this operation waited"),
+            lambda: closed_under(written=False),
         )
 
     def drop_oldest(self, size: int, operations: list[PendingOperation]) -> None:
@@ -106,15 +108,38 @@ class Losses:
         self._full(size, 1)
         self._counters.publish_failures["pending_full"] += 1
 
-    def log_full(self, size: int) -> None:
-        """The queue is full, and whoever comes now is held back or loses something."""
-        options = self._options
-        most = options.pending_operations_max
-        self._log(logging.WARNING, "NATS_QUEUE_FULL", size=size, max_size=most, policy=options.pending_policy)
+    def hold_back(self, size: int) -> None:
+        """The queue is full, and its callers begin to wait for room."""
+        self._note_full(size, 1)
+
+    def outage_over(self, size: int) -> None:
+        """A link is up, or the client closed: what was refused, dropped or held back behind the first line is told."""
+        self._logged_full = False
+        if self._unlogged:
+            self._log_full(size)
 
     def _full(self, size: int, count: int) -> None:
         self._counters.pending_dropped[self._options.pending_policy] += count
-        self.log_full(size)
+        self._note_full(size, count)
+
+    def _note_full(self, size: int, count: int) -> None:
+        """Logged once for each outage, when it begins: a flood of publishes is none of lines."""
+        self._unlogged += count
+        if not self._logged_full:
+            self._logged_full = True
+            self._log_full(size)
+
+    def _log_full(self, size: int) -> None:
+        options = self._options
+        count, self._unlogged = self._unlogged, 0
+        self._log(
+            logging.WARNING,
+            "NATS_QUEUE_FULL",
+            size=size,
+            max_size=options.pending_operations_max,
+            policy=options.pending_policy,
+            count=count,
+        )
 
     def _drop_full(self, operations: list[PendingOperation], reason: str) -> None:
         policy = self._options.pending_policy

@@ -111,7 +111,7 @@ class ClientOptions:
     servers: tuple[Secret, ...] = attrs.field(
         default=(Secret(DEFAULT_SERVER),), converter=servers_of, validator=check.servers_given, repr=False
     )
-    name: str = attrs.field(default="default", validator=check.text)
+    name: str = attrs.field(default="default", validator=check.client_name)
     keep_server_order: bool = attrs.field(default=False, validator=check.flag)
     ignore_discovered: bool = attrs.field(default=False, validator=check.flag)
     discovered_servers_max: int = attrs.field(default=256, validator=check.number(least=1, whole=True))

@@ -6,7 +6,8 @@ closer (it is 0 or less when the writer is idle, the outbox is full, or there is
 may follow before the publisher must check for cancellation, and each publish costs one `append`. The writer takes all
 frames at once; a PING goes behind them when somebody waits for confirmation, so that one PING serves all of them.
 
-A frame that was taken and not confirmed when the link dies is unknown; one that was not taken is handed back.
+A frame that was taken and not confirmed when the link dies is unknown; one that was not taken is handed back. The
+place of the publish that was appended last is `top - free`: whoever hears its answer tells the coverage.
 
 Must not do I/O.
 """
@@ -20,6 +21,7 @@ import attrs
 import trio
 
 from ..protocol import PING, PONG
+from ._coverage import Coverage
 from ._waiters import NEVER, Lot, Waiter
 
 # How many calls may pass between two looks at cancellation, and between two schedule points.
@@ -99,6 +101,8 @@ class Outbox:
     Attributes:
         room: see the module.
         free: see the module.
+        top: see the module.
+        coverage: what the server is known to have.
         payload_max: the most bytes of a payload that may take the fast path.
         answered: PONGs that somebody waited for who is no keep-alive.
         stamped_at: when a frame with a waiter was last taken; its reader sets it back to NEVER.
@@ -110,28 +114,24 @@ class Outbox:
         self._bytes_max = bytes_max
         self._frames: list[bytes] = []
         self._controls: list[bytes] = []
-        self._granted = 0
+        self._again = 0
         self._writer: trio.lowlevel.Task | None = None
         self._unwritten: list[Waiter] = []
         self._expectations: deque[Expectation] = deque()
         self._lot = Lot()
         self._taken = Lot()
-        self._written = 0
-        self._covered = 0
-        self._failed_since = 0
         self._pong_due = False
         self._tail = b""
         self._closed = self._resting = self._at_rest = False
         self.direct: Callable[[bytes], int] | None = None
         self.append = self._frames.append
+        self.coverage = Coverage()
         self.room = 0
         self.free = 0
+        self.top = 0
         self.payload_max = 0
         self.is_open = False
-        self.confirmed = 0
         self.answered = 0
-        self.failed = 0
-        self.unknown = 0
         self.stamped_at = NEVER
 
     # What publishers use
@@ -139,17 +139,22 @@ class Outbox:
     @property
     def accepted(self) -> int:
         """Publishes appended so far: what was granted to the fast path and used, and what came otherwise."""
-        return self._granted - self.free
+        return self.place - self._again
+
+    @property
+    def place(self) -> int:
+        """The place of the publish that was appended last."""
+        return self.top - self.free
 
     def grant(self) -> None:
         """Refill `free` after a look at cancellation."""
-        self._granted += CALLS_PER_CHECK - self.free
+        self.top += CALLS_PER_CHECK - self.free
         self.free = CALLS_PER_CHECK
 
     def spend(self) -> None:
         """A call that is not accepted here (queued, skipped) counts for the next look at cancellation all the same."""
         self.free -= 1
-        self._granted -= 1
+        self.top -= 1
 
     def try_room(self) -> bool:
         """Whether a publish may be put now: there is room, or the writer is idle, and `put` wakes it."""
@@ -176,11 +181,15 @@ class Outbox:
     def put(self, frame: bytes, waiter: Waiter | None = None, *, accepted_before: bool = False) -> None:
         """Append a publish that does not come by the fast path, or a waiter without a frame."""
         if frame:
-            if not accepted_before:
+            if accepted_before:
+                self._again += 1
+                self.top += 1
+            else:
                 self.free -= 1
             self.append(frame)
             self.room -= len(frame)
         if waiter is not None:
+            waiter.place = self.place if frame else 0
             self._unwritten.append(waiter)
         self.wake()
 
@@ -196,7 +205,8 @@ class Outbox:
         except OSError:  # full, or broken: the writer finds out
             return False
         self.free -= 1
-        self._written += 1
+        self.coverage.written += 1
+        waiter.place = self.place
         self.stamped_at = waiter.written_at = trio.current_time()
         if count < len(frame):
             self._tail = frame[count:]
@@ -224,6 +234,7 @@ class Outbox:
         if waiter.frame:
             index = next(i for i, frame in enumerate(self._frames) if frame is waiter.frame)
             del self._frames[index]
+            self.coverage.withdraw(waiter.place)
             if self.is_open:
                 self.room += len(waiter.frame)
         return True
@@ -258,7 +269,7 @@ class Outbox:
     def take(self) -> bytes:
         """Everything that is to be written now, as one chunk; a PING goes behind if somebody waits for a PONG."""
         frames = self._frames
-        self._written += len(frames) - len(self._controls)
+        self.coverage.written += len(frames) - len(self._controls)
         self._controls.clear()
         self._resting = self._closed
         self._pong_due = False
@@ -272,7 +283,7 @@ class Outbox:
             self._unwritten = []
             if pongs:
                 frames.append(PING)
-                self._expectations.append(Expectation(self._written, pongs, now))
+                self._expectations.append(Expectation(self.coverage.written, pongs, now))
         if self._tail:
             frames.insert(0, self._tail)
             self._tail = b""
@@ -290,21 +301,9 @@ class Outbox:
         if not self._expectations:
             return None
         expectation = self._expectations.popleft()
-        count = expectation.position - self._covered
-        failed = min(self._failed_since, count)  # refusals that came too early concern what was written behind the PING
-        self.confirmed += count - failed
+        self.coverage.cover(expectation.position)
         self.answered += not all(waiter.keepalive for waiter in expectation.waiters)
-        self._covered = expectation.position
-        self._failed_since -= failed
         return expectation
-
-    def on_refused(self) -> bool:
-        """The server refused one of the publishes it has not confirmed; False when there is none left to blame."""
-        if self._written - self._covered - self._failed_since <= 0:
-            return False
-        self._failed_since += 1
-        self.failed += 1
-        return True
 
     def blamed(self, subject: bytes, reply: bytes = b"") -> list[Waiter]:
         """The waiters of written publishes to a subject or with a reply subject, for an error that names it."""
@@ -335,6 +334,12 @@ class Outbox:
             if waiter.waiting and not waiter.keepalive
         )
 
+    def _counted(self) -> int:
+        """How many of the unconfirmed have been counted as failed before."""
+        covers = self.coverage.covers
+        waiters = (waiter for expectation in self._expectations for waiter in expectation.waiters)
+        return sum(waiter.counted and not covers(waiter.place) for waiter in waiters)
+
     @property
     def has_work(self) -> bool:
         """Whether the writer has something to take."""
@@ -343,7 +348,7 @@ class Outbox:
     @property
     def at_rest(self) -> bool:
         """Whether it was closed, the writer has written the last chunk, and the server has confirmed everything."""
-        return self._at_rest and not self._expectations and not self.unconfirmed
+        return self._at_rest and not self._expectations and not self.coverage.unconfirmed
 
     @property
     def expects_pong(self) -> bool:
@@ -351,24 +356,9 @@ class Outbox:
         return bool(self._expectations)
 
     @property
-    def written(self) -> int:
-        """Publishes written on this link."""
-        return self._written
-
-    @property
-    def covered(self) -> int:
-        """Of them those that were written before a PING whose PONG has come."""
-        return self._covered
-
-    @property
-    def unconfirmed(self) -> int:
-        """Publishes written and neither confirmed nor refused."""
-        return self._written - self._covered - self._failed_since
-
-    @property
     def open_operations(self) -> int:
         """Publishes appended that are neither confirmed nor refused."""
-        return self.unconfirmed + len(self._frames) - len(self._controls)
+        return self.coverage.unconfirmed + len(self._frames) - len(self._controls)
 
     # Turns of the connection
 
@@ -403,7 +393,7 @@ class Outbox:
         self._frames.clear()
         self._controls.clear()
         self._closed = self._resting = self._at_rest = self._pong_due = False
-        self._written = self._covered = self._failed_since = 0
+        self.coverage.begin(self.place)
         self.direct = None
         self.attach([*controls, *kept])
 
@@ -413,11 +403,9 @@ class Outbox:
         self.room = 0
         self.direct = None
         self._tail = b""
-        unknown = self.unconfirmed
-        self.unknown += unknown
-        self._written = self._covered = self._failed_since = 0
         lost = list(self._expected())
-        counted = sum(waiter.counted for expectation in self._expectations for waiter in expectation.waiters)
+        counted = self._counted()
+        unknown = self.coverage.lose(self.place)
         self._expectations.clear()
         by_frame = {id(waiter.frame): waiter for waiter in self._unwritten if waiter.frame}
         controls = set(map(id, self._controls))

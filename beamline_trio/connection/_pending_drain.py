@@ -73,5 +73,5 @@ class PendingDrain:
                 if operation.frame and payload_size(operation.frame) > limit:
                     connection.refuse_pending(operation, PayloadTooLargeError(payload_size(operation.frame), limit))
                 else:
-                    connection.retry.hand_over(operation)
+                    connection.hand_over(operation)
         return count

@@ -1,7 +1,8 @@
 """Requests in flight: one wildcard inbox for all of them, the token at its end -> the task that waits.
 
 The interest in the inbox is made by the first request and stays. A reply is handed over by rescheduling its task; the
-replies to a request that is answered by many are added to its collection.
+replies to a request that is answered by many are added to its collection. A reply shows that the server has had the
+request, and what was written before it.
 
 Must not send, and must not decode a reply.
 """
@@ -15,6 +16,7 @@ import trio
 
 from ..protocol import PermissionsError, ProtocolError, server_error
 from ._collection import RepliesEnd, Reply, ReplyCollection
+from ._coverage import Coverage
 from ._waiters import NEVER, Waiter
 
 
@@ -38,14 +40,16 @@ class RequestInbox:
     Args:
         prefix: the inbox of this client, with the dot at its end.
         owner: hears of late replies, of a refused inbox, and when collections end.
+        coverage: is told what was answered.
     """
 
-    def __init__(self, prefix: bytes, owner: _Owner) -> None:
+    def __init__(self, prefix: bytes, owner: _Owner, coverage: Coverage) -> None:
         self.prefix = prefix
         self.pattern = prefix + b"*"
         self.delivered = 0
         self._skip = len(prefix)
         self._owner = owner
+        self._coverage = coverage
         self._last = 0
         self._waiting: dict[bytes, Waiter] = {}
         self._collections: dict[bytes, ReplyCollection] = {}
@@ -81,8 +85,10 @@ class RequestInbox:
         waiter = self._waiting.pop(subject[self._skip :], None)
         if waiter is None:
             self._collect((subject, reply, header, payload))
-        else:
-            waiter.succeed((subject, reply, header, payload))
+            return
+        if waiter.place > self._coverage.proven:
+            self._coverage.proven = waiter.place
+        waiter.succeed((subject, reply, header, payload))
 
     def _collect(self, reply: Reply) -> None:
         """Add a reply to its collection, if there is one."""
@@ -90,6 +96,8 @@ class RequestInbox:
         if collection is None:
             self._owner.on_late_reply(1)
             return
+        if collection.place > self._coverage.proven:
+            self._coverage.proven = collection.place
         collection.collect(reply, trio.current_time())
         if collection.ended is None:
             self._owner.expect_end(collection.deadline)

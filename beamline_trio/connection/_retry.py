@@ -87,8 +87,8 @@ class Retry:
         if not self._under_way:
             return
         self._under_way = False
-        written = min(self._sent, self._outbox.written)
-        success = max(0, min(self._sent, self._outbox.covered) - self._refused)
+        written = min(self._sent, self._outbox.coverage.written)
+        success = max(0, min(self._sent, self._outbox.coverage.covered) - self._refused)
         failed = written - success + self._too_large
         self._counters.pending_retry_success += success
         self._counters.pending_retry_failed += failed

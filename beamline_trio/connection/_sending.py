@@ -78,7 +78,7 @@ class Sender:
         limit = connection.options.pending_timeout_seconds
         pending = connection.pending
         if not pending.room:
-            connection.losses.log_full(pending.operations)
+            connection.losses.hold_back(pending.operations)
         with trio.CancelScope(deadline=since + limit if limit is not None else NEVER) as scope:
             await pending.room.wait()
         if scope.cancelled_caught:

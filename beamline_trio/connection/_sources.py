@@ -103,7 +103,8 @@ async def _ask_text(option: str, source: Any, server: str) -> Secret | None:
         return hidden(source) if source is not None else None
     text = await _call(option, source, server, hide=True)
     if not isinstance(text, Secret):
-        raise CredentialsError(_useless(option, server, "returned no str"), address=server)
+        what = f"returned no str, but {text.__name__}; return the text"
+        raise CredentialsError(_useless(option, server, what), address=server)
     return text
 
 
@@ -133,7 +134,12 @@ async def _ask_creds(source: Any, server: str, nonce: str) -> Credentials:
     elif callable(source):
         content = await _call("creds", source, server, hide=True)
         if not isinstance(content, Secret):
-            raise CredentialsError(_useless("creds", server, "returned neither str nor bytes"), address=server)
+            raise CredentialsError(
+                _useless(
+                    "creds", server, f"returned neither str nor bytes, but {content.__name__}; return a file's content"
+                ),
+                address=server,
+            )
         file = _plain(content)
     else:
         file = _read_file("creds", source, server)
@@ -210,12 +216,21 @@ def _read_file(option: str, path: Any, server: str) -> bytearray:
 async def _signed(option: str, callback: SignCallback, server: str, nonce: str) -> Secret:
     signature = await _call(option, callback, server, nonce.encode(), hide=False)
     if not isinstance(signature, (bytes, bytearray)) or len(signature) != 64:
-        raise CredentialsError(_useless(option, server, "signed with something else than 64 bytes"), address=server)
+        size = f" of {len(signature)}" if isinstance(signature, (bytes, bytearray, str)) else ""
+        raise CredentialsError(
+            _useless(
+                option,
+                server,
+                f"signed with something else than 64 bytes: sign returned {type(signature).__name__}{size}; return the "
+                "raw Ed25519 signature of the nonce, not its base64",
+            ),
+            address=server,
+        )
     return Secret(signature_text(bytes(signature)))
 
 
 async def _call(option: str, callback: Callable[..., Any], server: str, *args: bytes, hide: bool) -> Any:
-    """What a callback gives, awaited where that is needed, and hidden where it is a text."""
+    """What a callback gives, awaited where that is needed, and hidden where it is a text; its type where it is none."""
     try:
         value = callback(*args)
         if inspect.isawaitable(value):
@@ -227,7 +242,7 @@ async def _call(option: str, callback: Callable[..., Any], server: str, *args: b
         return value
     if isinstance(value, (bytes, bytearray)):
         return Secret(bytes(value).decode("utf-8", "replace"))
-    return Secret(value) if isinstance(value, str) else None
+    return Secret(value) if isinstance(value, str) else type(value)  # never the value, it may hold a secret
 
 
 def _need_nonce(option: str, server: str, nonce: str) -> None:

@@ -36,8 +36,6 @@ from ._pool import KnownServer
 from ._state import State
 from ._waiters import NEVER
 
-log = logging.getLogger("beamline_trio")
-
 # give_up_on_auth_error: so many refusals in the same words, one after another.
 REFUSALS_MAX: Final = 2
 
@@ -290,14 +288,13 @@ class Supervisor:
 
     def _log_attempt(self, delay: float) -> None:
         options = self._connection.options
-        fields = {
-            "event": "NATS_RECONNECT_ATTEMPT",
-            "client": options.name,
-            "attempt": self._passes + 1,
-            "max_attempts": options.reconnect_attempts,
-            "delay": round(delay, 3),
-        }
-        log.info("NATS_RECONNECT_ATTEMPT attempt=%d delay=%.3f", self._passes + 1, delay, extra=fields)
+        self._connection.log(
+            logging.INFO,
+            "NATS_RECONNECT_ATTEMPT",
+            attempt=self._passes + 1,
+            max_attempts=options.reconnect_attempts,
+            delay=round(delay, 3),
+        )
 
 
 def reason_of(error: NatsError) -> str:

@@ -72,6 +72,19 @@ def text(_: Any, field: Any, value: Any) -> None:
         raise OptionsError(f"{field.name} must be a str, not {type(value).__name__}")
 
 
+def client_name(_: Any, field: Any, value: Any) -> None:
+    """A name that is a label, and stands in lines of a log: not empty, and on one line."""
+    if not isinstance(value, str):
+        raise OptionsError(
+            f"{field.name} must be a text of at least one printable character, not {type(value).__name__}"
+        )
+    if not value or not value.isprintable():
+        raise OptionsError(
+            f"{field.name} is {value!r}; it must be a text of at least one printable character, since logs and metrics "
+            "show it; leave it out for 'default'"
+        )
+
+
 def optional_text(_: Any, field: Any, value: Any) -> None:
     """A str or None."""
     if value is not None:
@@ -90,6 +103,9 @@ def nkey(_: Any, field: Any, value: Any) -> None:
         if not is_seed(bytearray(value.reveal().strip(), "utf-8", "replace")):
             raise OptionsError(f"{field.name} is no user seed, which begins with SU; give a file as a pathlib.Path")
     elif isinstance(value, NkeySigner):
+        if not isinstance(value.public_key, str):
+            raise OptionsError(f"{field.name} has a public key that is no str, but {type(value.public_key).__name__}")
+        _signs(field.name, "NkeySigner", value.sign)
         public = decode_public_key(value.public_key)
         if public is None or public[0] != "U":
             raise OptionsError(f"{field.name} has the public key {value.public_key!r}; a user's begins with U")
@@ -101,10 +117,25 @@ def nkey(_: Any, field: Any, value: Any) -> None:
 
 def creds(_: Any, field: Any, value: Any) -> None:
     """The path of a credentials file, its content, a UserJWT, or a callback."""
+    if isinstance(value, UserJWT):
+        if not (isinstance(value.jwt, Secret) or callable(value.jwt)):
+            raise OptionsError(
+                f"{field.name} has a UserJWT whose jwt must be a str or a callback that gives one, "
+                f"not {type(value.jwt).__name__}"
+            )
+        if value.sign is not None:
+            _signs(field.name, "UserJWT", value.sign)
     if not (value is None or isinstance(value, (str, Secret, os.PathLike, UserJWT)) or callable(value)):
         raise OptionsError(
             f"{field.name} must be a path, the content of a credentials file as bytes, a UserJWT or a callback, "
             f"not {type(value).__name__}"
+        )
+
+
+def _signs(option: str, kind: str, sign: object) -> None:
+    if not callable(sign):
+        raise OptionsError(
+            f"{option} has {kind} whose sign must be a function: nonce -> 64 bytes, not {type(sign).__name__}"
         )
 
 
@@ -145,6 +176,9 @@ def servers_given(_: Any, field: Any, value: tuple[Secret, ...]) -> None:
     """At least one URL; whether each can be used is looked at when the pool is made."""
     for server in value:
         if not isinstance(server, Secret):
-            text(_, field, server)
+            raise OptionsError(
+                f"{field.name} must be a URL, or a list of URLs, such as nats://127.0.0.1:4222, "
+                f"not {type(server).__name__}"
+            )
     if not value:
         raise OptionsError(f"{field.name} is empty; give at least one, such as nats://127.0.0.1:4222")

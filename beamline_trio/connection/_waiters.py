@@ -27,6 +27,7 @@ class Waiter:
         wants_pong: resolved by the PONG of a PING behind the frame; otherwise by its owner (a request's reply).
         counted: its failure has moved a counter already, whatever becomes of the frame.
         keepalive: its owner keeps its own deadline and ends with the link: nobody else ends its wait.
+        place: of its publish among all that were appended (`Coverage`); 0 before that.
         token: the end of a request's reply subject.
         written_at: when the frame was handed to the link, in trio's time; `NEVER` before that.
     """
@@ -38,6 +39,7 @@ class Waiter:
         "counted",
         "frame",
         "keepalive",
+        "place",
         "subject",
         "token",
         "wants_pong",
@@ -62,6 +64,7 @@ class Waiter:
         self.token = token
         self.keepalive = keepalive
         self.counted = False
+        self.place = 0
         self.wants_pong = wants_pong
         self.written_at = NEVER
 

@@ -183,6 +183,9 @@ class AckBook:
     def given_up(self, frame: bytes, error: Callable[[], Exception]) -> None:
         """Acks are no publishes: none of them waits in the queue."""
 
+    def handed_over(self, frame: bytes, place: int) -> None:
+        """None of them has waited in the queue."""
+
     def closed(self) -> None:
         """The client is closed: what was kept was not sent."""
         self._expire(trio.current_time())

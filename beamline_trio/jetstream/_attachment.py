@@ -5,7 +5,6 @@ Found in `Client.attachments`, made when it is first asked for. Must not send.
 
 from __future__ import annotations
 
-import logging
 from typing import Final
 
 import trio
@@ -13,8 +12,6 @@ import trio
 from ..client import Client, PublishEncoder
 from ._acks import AckBook
 from ._statistics import JetStreamCounters, JetStreamStatistics
-
-log = logging.getLogger("beamline_trio")
 
 _NAME: Final = "jetstream"
 
@@ -31,6 +28,7 @@ class Attachment:
 
     def __init__(self, client: Client) -> None:
         self.client = client
+        self.log = client.connection.log
         self.clock = trio.lowlevel.current_clock()
         self.counters = JetStreamCounters()
         self.encoder = PublishEncoder(client.connection)
@@ -42,11 +40,6 @@ class Attachment:
         """The beginning of reply subjects that nobody else of this client has, with the dot at its end."""
         self._inboxes += 1
         return b"%bj.%d." % (self.client.connection.inbox.prefix, self._inboxes)
-
-    def log(self, level: int, event: str, **fields: object) -> None:
-        """One record with its code, the client and its facts."""
-        details = " ".join(f"{key}={value}" for key, value in fields.items())
-        log.log(level, "%s %s", event, details, extra={"event": event, "client": self.client.name, **fields})
 
 
 def attachment_of(client: Client) -> Attachment:

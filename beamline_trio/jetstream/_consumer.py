@@ -10,6 +10,7 @@ import logging
 
 import trio
 
+from ..protocol import check_flag, check_given, check_number
 from . import _management as management
 from ._api import API
 from ._attachment import Attachment
@@ -101,7 +102,9 @@ class Consumer:
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         try:
+            check_given(max_messages=max_messages)
             check_bounds(max_messages=max_messages, max_bytes=max_bytes, expires_seconds=expires_seconds)
+            check_flag("no_wait", no_wait)
         except (TypeError, ValueError):
             await trio.lowlevel.cancel_shielded_checkpoint()
             raise
@@ -143,14 +146,21 @@ class Consumer:
             recreate_stream: make the stream again too, with this configuration.
 
         Raises:
+            TypeError: an argument has another type.
             ValueError: a bound cannot work.
         """
+        check_given(max_messages=max_messages, threshold=threshold, expires_seconds=expires_seconds)
         check_bounds(max_messages=max_messages)
+        check_number("threshold", threshold)
         if not 0 <= threshold < 1:
             raise ValueError(f"threshold is {threshold!r}; it must be from 0 to less than 1")
         check_bounds(expires_seconds=expires_seconds)
         if not expires_seconds >= 1:
             raise ValueError(f"expires_seconds is {expires_seconds!r}; it must be at least 1")
+        check_number("heartbeat_seconds", heartbeat_seconds)
+        check_flag("recreate", recreate)
+        if recreate_stream is not None:
+            management.check_record(recreate_stream, StreamConfig, "recreate_stream")
         heartbeat = heartbeat_seconds if heartbeat_seconds is not None else heartbeat_of(expires_seconds)
         if not 0 < heartbeat <= expires_seconds / 2:
             raise ValueError(

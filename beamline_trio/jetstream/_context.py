@@ -6,7 +6,7 @@ Must not decide anything.
 from __future__ import annotations
 
 from ..client import Client
-from ..protocol import HeadersInput
+from ..protocol import HeadersInput, check_given, check_number
 from . import _management as management
 from ._account_records import AccountInfo
 from ._api import API, api_prefix_of
@@ -310,6 +310,6 @@ class JetStream:
             ValueError: a bound is less than 1.
         """
         for name, value in (("max_in_flight", max_in_flight), ("errors_max", errors_max)):
-            if value < 1:
-                raise ValueError(f"{name} is {value}; it must be at least 1")
+            check_given(**{name: value})
+            check_number(name, value, least=1, whole=True)
         return Publisher(self._attachment, max_in_flight, errors_max)

@@ -12,10 +12,11 @@ from typing import ParamSpec, TypeVar
 import attrs
 import trio
 
-from ..protocol import InvalidSubjectError, check_name, encode_pattern
+from ..protocol import InvalidSubjectError, check_name, check_number, encode_pattern
 from ._account_records import AccountInfo
 from ._api import API
 from ._consumer_records import ConsumerConfig, ConsumerInfo
+from ._fields import INTEGER_MAX, check_fields
 from ._stream_records import StreamConfig, StreamInfo
 from ._wire import decode_record, encode_record
 
@@ -74,6 +75,8 @@ async def purge_stream(
         raise ValueError("before_sequence and keep are both given; one of them says what stays")
     if subject is not None:
         encode_pattern(subject)
+    check_number("before_sequence", before_sequence, least=0, most=INTEGER_MAX, whole=True)
+    check_number("keep", keep, least=0, most=INTEGER_MAX, whole=True)
     wanted = {"filter": subject, "seq": before_sequence, "keep": keep}
     body = {key: value for key, value in wanted.items() if value is not None}
     answer = await api.request(f"STREAM.PURGE.{check_name(name, 'stream name')}", body or None)
@@ -143,10 +146,11 @@ def consumer_name_of(config: ConsumerConfig) -> str:
     return check_name(name, "consumer name")
 
 
-def check_record(config: object, kind: type) -> None:
-    """Raise TypeError for what is no record of a kind."""
+def check_record(config: object, kind: type, name: str = "the configuration") -> None:
+    """Raise TypeError for what is no record of a kind, and what `check_fields` does for one with bad fields."""
     if not isinstance(config, kind):
-        raise TypeError(f"the configuration must be a {kind.__name__}, not {type(config).__name__}")
+        raise TypeError(f"{name} must be a {kind.__name__}, not {type(config).__name__}")
+    check_fields(config)
 
 
 def several(name: str, subjects: Sequence[str] | None) -> Sequence[str]:

@@ -11,12 +11,13 @@ import trio
 
 from ..client import Client, Message
 from ..connection import failure_reason
-from ..protocol import decode_subject
+from ..protocol import check_number, check_text, decode_subject
 from ._api import is_no_responders, send_request
 from ._errors import AckNotTakenError, MessageSettledError
+from ._fields import SECONDS_MAX
 from ._metadata import Metadata, read_metadata
 from ._statistics import NAK_REASONS
-from ._wire import SECONDS_MAX, encode_json, nanoseconds
+from ._wire import encode_json, nanoseconds
 
 if TYPE_CHECKING:
     from ._source import Source
@@ -92,11 +93,11 @@ class JetStreamMessage(Message):
                 `handler_error` without.
 
         Raises:
+            TypeError: the delay is no number.
             ValueError: the delay is negative, or more than the server can count; or the reason is none of those.
             MessageSettledError, AcksPendingError, ClientClosedError: see `ack`.
         """
-        if delay_seconds is not None and not 0 <= delay_seconds <= SECONDS_MAX:
-            raise ValueError(f"delay_seconds is {delay_seconds!r}; it must be from 0 to {SECONDS_MAX} (292 years)")
+        check_number("delay_seconds", delay_seconds, least=0, most=SECONDS_MAX, note="292 years")
         if reason is not None and reason not in NAK_REASONS:
             raise ValueError(f"reason is {reason!r}; it must be one of {', '.join(NAK_REASONS)}")
         if not await self._admitted():
@@ -109,9 +110,11 @@ class JetStreamMessage(Message):
         """It can never be done: do not deliver it again. The reason is in the server's advisory.
 
         Raises:
+            TypeError: the reason is no str.
             ValueError: the reason has a line break.
             MessageSettledError, AcksPendingError, ClientClosedError: see `ack`.
         """
+        check_text("reason", reason)
         if reason is not None and ("\r" in reason or "\n" in reason):
             raise ValueError("the reason has a line break; it must be one line")
         if not await self._admitted():

@@ -11,7 +11,7 @@ from typing import Any, Final
 import attrs
 
 from ..connection import Outcome
-from ..protocol import Headers, HeadersInput, ProtocolError, encode_headers
+from ..protocol import Headers, HeadersInput, ProtocolError, check_number, check_text, encode_headers
 from ._errors import api_error
 from ._wire import decode_json
 
@@ -57,20 +57,23 @@ class Expectations:
 
         Raises:
             InvalidHeaderError: a header cannot be sent.
-            TypeError: the message id is no str.
+            TypeError: the message id is no str, or another value of another type.
             ValueError: the message id is empty, a sequence is negative, or the time to live below a second.
         """
         if self is _NOTHING_EXPECTED:
             return encode_headers(headers) if headers is not None else None
+        check_text("expected_stream", self.expected_stream)
+        check_text("expected_last_message_id", self.expected_last_message_id)
         wanted: dict[str, str] = {}
         if self.message_id is not None:
             wanted[MESSAGE_ID] = _message_id(self.message_id)
         if self.expected_stream is not None:
             wanted["Nats-Expected-Stream"] = self.expected_stream
         if self.expected_last_sequence is not None:
-            wanted["Nats-Expected-Last-Sequence"] = _sequence(self.expected_last_sequence)
+            wanted["Nats-Expected-Last-Sequence"] = _sequence("expected_last_sequence", self.expected_last_sequence)
         if self.expected_last_subject_sequence is not None:
-            wanted["Nats-Expected-Last-Subject-Sequence"] = _sequence(self.expected_last_subject_sequence)
+            sequence = _sequence("expected_last_subject_sequence", self.expected_last_subject_sequence)
+            wanted["Nats-Expected-Last-Subject-Sequence"] = sequence
         if self.expected_last_message_id is not None:
             wanted["Nats-Expected-Last-Msg-Id"] = self.expected_last_message_id
         if self.ttl_seconds is not None:
@@ -133,14 +136,14 @@ def _message_id(value: str) -> str:
     return value
 
 
-def _sequence(value: int) -> str:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ValueError(f"an expected sequence is {value!r}; it must be a whole number of at least 0")
+def _sequence(name: str, value: int) -> str:
+    check_number(name, value, least=0, whole=True)
     return str(value)
 
 
 def _time_to_live(seconds: float) -> str:
     """The server counts whole seconds: the message lives at least as long as asked."""
+    check_number("ttl_seconds", seconds)
     if not seconds >= 1:
         raise ValueError(f"ttl_seconds is {seconds!r}; the server takes at least 1, or math.inf for never")
     return "never" if seconds == math.inf else str(math.ceil(seconds))

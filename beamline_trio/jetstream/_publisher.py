@@ -2,14 +2,15 @@
 
 Made for speed: one interest for all PubAcks, a dictionary from the end of the reply subject to what was published, and
 nothing else for each message: no task, no lock, no scope. A full window is waited for by who publishes, and woken when
-a quarter of it is free. When the link dies, what was written is unknown at once; what was not is still on its way.
+a quarter of it is free. When the link dies, what was written is unknown at once; what was not is still on its way. An
+answer to a publish shows that the server has had everything that was written before it on the same link: for that the
+place of each publish on its way is known (0: it waits for room, or for a connection).
 
 Must not retry: what is unknown or failed is its user's to publish again, under the same message id.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from types import TracebackType
 from typing import Final
@@ -30,6 +31,7 @@ from ..protocol import HeadersInput, PermissionsError, ProtocolError, ServerErro
 from ._api import NO_RESPONDERS
 from ._attachment import Attachment
 from ._errors import APIError, FailedPublish, NoStreamResponseError, PublisherError
+from ._failure_lines import FailureLines
 from ._puback import Expectations, read_pub_ack
 from ._publishing import publish_failure_reason
 
@@ -63,15 +65,16 @@ class Publisher:
         self._client = attachment.client
         self._connection = attachment.client.connection
         self._outbox = self._connection.outbox
+        self._coverage = self._outbox.coverage
         self._counters = attachment.counters
-        self._log = attachment.log
+        self._lines = FailureLines(self._connection)
         self._max = max_in_flight
         self._low = max_in_flight - max(1, max_in_flight // 4)
         self._errors_max = errors_max
         self._inbox = attachment.new_inbox()
         self._skip = len(self._inbox)
         self._interest: Interest | None = None
-        self._in_flight: dict[bytes, tuple[str, str | None, float]] = {}
+        self._in_flight: dict[bytes, tuple[str, str | None, float, int]] = {}
         self._prefixes: dict[str, bytes] = {}
         self._last = 0
         self._time = attachment.clock.current_time
@@ -150,11 +153,11 @@ class Publisher:
                 and ttl_seconds is None
             ):
                 frame = b"%b%b %d\r\n%b\r\n" % (prefix, token, len(payload), payload)
-                outbox.free -= 1
+                outbox.free = free = outbox.free - 1
                 outbox.room -= len(frame)
                 outbox.append(frame)
                 self._counters.publishes += 1
-                self._in_flight[token] = (subject, None, self._time())
+                self._in_flight[token] = (subject, None, self._time(), outbox.top - free)
                 return Outcome.SENT
         expectations = Expectations(message_id=message_id, expected_stream=expected_stream, ttl_seconds=ttl_seconds)
         return await self._publish_slowly(subject, payload, headers, expectations, token)
@@ -178,7 +181,7 @@ class Publisher:
         if len(self._prefixes) >= SUBJECTS_CACHED_MAX:
             self._prefixes.clear()
         self._prefixes[subject] = b"PUB %b %b" % (target, self._inbox)
-        self._in_flight[token] = (subject, expectations.message_id, trio.current_time())
+        self._in_flight[token] = (subject, expectations.message_id, trio.current_time(), 0)
         outcome = Outcome.SKIPPED
         try:
             outcome = await self._client.sender.send(frame, subject)
@@ -188,8 +191,10 @@ class Publisher:
         if outcome is Outcome.SKIPPED:
             self.skipped_count += 1
             self._counters.publishes_skipped += 1
-        else:
-            self._counters.publishes += 1
+            return outcome
+        self._counters.publishes += 1
+        if outcome is Outcome.SENT:
+            self._set_place(token, self._outbox.place)
         return outcome
 
     async def flush(self) -> None:
@@ -236,15 +241,21 @@ class Publisher:
         if timeout is None or not self._connection.link_is_up:
             return
         up_since = self._up_since
-        overdue = [t for t, (_, _, since) in self._in_flight.items() if max(since, up_since) + timeout <= now]
+        overdue = [t for t, (_, _, since, _) in self._in_flight.items() if max(since, up_since) + timeout <= now]
         for token in overdue:  # reckoned as the deadline that was waited for: to the bit, or the wait would spin
             text = f"no PubAck within {timeout:g} s (operation_timeout_seconds)"
             self._end_unknown(token, OperationTimeoutError(f"{text}; it may or may not have been stored"))
+        self._lines.write()
         self._wake()
 
     def _queued(self) -> set[bytes]:
         """The tokens of what waits for a connection."""
         return {token for token in map(self._token_in, self._connection.pending.frames()) if token is not None}
+
+    def _set_place(self, token: bytes, place: int) -> None:
+        entry = self._in_flight.get(token)
+        if entry is not None:
+            self._in_flight[token] = (*entry[:3], place)
 
     def _token_in(self, frame: bytes) -> bytes | None:
         """The token of a frame, if it is one of this publisher's."""
@@ -259,9 +270,12 @@ class Publisher:
         self.delivered += 1
         token = subject[self._skip :]
         if header is None and payload.startswith(_STORED) and _ERROR not in payload:
-            if self._in_flight.pop(token, None) is None:
+            entry = self._in_flight.pop(token, None)
+            if entry is None:
                 self._connection.on_late_reply(1)
                 return
+            if entry[3] > self._coverage.proven:
+                self._coverage.proven = entry[3]
             self.acknowledged += 1
             self._counters.publish_acks += 1
             if _DUPLICATE in payload:
@@ -276,7 +290,8 @@ class Publisher:
 
     def _deliver_other(self, token: bytes, header: bytes | None, payload: bytes) -> None:
         """A refusal, a 503, or a PubAck in another form."""
-        subject = self._in_flight[token][0]
+        subject, _, _, place = self._in_flight[token]
+        self._coverage.proven = max(place, self._coverage.proven)
         if header is not None and not payload and header.startswith(NO_RESPONDERS):
             self._end_failed(token, NoStreamResponseError(subject, 1))
             return
@@ -328,10 +343,10 @@ class Publisher:
         self._note(token, error, self.unknown)
 
     def _note(self, token: bytes, error: Exception, into: list[FailedPublish]) -> None:
-        subject, message_id, _ = self._in_flight.pop(token)
+        subject, message_id, *_ = self._in_flight.pop(token)
         reason = publish_failure_reason(error)
         self._counters.publish_failures[reason] += 1
-        self._log(logging.WARNING, "NATS_PUBLISH_WITH_ACK_ERROR", subject=subject, reason=reason, error=str(error))
+        self._lines.note(subject, reason, error)
         if len(into) < self._errors_max:
             into.append(FailedPublish(subject, message_id, error))
 
@@ -349,6 +364,7 @@ class Publisher:
     def _close(self) -> None:
         """Leave: what is still in flight is unknown, and its PubAcks are for nobody."""
         self._end_all(lambda: ClientClosedError("the publisher was left before the PubAck came"))
+        self._lines.write()
         if self._interest is not None:
             self._connection.unsubscribe(self._interest)
         if self in self._connection.followers:
@@ -364,15 +380,18 @@ class Publisher:
         return ()
 
     def link_down(self) -> None:
-        """What was written is unknown; what was not is in the queue."""
+        """What was written is unknown; what was not is in the queue, or waits for room."""
         queued = self._queued()
-        for token in [token for token in self._in_flight if token not in queued]:
-            self._end_unknown(token, ConnectionLostError("the link died under the publish", sent="maybe"))
+        for token in [token for token, (*_, place) in self._in_flight.items() if place]:
+            if token in queued:
+                self._set_place(token, 0)
+            else:
+                self._end_unknown(token, ConnectionLostError("the link died under the publish", sent="maybe"))
         self._wake()
 
     def publish_refused(self, error: ServerError, subject: bytes) -> bool:
         """The server refuses the subject: nothing that went there will be answered. They are publishes like others."""
-        for token in [t for t, (name, _, _) in self._in_flight.items() if name.encode("utf-8", "replace") == subject]:
+        for token in [t for t, (name, *_) in self._in_flight.items() if name.encode("utf-8", "replace") == subject]:
             self._end_failed(token, server_error(error.text))
         self._wake()
         return False
@@ -383,6 +402,12 @@ class Publisher:
         if token is not None and token in self._in_flight:
             self._end_failed(token, error())
             self._wake()
+
+    def handed_over(self, frame: bytes, place: int) -> None:
+        """It left the queue for the present link."""
+        token = self._token_in(frame)
+        if token is not None:
+            self._set_place(token, place)
 
     def closed(self) -> None:
         """The client is closed."""

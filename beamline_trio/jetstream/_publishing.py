@@ -15,18 +15,16 @@ import attrs
 import trio
 
 from ..connection import NEVER, OperationTimeoutError, PendingTimeoutError, State, failure_reason
-from ..protocol import HeadersInput, NatsError
+from ..protocol import HeadersInput
 from ._api import API, encode_request, is_no_responders, send_frame
 from ._attachment import Attachment
 from ._errors import APIError, NoStreamResponseError, PublishUnknownError
-from ._management import stream_info, stream_names
 from ._puback import SKIPPED, Expectations, PubAck, read_pub_ack
 from ._retry import PublishRetry, is_retryable, is_unknown
+from ._windows import DuplicateWindows
 
 NO_STREAM_ATTEMPTS: Final = 3
 NO_STREAM_PAUSE_SECONDS: Final = 0.25
-# A program that publishes to more subjects than this pays for looking their windows up again.
-WINDOWS_CACHED_MAX: Final = 4_096
 
 
 @attrs.define(eq=False)
@@ -48,9 +46,8 @@ class Publishing:
     def __init__(self, attachment: Attachment, api: API) -> None:
         self._attachment = attachment
         self._counters = attachment.counters
-        self._api = api
         self._log = attachment.log
-        self._windows: dict[tuple[str | None, str], float] = {}
+        self._windows = DuplicateWindows(api)
 
     async def publish(
         self,
@@ -143,6 +140,7 @@ class Publishing:
                     limit = min(limit, began + window - retry.duplicate_margin_seconds)
                 await self._before_next(request, retry, attempt, limit, error, uncertain)
             else:
+                self._windows.heard(request.subject, ack.stream)
                 if attempt > 1:
                     self._counters.publish_retry_successes += 1
                     self._log(logging.INFO, "NATS_PUBLISH_RETRY_SUCCESS", subject=request.subject, attempt=attempt)
@@ -210,38 +208,21 @@ class Publishing:
         raise error
 
     async def _window(self, request: PublishRequest, retry: PublishRetry) -> float:
-        """The duplicate window of the stream of a subject: looked up once, else what the policy assumes."""
-        key = (request.expected_stream, "" if request.expected_stream else request.subject)
-        known = self._windows.get(key)
-        if known is not None:
-            return known
-        if not self._attachment.client.connection.link_is_up:
-            return retry.duplicate_window_seconds
-        window: float | None = None
-        with trio.move_on_after(retry.attempt_timeout_seconds):
-            window = await self._look_window_up(request)
-        if window is None:
-            return retry.duplicate_window_seconds
-        if len(self._windows) >= WINDOWS_CACHED_MAX:
-            self._windows.clear()
-        self._windows[key] = window
-        return window
-
-    async def _look_window_up(self, request: PublishRequest) -> float | None:
-        try:
-            names = [request.expected_stream] if request.expected_stream else None
-            names = names or await stream_names(self._api, request.subject)
-            info = await stream_info(self._api, names[0]) if names else None
-        except NatsError:  # it may not ask, say; that is no reason not to publish
-            return None
-        return info.config.duplicate_window_seconds if info is not None else None
+        """The duplicate window of the stream of a subject, else what the policy assumes."""
+        known = self._windows.find(request.subject, request.expected_stream)
+        if known is None and self._attachment.client.connection.link_is_up:
+            with trio.move_on_after(retry.attempt_timeout_seconds):
+                known = await self._windows.ask(request.subject, request.expected_stream)
+        return known.seconds if known is not None else retry.duplicate_window_seconds
 
     # Books
 
     def _failed(self, subject: str, error: Exception) -> None:
         reason = publish_failure_reason(error)
         self._counters.publish_failures[reason] += 1
-        self._log(logging.WARNING, "NATS_PUBLISH_WITH_ACK_ERROR", subject=subject, reason=reason, error=str(error))
+        self._log(
+            logging.WARNING, "NATS_PUBLISH_WITH_ACK_ERROR", subject=subject, reason=reason, error=str(error), count=1
+        )
 
     def _log_queued(self, subject: str) -> None:
         state = str(self._attachment.client.state)

@@ -81,6 +81,9 @@ class PullInbox:
     def given_up(self, frame: bytes, error: Callable[[], Exception]) -> None:
         """Pulls are no publishes: none of them waits in the queue."""
 
+    def handed_over(self, frame: bytes, place: int) -> None:
+        """None of them has waited in the queue."""
+
     def closed(self) -> None:
         """The client is closed."""
         raise NotImplementedError

@@ -10,7 +10,9 @@ from typing import Final
 import attrs
 import trio
 
-from ._wire import SECONDS_MAX, encode_json, nanoseconds
+from ..protocol import check_number
+from ._fields import SECONDS_MAX
+from ._wire import encode_json, nanoseconds
 
 EXPIRES_SECONDS: Final = 30.0
 HEARTBEAT_SECONDS_MIN: Final = 0.5
@@ -76,10 +78,4 @@ def check_bounds(**bounds: float | None) -> None:
         TypeError: it is no number, or a number of messages or bytes is no whole one.
     """
     for name, value in bounds.items():
-        if value is None:
-            continue
-        kinds = (int, float) if name.endswith("_seconds") else (int,)
-        if isinstance(value, bool) or not isinstance(value, kinds):
-            raise TypeError(f"{name} is {value!r}; it must be a {'whole number' if len(kinds) == 1 else 'number'}")
-        if not 0 < value <= SECONDS_MAX:
-            raise ValueError(f"{name} is {value!r}; it must be above 0, and at most {SECONDS_MAX}")
+        check_number(name, value, above=0, most=SECONDS_MAX, whole=not name.endswith("_seconds"))

@@ -13,19 +13,18 @@ from __future__ import annotations
 import datetime
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final, TypeVar, cast
 
 import attrs
 
 from ..protocol import ProtocolError
+from ._fields import SECONDS_MAX, check_fields, is_choice
 
 R = TypeVar("R")
 
 NANOSECONDS: Final = 1_000_000_000
-# The server counts nanoseconds in 64 bits.
-SECONDS_MAX: Final = 9_223_372_036
 # What a field is besides its key: a time, or the one that takes the keys no other knows.
 MOMENT: Final[Mapping[str, Any]] = MappingProxyType({"moment": True})
 EXTRA: Final[Mapping[str, Any]] = MappingProxyType({"extra": True})
@@ -75,7 +74,12 @@ def decode_time(text: object) -> datetime.datetime | None:
 
 
 def encode_record(value: Any) -> dict[str, Any]:
-    """The JSON object of a record."""
+    """The JSON object of a record.
+
+    Raises:
+        TypeError, ValueError: a field has a value that cannot be sent; the text names it.
+    """
+    check_fields(value)
     fields: dict[str, Any] = {}
     for field in attrs.fields(type(value)):
         item = getattr(value, field.name)
@@ -98,6 +102,8 @@ def decode_record(kind: type[R], raw: object) -> R:
             rest = field.name
             continue
         key = _key(field)
+        if not is_choice(kind, field.name, source.get(key)):  # a newer server's; it goes back as it came
+            continue
         used.add(key)
         if source.get(key) is not None:
             value = _decode_field(field, source[key])
@@ -109,8 +115,15 @@ def decode_record(kind: type[R], raw: object) -> R:
 
 
 def encode_json(fields: Mapping[str, Any]) -> bytes:
-    """A request body."""
-    return json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
+    """A request body.
+
+    Raises:
+        TypeError: JSON does not know a value.
+    """
+    try:
+        return json.dumps(fields, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode("utf-8")
+    except (TypeError, ValueError, RecursionError) as error:
+        raise TypeError(f"what the request has as extra or external cannot be written as JSON: {error}") from None
 
 
 def decode_json(body: bytes) -> dict[str, Any]:
@@ -140,10 +153,7 @@ def _key(field: attrs.Attribute[Any]) -> str:
 def _encode_field(field: attrs.Attribute[Any], value: Any) -> tuple[str, Any]:
     key = _key(field)
     if field.name.endswith(_SECONDS):
-        many = isinstance(value, (list, tuple))
-        for item in value if many else (value,):
-            if isinstance(item, bool) or not isinstance(item, (int, float)):
-                raise TypeError(f"{field.name} is {value!r}; it must be a number of seconds")
+        many = isinstance(value, Sequence)
         return key, [nanoseconds(item) for item in value] if many else nanoseconds(value)
     if "moment" in field.metadata:
         return key, encode_time(value)
@@ -151,7 +161,9 @@ def _encode_field(field: attrs.Attribute[Any], value: Any) -> tuple[str, Any]:
         return key, encode_record(value)
     if "records" in field.metadata:
         return key, [encode_record(item) for item in value]
-    return key, list(value) if isinstance(value, tuple) else value
+    if isinstance(value, Mapping):
+        return key, dict(value)
+    return key, list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
 
 
 def _decode_field(field: attrs.Attribute[Any], value: Any) -> Any:

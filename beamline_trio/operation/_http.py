@@ -128,7 +128,7 @@ def _answer(application: Application, request: h11.Request) -> Response:
     try:
         return application(method, path)
     except Exception:  # a bug of the application must not end the server
-        log.exception("%s %s failed", method, path, extra={"event": "HTTP_ERROR", "path": path})
+        log.exception("HTTP_ERROR path=%s: %s failed", path, method, extra={"event": "HTTP_ERROR", "path": path})
         return _plain(HTTPStatus.INTERNAL_SERVER_ERROR)
 
 

@@ -3,6 +3,11 @@
 Sans-IO: nothing here waits, reads a clock or opens a socket.
 """
 
+from ._arguments import check_flag as check_flag
+from ._arguments import check_function as check_function
+from ._arguments import check_given as check_given
+from ._arguments import check_number as check_number
+from ._arguments import check_text as check_text
 from ._credentials import Credentials as Credentials
 from ._credentials import credentials_of_url as credentials_of_url
 from ._creds_file import parse_creds as parse_creds

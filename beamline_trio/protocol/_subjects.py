@@ -55,7 +55,7 @@ def encode_queue_group(name: str) -> bytes:
         InvalidSubjectError: it is empty or has white space, or is not valid UTF-8.
     """
     if not isinstance(name, str):
-        raise TypeError(f"queue group must be a str, not {type(name).__name__}")
+        raise TypeError(f"queue_group must be a str, not {type(name).__name__}")
     if not name or any(char in _FORBIDDEN for char in name):
         raise InvalidSubjectError(f"queue group {_shown(name)} must have no white space and not be empty")
     return _utf8(name)
@@ -67,6 +67,8 @@ def check_name(name: str, what: str = "name") -> str:
     Raises:
         InvalidSubjectError: the name breaks the rule.
     """
+    if not isinstance(name, str):
+        raise TypeError(f"the {what} is {name!r}; it must be a str")
     if not name or len(name) > 255 or any(char in " \t\r\n\f.*>/\\" for char in name):
         raise InvalidSubjectError(
             f"{what} {_shown(name)} must be 1 to 255 characters without white space and without . * > / \\"

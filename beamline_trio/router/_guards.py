@@ -54,9 +54,9 @@ class Teller:
         """From now on it is this client's."""
         self._client = client
 
-    def _log(self, level: int, event: str, **fields: object) -> None:
+    def _log(self, level: int, event: str, **fields: str | float) -> None:
         if self._client is not None:
-            self._client.connection.log(level, event, **fields)
+            self._client.connection.log(level, event, words="", exc_info=None, **fields)
 
     def _emit(self, event: StageEvent) -> None:
         if self._client is not None:

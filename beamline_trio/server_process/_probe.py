@@ -9,12 +9,15 @@ It speaks no more NATS than that, with no parser of the client's, and it sends n
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 
 import trio
 
 # A server of a large cluster lists the addresses of all others in its INFO.
 _INFO_BYTES_MAX = 1024 * 1024
+# The first byte of an alert and of a handshake.
+_TLS_RECORDS = (b"\x15", b"\x16")
 
 
 async def answers(host: str, port: int, *, tls_first: bool) -> bool:
@@ -24,8 +27,8 @@ async def answers(host: str, port: int, *, tls_first: bool) -> bool:
     killed; callers bound it by a cancel scope.
 
     Returns:
-        True after a whole INFO line (with `tls_first`: an answered handshake), False when the connection was
-        refused or ended before.
+        True after a whole INFO line (with `tls_first`: the first byte of an answer in TLS), False when the
+        connection was refused or ended before.
     """
     try:
         stream = await trio.open_tcp_stream(host, port)
@@ -55,9 +58,9 @@ async def _shakes_hands(stream: trio.abc.Stream, host: str) -> bool:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    try:
-        await trio.SSLStream(stream, context, server_hostname=host).do_handshake()
-    except trio.BrokenResourceError as error:
-        # A refusal in TLS (it may ask for a client certificate) is an answer; a broken connection is none.
-        return isinstance(error.__cause__, ssl.SSLError) and not isinstance(error.__cause__, ssl.SSLEOFError)
-    return True
+    hello = ssl.MemoryBIO()
+    with contextlib.suppress(ssl.SSLWantReadError):
+        context.wrap_bio(ssl.MemoryBIO(), hello, server_hostname=host).do_handshake()
+    await stream.send_all(hello.read())
+    # A refusal in TLS (it may ask for a client certificate) is an answer too.
+    return bytes(await stream.receive_some(1)) in _TLS_RECORDS

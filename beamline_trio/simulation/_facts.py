@@ -54,6 +54,7 @@ class Queued:
     identity: str
     end: int
     at: float
+    reply: bytes = b""
 
 
 @attrs.frozen
@@ -78,6 +79,11 @@ class HandedOut:
     deliveries: int
     identity: str
     at: float
+
+    def is_in(self, queued: Queued) -> bool:
+        """Whether this is what was queued to a link: the ack subject that is its reply tells."""
+        mark = f".{self.stream}.{self.consumer}.{self.deliveries}.{self.sequence}."
+        return mark.encode() in queued.reply
 
 
 @attrs.frozen

@@ -56,6 +56,7 @@ class Journal:
         queued: by the servers, in order.
         taken: identity -> when servers took it from a client, and from which link.
         written: identity -> links that the network took it for; in the order in which it took them.
+        on_link: link -> identities of what the network took for it, in that order.
         unsent: identity -> links that died while the client waited for room to write it, or the rest of it.
         links: number -> when a client handed its first bytes to it.
         stored: what streams have stored, in order.
@@ -77,6 +78,7 @@ class Journal:
         self.queued: list[Queued] = []
         self.taken: dict[str, list[tuple[float, int]]] = {}
         self.written: dict[str, list[int]] = {}
+        self.on_link: dict[int, list[str]] = {}
         self.unsent: dict[str, list[int]] = {}
         self.links: dict[int, float] = {}
         self.stored: list[Stored] = []
@@ -224,7 +226,7 @@ class Journal:
             data = cut + data
         elif link not in self.links:
             self.links[link] = self._now()
-        _note_identities(data, link, self.written)
+        self.on_link.setdefault(link, []).extend(_note_identities(data, link, self.written))
         self._cut[link] = data[-_OVERLAP_BYTES:]
 
     def tap_cut(self, link: int, data: bytes) -> None:
@@ -241,11 +243,13 @@ class Journal:
         if identity is not None:
             self.taken.setdefault(identity, []).append((self._now(), link))
 
-    def delivered_to_link(self, server: str, link: int, sid: bytes, header: bytes | None, end: int) -> None:
+    def delivered_to_link(
+        self, server: str, link: int, sid: bytes, reply: bytes, header: bytes | None, end: int
+    ) -> None:
         """A server queued a message to a client's link."""
         identity = identity_of(header)
         if identity is not None:
-            self.queued.append(Queued(server, link, sid, identity, end, self._now()))
+            self.queued.append(Queued(server, link, sid, identity, end, self._now(), reply))
 
     def stored_in_stream(self, server: str, stream: str, sequence: int, subject: bytes, header: bytes) -> None:
         """A stream has stored a message."""
@@ -296,12 +300,17 @@ class Journal:
         note.fate, note.reason, note.ended_at = fate, reason, self._now()
 
 
-def _note_identities(data: bytes, link: int, where: dict[str, list[int]]) -> None:
+def _note_identities(data: bytes, link: int, where: dict[str, list[int]]) -> list[str]:
+    """Note the link for every identity in the bytes; returns those that it was not noted for before."""
+    new: list[str] = []
     if b"Sim-Id" in data:
         for found in _IDENTITY.finditer(data):
-            links = where.setdefault(found[1].decode(), [])
+            identity = found[1].decode()
+            links = where.setdefault(identity, [])
             if link not in links:
                 links.append(link)
+                new.append(identity)
+    return new
 
 
 def identity_of(header: bytes | None) -> str | None:

@@ -15,6 +15,7 @@ from ._errors import NameResolutionError as NameResolutionError
 from ._errors import ServerUnreachableError as ServerUnreachableError
 from ._errors import TLSError as TLSError
 from ._errors import TLSFilesError as TLSFilesError
+from ._errors import TLSFilesNotFoundError as TLSFilesNotFoundError
 from ._errors import WebSocketError as WebSocketError
 from ._tls import TLSFiles as TLSFiles
 from ._websocket import HeadersCallback as HeadersCallback

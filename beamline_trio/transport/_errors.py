@@ -5,6 +5,8 @@ Must not know NATS operations.
 
 from __future__ import annotations
 
+import os
+
 from ..protocol import NatsError
 
 
@@ -45,14 +47,19 @@ class TLSFilesError(TLSError):
         reason: why, in words.
     """
 
-    def __init__(self, field: str, filename: str | None, reason: str, *, beside: str = "") -> None:
-        super().__init__(f"{field} is {filename!r}{beside}: {reason}", address="")
+    def __init__(self, field: str, filename: str | os.PathLike[str] | None, reason: str, *, beside: str = "") -> None:
+        name = os.fspath(filename) if filename is not None else None
+        super().__init__(f"{field} is {name!r}{beside}: {reason}", address="")
         self.field = field
-        self.filename = filename
+        self.filename = name
         self.reason = reason
 
     def __str__(self) -> str:
         return str(self.args[0])  # OSError would add its own words for a filename
+
+
+class TLSFilesNotFoundError(TLSFilesError, FileNotFoundError):
+    """A file given for TLS is not there."""
 
 
 class AddressError(NatsError, ValueError):

@@ -7,13 +7,30 @@ Must not decide whether TLS is used.
 
 from __future__ import annotations
 
+import os
 import ssl
+from typing import Any
 
 import attrs
 import trio
 
-from ..protocol import Secret, hidden_or_none
-from ._errors import TLSError, TLSFilesError
+from ..protocol import Secret, check_flag, check_given, hidden_or_none
+from ._errors import TLSError, TLSFilesError, TLSFilesNotFoundError
+
+
+def _path(_: Any, field: Any, value: Any) -> None:
+    if not (value is None or isinstance(value, (str, os.PathLike))):
+        raise TypeError(f"{field.name} is {value!r}; it must be the path of a file in PEM, or None")
+
+
+def _flag(_: Any, field: Any, value: Any) -> None:
+    check_given(**{field.name: value})
+    check_flag(field.name, value)
+
+
+def _secret(_: Any, field: Any, value: Secret | None) -> None:
+    if not (value is None or isinstance(value.reveal(), str)):
+        raise TypeError(f"{field.name} must be a str, not {type(value.reveal()).__name__}")
 
 
 @attrs.frozen(kw_only=True)
@@ -29,11 +46,11 @@ class TLSFiles:
             stands in between.
     """
 
-    ca_file: str | None = None
-    cert_file: str | None = None
-    key_file: str | None = None
-    key_password: Secret | None = attrs.field(default=None, converter=hidden_or_none, repr=False)
-    verify: bool = True
+    ca_file: str | os.PathLike[str] | None = attrs.field(default=None, validator=_path)
+    cert_file: str | os.PathLike[str] | None = attrs.field(default=None, validator=_path)
+    key_file: str | os.PathLike[str] | None = attrs.field(default=None, validator=_path)
+    key_password: Secret | None = attrs.field(default=None, converter=hidden_or_none, validator=_secret, repr=False)
+    verify: bool = attrs.field(default=True, validator=_flag)
 
     def context(self) -> ssl.SSLContext:
         """Read the files.
@@ -46,9 +63,8 @@ class TLSFiles:
         try:
             context = ssl.create_default_context(cafile=self.ca_file)
         except OSError as error:  # ssl.SSLError is one
-            raise TLSFilesError(
-                "ca_file", self.ca_file, f"{_reason(error)}; it must be a file of PEM certificates"
-            ) from None
+            kind = TLSFilesNotFoundError if isinstance(error, FileNotFoundError) else TLSFilesError
+            raise kind("ca_file", self.ca_file, f"{_reason(error)}; it must be a file of PEM certificates") from None
         if self.cert_file is not None:
             self._load_certificate(context, self.cert_file)
         if not self.verify:
@@ -56,7 +72,10 @@ class TLSFiles:
             context.verify_mode = ssl.CERT_NONE
         return context
 
-    def _load_certificate(self, context: ssl.SSLContext, cert_file: str) -> None:
+    def _load_certificate(self, context: ssl.SSLContext, cert_file: str | os.PathLike[str]) -> None:
+        for field, name in (("cert_file", cert_file), ("key_file", self.key_file)):
+            if name is not None and not os.path.exists(name):
+                raise TLSFilesNotFoundError(field, name, "no such file; check the path given as tls=TLSFiles(...)")
         # An empty password keeps OpenSSL from asking at the terminal for that of an encrypted key.
         password = self.key_password if self.key_password is not None else Secret("")
         try:

@@ -400,3 +400,50 @@ async def test_a_refusal_that_comes_after_the_timeout_is_no_second_failure(autoj
         await nc.flush()
         assert nc.stats().publish_failures["permission"] == 1
         assert nc.ledger().failed == 2
+
+
+# What a reply proves
+
+
+@pytest.mark.parametrize("many", [False, True])
+async def test_a_reply_confirms_what_was_written_before_its_request(many: bool, autojump_clock: MockClock) -> None:
+    """Without any PONG the request and what was written before it are confirmed; what comes behind is open, and unknown
+    when the link dies.
+    """
+    server = ToyServer()
+    server.services[b"service"] = lambda _: b"reply"
+    async with opened(server, reconnect_delay_max_seconds=0.01) as nc:
+        await nc.publish("a", b"before")
+        if many:
+            async with nc.request_many("service", max_replies=1) as replies:
+                assert [reply.payload async for reply in replies] == [b"reply"]
+        else:
+            assert (await nc.request("service")).payload == b"reply"
+        await nc.publish("a", b"behind")
+        await trio.testing.wait_all_tasks_blocked()
+        assert (nc.ledger().confirmed, nc.ledger().open, nc.stats().pings) == (2, 1, 0)
+        server.drop()
+        await trio.testing.wait_all_tasks_blocked()
+        assert (nc.ledger().confirmed, nc.ledger().unknown) == (2, 1)
+        assert nc.stats().publish_failures["disconnected"] == 1
+
+
+async def test_a_timeout_that_a_reply_disproves_is_no_other_publishs_failure(autojump_clock: MockClock) -> None:
+    """A confirmed publish with no PONG in time is counted as a timeout. If a reply shows that it arrived, and then the
+    link dies, it is not one of the unknown, and each of those counts as disconnected.
+    """
+    server = ToyServer()
+    server.services[b"service"] = lambda _: b"reply"
+    async with opened(server, operation_timeout_seconds=1.0, reconnect_delay_max_seconds=0.01) as nc:
+        server.pongs_held = True
+        with pytest.raises(OperationTimeoutError):
+            await nc.publish("a", b"x", confirm=True)
+        await nc.request("service")
+        await nc.publish("a", b"behind")
+        await trio.testing.wait_all_tasks_blocked()
+        server.pongs_held = False
+        server.drop()
+        await trio.testing.wait_all_tasks_blocked()
+        assert (nc.ledger().confirmed, nc.ledger().unknown) == (2, 1)
+        failures = nc.stats().publish_failures
+        assert (failures["timeout"], failures["disconnected"]) == (1, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -12,7 +13,16 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
-from beamline_trio import Client, Dropped, Event, EventStream, Outcome, PendingFullError, PendingTimeoutError
+from beamline_trio import (
+    Client,
+    Dropped,
+    Event,
+    EventStream,
+    Outcome,
+    PendingFullError,
+    PendingTimeoutError,
+    UndeliveredError,
+)
 from tests._memory import ToyServer, lose_link, opened, wait_connected
 
 POLICIES = ("block", "error", "drop_oldest", "drop_new")
@@ -75,7 +85,8 @@ async def test_drop_oldest(autojump_clock: MockClock, caplog: pytest.LogCaptureF
         assert told["sixth"] is Outcome.SENT
     assert [subject for _, subject, *_ in server.operations("PUB")] == ["fourth", "fifth", "sixth"]
     full = [record for record in caplog.records if vars(record).get("event") == "NATS_QUEUE_FULL"]
-    assert [(vars(r)["size"], vars(r)["max_size"], vars(r)["policy"]) for r in full] == [(3, 3, "drop_oldest")] * 3
+    logged = [(vars(r)["size"], vars(r)["max_size"], vars(r)["policy"], vars(r)["count"]) for r in full]
+    assert logged == [(3, 3, "drop_oldest", 1), (3, 3, "drop_oldest", 2)]
 
 
 async def test_drop_oldest_drops_no_more_than_it_must(autojump_clock: MockClock) -> None:
@@ -250,3 +261,38 @@ async def test_the_time_of_a_held_back_caller_goes_on_in_the_queue(autojump_cloc
         await trio.sleep(2)
         assert told == {"b": PendingTimeoutError, "c": PendingTimeoutError}
         assert trio.current_time() == pytest.approx(began + 31)
+
+
+@pytest.mark.parametrize("closes", [False, True])
+@pytest.mark.parametrize("policy", ["error", "drop_oldest", "drop_new"])
+async def test_a_full_queue_is_no_flood_of_lines(
+    policy: Any, closes: bool, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A line when an outage fills the queue, and one at its end with the count of the others; the next begins anew. The
+    counts are together what the counter has.
+    """
+    server = ToyServer()
+    caplog.set_level(logging.WARNING)
+    counts: list[int] = []
+
+    def logged() -> list[int]:
+        lines = [vars(record) for record in caplog.records]
+        return [line["count"] for line in lines if line.get("event") == "NATS_QUEUE_FULL"]
+
+    with suppress(UndeliveredError):
+        async with opened(server, pending_policy=policy, pending_operations_max=2) as nc:
+            for refused in (1, 50):
+                await lose_link(server)
+                for _ in range(2 + refused):
+                    with suppress(PendingFullError):
+                        await nc.publish("a", b"x")
+                counts += [1]
+                assert logged() == counts
+                counts += [refused - 1] if refused > 1 else []
+                if refused == 1 or not closes:
+                    server.come_up()
+                    await wait_connected(nc)
+                    await nc.flush()
+                    assert logged() == counts
+            assert nc.stats().pending_dropped[policy] == 51
+    assert logged() == counts

@@ -42,6 +42,9 @@ class Recorder:
     def given_up(self, frame: bytes, error: Callable[[], Exception]) -> None:
         self._note(f"given up {frame.split()[1].decode()} by {type(error()).__name__}")
 
+    def handed_over(self, frame: bytes, place: int) -> None:
+        self._note(f"handed over {frame.split()[1].decode()} as {place}")
+
     def closed(self) -> None:
         self._note("closed")
 

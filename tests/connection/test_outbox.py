@@ -11,12 +11,15 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 import attrs
+import pytest
 import trio
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from trio.testing import MockClock
 
 from beamline_trio.connection import Detached, Outbox, Waiter
+from beamline_trio.connection._coverage import VOIDS_MAX, Coverage
 from beamline_trio.protocol import PING, PONG, encode_publish
 
 BYTES_MAX: Final = 100
@@ -39,6 +42,7 @@ class Publish:
     frame: bytes
     waiter: Waiter | None
     fate: str = "unwritten"
+    place: int = 0
 
 
 @attrs.define(eq=False)
@@ -61,6 +65,7 @@ class OutboxMachine(RuleBasedStateMachine):
         self.wire: deque[Publish | Ping] = deque()  # written, and not read by the server
         self.answered: list[Publish] = []  # read by the server, no PONG behind them yet
         self.written_waiters: list[Waiter] = []
+        self.link_begins = 0
 
     def count(self, *fates: str) -> int:
         return sum(publish.fate in fates for publish in self.publishes)
@@ -113,6 +118,7 @@ class OutboxMachine(RuleBasedStateMachine):
         for publish in lost:
             publish.fate = "unknown"
         self.unwritten, self.bare, self.wire, self.answered, self.written_waiters = [], [], deque(), [], []
+        self.link_begins = self.outbox.place
 
     # Publishers
 
@@ -127,6 +133,7 @@ class OutboxMachine(RuleBasedStateMachine):
         outbox.free -= 1
         outbox.room -= len(publish.frame)
         outbox.append(publish.frame)
+        publish.place = outbox.top - outbox.free
         self.unwritten.append(publish)
 
     @precondition(lambda self: self.outbox.is_open)
@@ -136,6 +143,7 @@ class OutboxMachine(RuleBasedStateMachine):
         if self.outbox.try_room():
             publish = self.new_publish(size, waiter)
             self.outbox.put(publish.frame, publish.waiter)
+            self.note_place(publish)
             self.unwritten.append(publish)
 
     @precondition(lambda self: self.up and self.count("handed back") > 0)
@@ -145,7 +153,12 @@ class OutboxMachine(RuleBasedStateMachine):
         publish = next(publish for publish in self.publishes if publish.fate == "handed back")
         publish.fate = "unwritten"
         self.outbox.put(publish.frame, publish.waiter, accepted_before=True)
+        self.note_place(publish)
         self.unwritten.append(publish)
+
+    def note_place(self, publish: Publish) -> None:
+        publish.place = self.outbox.place
+        assert publish.waiter is None or publish.waiter.place == publish.place
 
     @precondition(lambda self: self.up)
     @rule()
@@ -224,7 +237,7 @@ class OutboxMachine(RuleBasedStateMachine):
         if isinstance(item, Publish):
             self.answered.append(item)
             if refuses:
-                assert self.outbox.on_refused()
+                assert self.outbox.coverage.refuse()
                 item.fate = "failed"
             return
         expectation = self.outbox.on_pong()
@@ -234,6 +247,29 @@ class OutboxMachine(RuleBasedStateMachine):
             if publish.fate == "written":
                 publish.fate = "confirmed"
         self.answered = []
+
+    @precondition(lambda self: self.answered)
+    @rule(data=st.data())
+    def answer(self, data: st.DataObject) -> None:
+        """Somebody answers a publish that the server has read: everything up to it is confirmed, and nothing behind.
+
+        Where a refusal of a later one was faster, the refused one is not known, and nothing is said here.
+        """
+        index = data.draw(st.integers(0, len(self.answered) - 1))
+        if any(publish.fate == "failed" for publish in self.answered[index + 1 :]):
+            return
+        coverage = self.outbox.coverage
+        coverage.proven = max(coverage.proven, self.answered[index].place)
+        for publish in self.answered[: index + 1]:
+            if publish.fate == "written":
+                publish.fate = "confirmed"
+        self.answered = self.answered[index + 1 :]
+
+    @rule(data=st.data())
+    def answer_too_late(self, data: st.DataObject) -> None:
+        """An answer to what was written on an earlier link, or not at all, confirms nothing on this one."""
+        coverage = self.outbox.coverage
+        coverage.proven = max(coverage.proven, data.draw(st.integers(0, self.link_begins)))
 
     @precondition(lambda self: not any(isinstance(item, Ping) for item in self.wire))
     @rule()
@@ -245,7 +281,7 @@ class OutboxMachine(RuleBasedStateMachine):
     @rule()
     def refusal_of_nothing(self) -> None:
         """A refusal when nothing is unconfirmed fails nothing."""
-        assert not self.outbox.on_refused()
+        assert not self.outbox.coverage.refuse()
 
     # The books
 
@@ -254,13 +290,13 @@ class OutboxMachine(RuleBasedStateMachine):
         """Each count is what the model counts, and they add up."""
         outbox = self.outbox
         assert outbox.accepted == len(self.publishes)
-        assert outbox.confirmed == self.count("confirmed")
-        assert outbox.failed == self.count("failed")
-        assert outbox.unknown == self.count("unknown")
-        assert outbox.unconfirmed == self.count("written")
+        assert outbox.coverage.confirmed == self.count("confirmed")
+        assert outbox.coverage.failed == self.count("failed")
+        assert outbox.coverage.unknown == self.count("unknown")
+        assert outbox.coverage.unconfirmed == self.count("written")
         assert outbox.open_operations == self.count("written", "unwritten")
         elsewhere = self.count("withdrawn", "handed back")
-        ended = outbox.confirmed + outbox.failed + outbox.unknown
+        ended = outbox.coverage.confirmed + outbox.coverage.failed + outbox.coverage.unknown
         assert outbox.accepted == outbox.open_operations + ended + elsewhere
 
     @invariant()
@@ -286,10 +322,10 @@ def test_refusals_beyond_measure_never_make_counts_negative() -> None:
     for _ in range(3):
         outbox.put(b"PUB a 0\r\n\r\n")
     inside_trio(outbox.take)
-    assert [outbox.on_refused() for _ in range(6)] == [True] * 4 + [False] * 2
+    assert [outbox.coverage.refuse() for _ in range(6)] == [True] * 4 + [False] * 2
     assert outbox.on_pong() is not None
-    assert min(outbox.confirmed, outbox.unconfirmed) >= 0
-    assert outbox.accepted == outbox.confirmed + outbox.failed + outbox.open_operations == 4
+    assert min(outbox.coverage.confirmed, outbox.coverage.unconfirmed) >= 0
+    assert outbox.accepted == outbox.coverage.confirmed + outbox.coverage.failed + outbox.open_operations == 4
 
 
 def test_what_was_pending_takes_its_room() -> None:
@@ -319,3 +355,66 @@ def test_equal_frames_are_told_apart() -> None:
         assert outbox.withdraw(waiters[withdrawn])
         other = waiters[1 - withdrawn]
         assert outbox.detach() == Detached([(other.frame, other)], [], 0, 0)
+
+
+@given(st.lists(st.sampled_from(["write", "write", "withdraw", "refuse", "answer", "settle"]), max_size=60), st.data())
+def test_what_is_confirmed_is_never_too_much(plan: list[str], data: st.DataObject) -> None:
+    """Whatever overtakes what: no more are confirmed than an answer has come behind, less the refused among them.
+
+    With the refused and the rest that is all that was written; and behind the answer to the last one nothing is open.
+    """
+    coverage = Coverage()
+    written: list[tuple[int, bool]] = []  # place and whether refused
+    place = answered = 0
+    for what in plan:
+        if what == "write":
+            place += 1
+            written.append((place, False))
+            coverage.written += 1
+        elif what == "withdraw":
+            place += 1
+            coverage.withdraw(place)
+        elif what == "refuse" and any(not refused for _, refused in written[answered:]):
+            index = data.draw(st.sampled_from([i for i in range(answered, len(written)) if not written[i][1]]))
+            written[index] = (written[index][0], True)
+            assert coverage.refuse()
+        elif what == "answer" and answered < len(written):
+            answered = data.draw(st.integers(answered + 1, len(written)))
+            coverage.proven = max(coverage.proven, written[answered - 1][0])
+        elif what == "settle":
+            assert coverage.confirmed <= sum(not refused for _, refused in written[:answered])
+            assert coverage.unconfirmed >= sum(not refused for _, refused in written[answered:])
+        assert coverage.failed == sum(refused for _, refused in written)
+        assert coverage.confirmed + coverage.failed + coverage.unconfirmed == len(written)
+    if answered == len(written):
+        assert coverage.unconfirmed == 0
+    assert coverage.lose(place) + coverage.confirmed + coverage.failed == len(written)
+    assert coverage.unconfirmed == 0
+
+
+def test_more_withdrawals_than_are_remembered() -> None:
+    """What was written before the oldest is confirmed late rather than too early; what comes behind, exactly."""
+    coverage = Coverage()
+    coverage.written = 1
+    for place in range(2, VOIDS_MAX + 3):
+        coverage.withdraw(place)
+    coverage.proven = 1
+    assert coverage.confirmed == 0
+    coverage.written = 3
+    coverage.proven = VOIDS_MAX + 3
+    assert (coverage.confirmed, coverage.unconfirmed) == (2, 1)
+
+
+@pytest.mark.parametrize("turn", ["lose", "begin"])
+def test_an_answer_by_a_later_link_proves_nothing_there(turn: str) -> None:
+    """The first link has died, or was left for another: what it had written is settled, and its places are below those
+    of the next one.
+    """
+    coverage = Coverage()
+    coverage.written = 3
+    getattr(coverage, turn)(3)
+    coverage.written = 2
+    coverage.proven = 3
+    assert (coverage.confirmed, coverage.unconfirmed) == (0, 2)
+    coverage.proven = 4
+    assert (coverage.confirmed, coverage.unconfirmed) == (1, 1)

@@ -30,14 +30,14 @@ async def test_a_direct_write(takes: int | None, autojump_clock: MockClock) -> N
         await wait_all_tasks_blocked()
         assert outbox.write_now(frame, waiter)
         assert waiter.written
-        assert outbox.accepted == outbox.unconfirmed == outbox.open_operations == 1
+        assert outbox.accepted == outbox.coverage.unconfirmed == outbox.open_operations == 1
         if takes is not None:
             assert not outbox.write_now(frame, Waiter(frame))  # the rest of the first has to go before
         outbox.put(b"PUB b 0\r\n\r\n", Waiter())
         await wait_all_tasks_blocked()
         assert b"".join(direct) + server.received == frame + b"PUB b 0\r\n\r\n" + PING
         server.pong()
-        assert outbox.confirmed == outbox.accepted == 2
+        assert outbox.coverage.confirmed == outbox.accepted == 2
         nursery.cancel_scope.cancel()
 
 

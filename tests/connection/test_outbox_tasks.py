@@ -82,7 +82,7 @@ async def _callers(plan: list[tuple[str, Any]]) -> None:
         before = rest.split(PING, 1)[0]
         read += len(before) + len(PING)
         subjects = [line.split()[1] for line in before.split(b"\r\n") if line.startswith(b"PUB s.")]
-        if refuse and subjects and outbox.on_refused():
+        if refuse and subjects and outbox.coverage.refuse():
             for waiter in outbox.blamed(subjects[-1]):
                 waiter.fail(RefusedError())
         server.pong()
@@ -119,10 +119,11 @@ async def _callers(plan: list[tuple[str, Any]]) -> None:
         await wait_all_tasks_blocked()
         tasks.cancel_scope.cancel()
     assert all(len(end) == 1 for end in ends.values())
-    ended = outbox.confirmed + outbox.failed + outbox.unknown + books["withdrawn"] + books["dropped"]
+    coverage = outbox.coverage
+    ended = coverage.confirmed + coverage.failed + coverage.unknown + books["withdrawn"] + books["dropped"]
     assert outbox.accepted == ended
     assert outbox.open_operations == 0
-    assert min(outbox.confirmed, outbox.failed, outbox.unknown) >= 0
+    assert min(outbox.coverage.confirmed, outbox.coverage.failed, outbox.coverage.unknown) >= 0
     for number, (end,) in ends.items():
         assert written[number] or end in ("cancelled", "LostError")
 
@@ -147,7 +148,7 @@ async def test_a_cancelled_confirmation(when: str, autojump_clock: MockClock) ->
             assert server.received == frame + PING
             assert outbox.withdraw(waiter) is False
             server.pong()
-            assert outbox.confirmed == 1
+            assert outbox.coverage.confirmed == 1
         else:
             assert outbox.open_operations == 0
             nursery.start_soon(server.write)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests._documents import DOCS, rows
+from tests._documents import DOCS, names_in, rows, text_of
 from tests.integration.suites.__main__ import Tally, report
 from tests.integration.suites._register import (
     ALL_CASES,
@@ -52,9 +52,17 @@ def test_a_suite_has_its_cases_on_both_sides(suite: Suite, collected: list[CaseN
 
 
 def test_the_page_of_the_suites_is_what_they_are() -> None:
-    """docs/suites.md has the register, and every case with its law."""
+    """docs/suites.md has the register, each suite a page of its own, and every case is there with its law."""
     listed = rows(DOCS / "suites.md", "suite", "cases", "part")
-    assert listed == [(f"`{suite.name}`", str(suite.cases), suite.part) for suite in SUITES]
+    assert [(names_in(name), cases, part) for name, cases, part in listed] == [
+        ([suite.name], str(suite.cases), suite.part) for suite in SUITES
+    ]
+    pages = [name.partition("](")[2].rstrip(")") for name, _, _ in listed]
+    assert {DOCS / page for page in pages} == set((DOCS / "suites").glob("*.md"))
+    for suite, page in zip(SUITES, pages, strict=True):
+        assert {f"pytest tests/integration/suites/{suite.name}.py -k {side}" for side in ("simulated", "real")} <= set(
+            names_in(text_of(DOCS / page))
+        )
     command = [sys.executable, str(DOCS / "suite_tables.py"), "--check"]
     assert subprocess.run(command, check=False, timeout=60).returncode == 0
 

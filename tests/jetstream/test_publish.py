@@ -94,7 +94,7 @@ async def test_what_a_publish_asks_of_its_stream(autojump_clock: MockClock) -> N
         ({"expected_stream": "a\nb"}, InvalidHeaderError),
         ({"headers": {"a b": "c"}}, InvalidHeaderError),
         ({"expected_last_sequence": -1}, ValueError),
-        ({"expected_last_subject_sequence": 1.5}, ValueError),
+        ({"expected_last_subject_sequence": 1.5}, TypeError),
         ({"ttl_seconds": 0.5}, ValueError),
         ({"ttl_seconds": math.nan}, ValueError),
     ],

@@ -25,7 +25,17 @@ from beamline_trio import (
     Reconnected,
     WrongLastSequenceError,
 )
+from beamline_trio.faults._operations import covers
 from beamline_trio.jetstream import statistics_of
+from beamline_trio.jetstream._api import API
+from beamline_trio.jetstream._attachment import attachment_of
+from beamline_trio.jetstream._windows import (
+    STREAMS_CACHED_MAX,
+    SUBJECTS_CACHED_MAX,
+    DuplicateWindows,
+    Window,
+    pattern_of,
+)
 from tests._memory import ToyServer, lose_link, opened
 from tests.jetstream._script import answer, asked, error, headers_to, stored
 
@@ -249,7 +259,7 @@ async def test_unknown_stays_unknown(autojump_clock: MockClock) -> None:
 
 
 async def test_the_window_is_looked_up_once(autojump_clock: MockClock) -> None:
-    """For each subject, or expected stream; where the server does not tell, the policy's own is assumed."""
+    """For each stream, by whatever it is known; where the server does not tell, the policy's own is assumed."""
     server = ToyServer()
     with_window(server, 120)
     answer(server, "a", stored())
@@ -259,7 +269,7 @@ async def test_the_window_is_looked_up_once(autojump_clock: MockClock) -> None:
             await js.publish("a", b"x")
         assert len(server.operations("PUB")) == 2
         await js.publish("a", b"x", expected_stream="S")
-        assert [one[1] for one in server.operations("PUB")][2:] == ["$JS.API.STREAM.INFO.S"]
+        assert len(server.operations("PUB")) == 2
     mute = ToyServer()
     answer(mute, "a", None)
     async with opened(mute) as nc:
@@ -314,3 +324,80 @@ async def test_windows_of_streams_and_subjects_are_apart(autojump_clock: MockClo
         await js.publish("b", b"x", expected_stream="a")
         await js.publish("a", b"x")
         assert len(asked(server, "$JS.API.STREAM.INFO.a")) == len(asked(server, "$JS.API.STREAM.INFO.b")) == 1
+
+
+# The duplicate windows
+
+
+def with_stream(server: ToyServer, name: str, *subjects: str, seconds: int = 120) -> None:
+    """The stream that takes whatever is asked for, from now on."""
+    answer(server, "$JS.API.STREAM.NAMES", {"total": 1, "streams": [name]})
+    config = {"name": name, "subjects": subjects, "duplicate_window": seconds * 1_000_000_000}
+    answer(server, f"$JS.API.STREAM.INFO.{name}", {"config": config})
+
+
+async def test_a_stream_is_asked_for_once_for_all_its_subjects(autojump_clock: MockClock) -> None:
+    """A hundred publishes with ids in their subjects cost two requests more; another stream's subject two again."""
+    server = ToyServer()
+    with_stream(server, "S", "orders.>", "users.*.name")
+    async with opened(server) as nc:
+        js = JetStream(nc, publish_retry=STEADY)
+        for number in range(100):
+            subject = f"orders.{number}.new" if number % 2 else f"users.{number}.name"
+            answer(server, subject, stored())
+            await js.publish(subject, b"x")
+        assert [one[1] for one in server.operations("PUB")] == ["$JS.API.STREAM.NAMES", "$JS.API.STREAM.INFO.S"]
+        with_stream(server, "T", "users.*.mail")
+        answer(server, "users.1.mail", stored(stream="T"))
+        for _ in range(2):
+            await js.publish("users.1.mail", b"x")
+        assert [one[1] for one in server.operations("PUB")][2:] == ["$JS.API.STREAM.NAMES", "$JS.API.STREAM.INFO.T"]
+
+
+async def test_a_subject_that_has_moved(autojump_clock: MockClock) -> None:
+    """The PubAck of another stream: its window is asked for by the next publish, and counts."""
+    server = ToyServer()
+    with_stream(server, "S", "a")
+    answer(server, "a", stored(), stored(stream="T"), None)
+    async with opened(server) as nc:
+        js = JetStream(nc, publish_retry=attrs.evolve(STEADY, attempts=100, deadline_seconds=60.0))
+        for _ in range(2):
+            await js.publish("a", b"x")
+        with_stream(server, "T", "a", seconds=6)
+        with pytest.raises(OperationTimeoutError):
+            await js.publish("a", b"x")
+    at = [one.at for one in server.record if one.args and one.args[0] == b"a"][2:]
+    assert max(at) - min(at) < 6 - 1
+
+
+async def test_what_is_known_of_streams_is_bounded(autojump_clock: MockClock) -> None:
+    """Beyond the bounds all is forgotten and asked for again; the windows stay right."""
+    server = ToyServer()
+    async with opened(server) as nc:
+        windows = DuplicateWindows(API(attachment_of(nc), b"$JS.API."))
+        known: Window | None = None
+        for number in range(STREAMS_CACHED_MAX + 1):
+            with_stream(server, f"S{number}", f"s.{number}", seconds=number + 1)
+            known = await windows.ask(f"s.{number}", None)
+            assert known is not None
+            assert known.seconds == number + 1
+        assert windows.find("s.0", None) is None
+        assert windows.find(f"s.{STREAMS_CACHED_MAX}", None) is known
+        with_stream(server, "M", "elsewhere")
+        for number in range(SUBJECTS_CACHED_MAX + 1):
+            await windows.ask(f"mapped.{number}", None)
+        assert windows.find("mapped.0", None) is None
+        assert windows.find(f"mapped.{SUBJECTS_CACHED_MAX}", None) is not None
+
+
+TOKEN = st.sampled_from(["a", "b", "a.b", "+", "$"])
+
+
+@given(st.lists(st.sampled_from("ab*+"), min_size=1, max_size=4), st.booleans(), st.lists(TOKEN, min_size=1))
+def test_which_subjects_a_stream_takes(pattern: list[str], rest: bool, tokens: list[str]) -> None:
+    """A token for each, `*` any one of them, and `>` one or more at the end: as the server matches."""
+    pattern = [*pattern, ">"] if rest else pattern
+    tokens = ".".join(tokens).split(".")
+    takes = pattern_of(["never.this", ".".join(pattern)])
+    expected = covers([one.encode() for one in pattern], [one.encode() for one in tokens])
+    assert bool(takes.fullmatch(".".join(tokens))) is expected

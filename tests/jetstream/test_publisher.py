@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from functools import partial
+from typing import Any
 
 import pytest
 import trio
@@ -467,3 +470,150 @@ async def test_left_while_others_wait_for_room(autojump_clock: MockClock) -> Non
         await trio.testing.wait_all_tasks_blocked()
         await nc.flush()
         assert server.stored == [b"1"]
+
+
+# What an answer proves
+
+
+async def test_what_was_answered_is_not_unknown(autojump_clock: MockClock) -> None:
+    """A PubAck shows that the server has its publish, and all that was written before: they are confirmed at once, and
+    when the link dies without any PONG only what was written behind is unknown.
+    """
+    server = StreamServer()
+    async with opened(server, reconnect_delay_max_seconds=0.01) as nc:
+        with pytest.raises(PublisherError) as caught:
+            async with JetStream(nc).publisher() as publisher:
+                await nc.publish("plain", b"x")
+                for number in range(5):
+                    await publisher.publish("s", b"x", message_id=str(number) if number % 2 else None)
+                await trio.testing.wait_all_tasks_blocked()
+                assert (nc.ledger().confirmed, nc.ledger().open, publisher.in_flight) == (6, 0, 0)
+                server.held = True
+                await publisher.publish("s", b"x")
+                await nc.publish("plain", b"x")
+                await trio.testing.wait_all_tasks_blocked()
+                server.waiting.clear()
+                server.drop()
+                await wait_connected(nc)
+        assert caught.value.unknown_count == 1
+        assert nc.stats().pings == 0
+        assert (nc.ledger().confirmed, nc.ledger().unknown) == (6, 2)
+        assert nc.stats().publish_failures["disconnected"] == 2
+
+
+@pytest.mark.parametrize("subject", ["nobody", "refused"])
+async def test_a_refusal_of_the_stream_proves_as_much(subject: str, autojump_clock: MockClock) -> None:
+    """Also an error of the API, or a 503, comes only behind the publish that it is about."""
+    server = StreamServer()
+    answer(server, "refused", error(400, 10071))
+    async with opened(server, reconnect_delay_max_seconds=0.01) as nc:
+        with pytest.raises(PublisherError):
+            async with JetStream(nc).publisher() as publisher:
+                await nc.publish("plain", b"x")
+                await publisher.publish(subject, b"x")
+                await trio.testing.wait_all_tasks_blocked()
+                assert (nc.ledger().confirmed, nc.ledger().open) == (2, 0)
+
+
+async def test_what_was_queued_is_confirmed_on_its_own_link(autojump_clock: MockClock) -> None:
+    """What a link leaves unwritten, and what is queued without one, is proven by PubAcks of the link that wrote it."""
+    server = StreamServer()
+    async with opened(server, reconnect_delay_max_seconds=0.01) as nc, JetStream(nc).publisher() as publisher:
+        await publisher.publish("s", b"x")
+        await trio.testing.wait_all_tasks_blocked()
+        server.stall()
+        await nc.publish("taken.by.the.writer", b"x")
+        await trio.testing.wait_all_tasks_blocked()
+        await publisher.publish("s", b"unwritten")
+        await lose_link(server)
+        server.resume()
+        for _ in range(3):
+            assert await publisher.publish("s", b"queued") is Outcome.QUEUED
+        server.come_up()
+        await wait_connected(nc)
+        server.pongs_held = True
+        await publisher.flush()
+        assert (nc.ledger().confirmed, nc.ledger().unknown, nc.ledger().open) == (5, 1, 0)
+        server.release_pongs()
+
+
+async def test_what_waits_for_room_is_not_unknown(autojump_clock: MockClock) -> None:
+    """Who waits for room in the outbox when the link dies has written nothing: it is stored by the next link."""
+    server = StreamServer()
+    async with (
+        opened(server, outbox_bytes_max=100, reconnect_delay_max_seconds=0.01) as nc,
+        trio.open_nursery() as nursery,
+    ):
+        publisher = JetStream(nc).publisher()
+        with pytest.raises(PublisherError) as caught:
+            async with publisher:
+                await nc.flush()
+                server.stall()
+                await publisher.publish("s", b"written")
+                await trio.testing.wait_all_tasks_blocked()
+                await publisher.publish("s", bytes(90), message_id="full")
+                nursery.start_soon(partial(publisher.publish, "s", b"waits", message_id="room"))
+                await trio.testing.wait_all_tasks_blocked()
+                assert publisher.in_flight == 3
+                await lose_link(server)
+                server.resume()
+                server.come_up()
+                await wait_connected(nc)
+        assert caught.value.unknown_count == 1
+        assert server.stored[-2:] == [bytes(90), b"waits"]
+        assert nc.stats().late_replies == 0
+
+
+# Its log
+
+
+def failure_lines(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str, int]]:
+    """Subject, reason and count of each."""
+    lines = [vars(record) for record in caplog.records]
+    lines = [line for line in lines if line.get("event") == "NATS_PUBLISH_WITH_ACK_ERROR"]
+    return [(line["subject"], line["reason"], line["count"]) for line in lines]
+
+
+async def test_one_line_for_what_ends_at_once(autojump_clock: MockClock, caplog: pytest.LogCaptureFixture) -> None:
+    """A lost link, a stream that refuses, time that runs out, an outage that lasts, the end: a line for each, written
+    in that step, with the count; and together they are what is counted.
+    """
+    server = StreamServer()
+    server.held = True
+    options: dict[str, Any] = {"reconnect_delay_max_seconds": 0.01, "pending_timeout_seconds": 5.0}
+    expected: list[tuple[str, str, int]] = []
+    async with opened(server, **options) as nc:
+        with pytest.raises(ZeroDivisionError):
+            async with JetStream(nc).publisher() as publisher:
+
+                async def publish(subject: str, count: int, reason: str) -> None:
+                    for _ in range(count):
+                        await publisher.publish(subject, b"x")
+                    await trio.testing.wait_all_tasks_blocked()
+                    expected.append((subject, reason, count))
+
+                await publish("s", 640, "disconnected")
+                await lose_link(server)
+                assert failure_lines(caplog) == expected
+                await publish("s", 30, "pending_timeout")
+                await trio.sleep(6)
+                assert failure_lines(caplog) == expected
+                server.come_up()
+                await wait_connected(nc)
+                await publish("nobody", 200, "no_responders")
+                answers = failure_lines(caplog)[2:]  # a line for each chunk that they came in
+                assert sum(count for *_, count in answers) == 200
+                assert len(answers) < 20
+                expected[2:] = answers
+                server.waiting.clear()
+                await publish("s", 10, "timeout")
+                await publisher.flush()
+                assert failure_lines(caplog) == expected
+                await publish("s", 5, "closed")
+                raise ZeroDivisionError
+        assert failure_lines(caplog) == expected
+        counted = statistics_of(nc).publish_failures
+        logged: Counter[str] = Counter()
+        for _, reason, count in expected:
+            logged[reason] += count
+        assert logged == Counter(counted)

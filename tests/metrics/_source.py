@@ -1,7 +1,7 @@
 """What the source of the package logs: codes with levels, fields and stages, read from its syntax trees.
 
 A log call is `log.<level>(..., extra={"event": CODE, ...})`, with the dictionary there or in the same function, or
-`<anything>._log(<level>, CODE, field=...)`, which adds the client.
+a call of a ClientLog, `log(<level>, CODE, field=...)`, which adds the client; so named, or an attribute of that name.
 
 Must not import what it reads.
 """
@@ -22,6 +22,8 @@ PACKAGE: Final = Path(beamline_trio.__file__).parent
 # Its receiver is a process that talks to its parent in lines of JSON that have events too, and no log records.
 _OTHER_LINES: Final = ("cli", "demo")
 _LEVELS: Final = {"debug": "debug", "info": "info", "warning": "warning", "error": "error", "exception": "error"}
+# What a ClientLog takes beside the facts.
+_NO_FIELDS: Final = {"words", "exc_info"}
 _CODE: Final = re.compile(r"[A-Z]+(_[A-Z]+)+")
 
 Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
@@ -57,6 +59,11 @@ def calls_without_a_code() -> list[str]:
             if _level_of(call) is not None and "extra" not in named:
                 bare.append(f"{stage}: {ast.unparse(call)}")
     return bare
+
+
+def logging_stages() -> list[str]:
+    """Stages in which a logger is called, and not a ClientLog."""
+    return [stage for stage, function in _functions() for call in _calls(function) if _level_of(call) is not None]
 
 
 @cache
@@ -98,9 +105,10 @@ def _of_log_calls(function: Function) -> list[tuple[str, set[str], set[str]]]:
     found: list[tuple[str, set[str], set[str]]] = []
     for call in _calls(function):
         code = _code_of(call.args[1]) if len(call.args) == 2 else None
-        if isinstance(call.func, ast.Attribute) and call.func.attr == "_log" and code is not None:
+        if ast.unparse(call.func).rpartition(".")[2] in ("log", "_log") and code is not None:
+            fields = {str(keyword.arg) for keyword in call.keywords} - _NO_FIELDS
             level = ast.unparse(call.args[0]).removeprefix("logging.").lower()
-            found.append((code, {level}, {str(keyword.arg) for keyword in call.keywords} | {"client"}))
+            found.append((code, {level}, fields | {"client"}))
     return found
 
 

@@ -20,6 +20,7 @@ from beamline_trio.metrics import (
     Collector,
     JSONLogFormatter,
     MetricContract,
+    TextLogFormatter,
     load_contract,
     load_event_contract,
     load_log_contract,
@@ -61,6 +62,7 @@ class Watch(logging.Handler):
         self._known_logs = {log.code: log for log in load_log_contract()}
         self._known_events = {event.name: event for event in load_event_contract()}
         self._formatter = JSONLogFormatter()
+        self._text_formatter = TextLogFormatter()
 
     @contextmanager
     def listening(self) -> Generator[None]:
@@ -94,8 +96,12 @@ class Watch(logging.Handler):
         self.collector.add_router(router, nc)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take a record: as an operator has it, from its JSON line."""
+        """Take a record: as an operator has it, from its JSON line and from its line of text."""
         self.take_line(self._formatter.format(record))
+        code, client = getattr(record, "event", None), getattr(record, "client", None)
+        said = self._text_formatter.format(record).partition("\n")[0]
+        if f" {code} " not in said or (client is not None and f" client={client}" not in said):
+            self.complaints.append(f"as text {code} lacks its code or its client: {said}")
         self.sample()
 
     def take_line(self, line: str) -> None:

@@ -60,7 +60,7 @@ async def test_every_series_shows_its_own_number() -> None:
     counters.established, counters.lost, counters.restored, counters.connect_failures = 101, 102, 103, 104
     counters.reconnect_attempts, counters.exhausted, counters.subscribes = 105, 106, 107
     counters.pending_retried, counters.slow_consumer = 108, 109
-    connection.losses.expired, connection.queued, connection.outbox.unknown = 110, 111, 112
+    connection.losses.expired, connection.queued, connection.outbox.coverage.unknown = 110, 111, 112
     counters.reconnect_failures["dns"] = 113
     counters.publish_failures["permission"] = 114
     counters.subscribe_failures["timeout"] = 115
@@ -180,7 +180,7 @@ async def test_the_totals_of_a_closed_client_stay() -> None:
     connection = client.connection
     connection.state = State.CONNECTED
     connection.counters.lost = 3
-    connection.outbox.unknown = 2
+    connection.outbox.coverage.unknown = 2
     connection.counters.confirm_latency.observe(0.1)
     before = scrape(collector)
     connection.close()

@@ -10,7 +10,7 @@ import pytest
 import beamline_trio
 from beamline_trio.connection import StageEvent
 from beamline_trio.metrics import EventContract, load_event_contract, load_log_contract
-from tests.metrics._source import LoggedCode, calls_without_a_code, logged_codes, names_called
+from tests.metrics._source import LoggedCode, calls_without_a_code, logged_codes, logging_stages, names_called
 
 
 def of_other_stages() -> list[type[StageEvent]]:
@@ -38,6 +38,11 @@ def test_whatever_is_about_a_client_names_it() -> None:
     assert [
         log.code for log in load_log_contract() if log.code.startswith("NATS_") and "client" not in log.fields
     ] == []
+
+
+def test_the_client_writes_its_records_in_one_place() -> None:
+    """So that code and client begin the message of each: no other place of the path calls a logger."""
+    assert [stage for stage in logging_stages() if stage != "operation"] == []
 
 
 def test_whatever_is_logged_has_a_code() -> None:

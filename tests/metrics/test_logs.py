@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from beamline_trio.connection import ClientLog
 from beamline_trio.metrics import JSONLogFormatter, TextLogFormatter, redact
 
 URL = "nats://user:pa55@10.0.0.1:4222"
@@ -121,3 +122,35 @@ def test_any_text_makes_one_line_of_ascii(message: str, value: object) -> None:
     assert line.isascii()
     assert line.splitlines() == [line]
     json.loads(line)
+
+
+class TestLinesOfText:
+    """Whoever reads text has the code and the client's name, with any formatter."""
+
+    def test_code_and_client_begin_the_message(self, caplog: pytest.LogCaptureFixture) -> None:
+        """The facts follow, and then the words; the exception is below."""
+        with caplog.at_level(logging.INFO, "beamline_trio"):
+            ClientLog("orders")(logging.INFO, "NATS_RETRY_PENDING", pending=3)
+            ClientLog("orders")(
+                logging.ERROR, "NATS_HANDLER_ERROR", subject="a", words="the handler raised", exc_info=ValueError("no")
+            )
+        pending, failed = [TextLogFormatter().format(one) for one in caplog.records]
+        assert pending.endswith(" INFO beamline_trio: NATS_RETRY_PENDING client=orders pending=3")
+        first, *rest = failed.splitlines()
+        assert first.endswith(" ERROR beamline_trio: NATS_HANDLER_ERROR client=orders subject=a: the handler raised")
+        assert rest == ["ValueError: no"]
+
+    def test_words_and_exception_are_no_facts(self, caplog: pytest.LogCaptureFixture) -> None:
+        """A record has the fields that the contract lists, and no others."""
+        ClientLog("orders")(logging.ERROR, "NATS_HANDLER_ERROR", subject="a", words="w", exc_info=ValueError("no"))
+        fields = formatted(caplog.records[0])
+        assert (fields["event"], fields["client"], fields["subject"]) == ("NATS_HANDLER_ERROR", "orders", "a")
+        assert not {"words", "exc_info"} & fields.keys()
+
+    def test_two_clients_are_told_apart(self, caplog: pytest.LogCaptureFixture) -> None:
+        """In one program's log too."""
+        for name in ("a", "b"):
+            ClientLog(name)(logging.WARNING, "NATS_LAME_DUCK", server="s")
+        assert [one.getMessage() for one in caplog.records] == [
+            f"NATS_LAME_DUCK client={name} server=s" for name in ("a", "b")
+        ]

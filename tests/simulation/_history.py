@@ -67,6 +67,7 @@ class History:
         identity = f"app/{number}"
         self.journal.publications[identity] = Publication(identity, "app", number, "s", at, fate, at + 0.1, reason)
         self.journal.written[identity] = [APP_LINK]
+        self.journal.on_link.setdefault(APP_LINK, []).append(identity)
         self.journal.taken[identity] = [(at, APP_LINK)]
         return identity
 
@@ -115,7 +116,8 @@ class History:
     def hand_out(self, number: int, deliveries: int = 1, *, at: float = 2.0, end: int = 100) -> None:
         """Its consumer c has delivered it, to billing's link."""
         self.journal.handed_out.append(HandedOut("a", "S", "c", number, deliveries, f"app/{number}", at))
-        self.journal.queued.append(Queued("a", BILLING_LINK, b"1", f"app/{number}", end, at))
+        reply = b"$JS.ACK.S.c.%d.%d.1.1.0" % (deliveries, number)
+        self.journal.queued.append(Queued("a", BILLING_LINK, b"1", f"app/{number}", end, at, reply))
 
     def acknowledge(self, number: int, *, confirmed_at: float | None = None) -> None:
         """It was acknowledged; and the application was told that the server knows."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import attrs
 import pytest
 
 from beamline_trio.simulation import (
@@ -25,6 +26,7 @@ WORKED_OFF = delivered_until_acked("S", "c", max_deliver=3)
 
 def _unwritten(history: History, fate: str = "queued") -> None:
     del history.journal.written[history.publish(2, fate)]
+    history.journal.on_link[APP_LINK].remove("app/2")
     del history.journal.taken["app/2"]
 
 
@@ -91,6 +93,13 @@ def _is_unknown_without_a_death(history: History) -> None:
     history.end(accepted=1, unknown=1)
 
 
+def _is_unknown_behind_its_answer(history: History) -> None:
+    history.publish(1, "sent")
+    history.publish(2)
+    _link_dies(history)
+    history.end(accepted=2, confirmed=1, unknown=1)
+
+
 def _the_end_told_too_little(history: History) -> None:
     _unwritten(history)
     history.tell_dropped()
@@ -153,6 +162,7 @@ Broken = Callable[[History], None]
         (nothing_lost_silently, _is_in_no_ledger),
         (nothing_lost_silently, _is_in_the_ledger_twice),
         (nothing_lost_silently, _is_unknown_without_a_death),
+        (nothing_lost_silently, _is_unknown_behind_its_answer),
         (nothing_lost_silently, _the_end_told_too_little),
         (keeps_what_it_acked, _is_not_in_the_stream),
         (keeps_what_it_acked, _is_in_the_stream_twice),
@@ -183,11 +193,11 @@ def test_a_good_history_breaks_no_law(law: Law) -> None:
     history.publish(1)
     _unwritten(history)
     history.tell_dropped()
-    del history.journal.taken[history.publish(3, "sent")]
-    _link_dies(history)
     for number in (4, 5):
         history.store(number)
         history.hand_out(number)
+    del history.journal.taken[history.publish(6, "sent")]
+    _link_dies(history)
     history.acknowledge(4, confirmed_at=3.0)
     history.hand_out(5, 2, at=3.0)  # it was naked
     history.give(5, at=3.1)
@@ -241,4 +251,15 @@ def test_a_message_that_somebody_has_is_not_stranded(
     if given_at is not None:
         history.give(1, at=given_at)
     _is_kept_by_nobody(history)
+    assert not history.judged(strands_nothing(12))
+
+
+def test_a_message_of_another_consumer_on_a_living_link_proves_nothing() -> None:
+    """Two consumers had it: that one was given it and waits, and that the other came to another host, is lawful."""
+    history = History()
+    _is_kept_by_nobody(history)
+    assert history.judged(strands_nothing(12))
+    history.journal.queued[:] = [
+        attrs.evolve(one, reply=one.reply.replace(b".c.", b".other.")) for one in history.journal.queued
+    ]
     assert not history.judged(strands_nothing(12))

@@ -26,7 +26,7 @@ class Watcher:
     def published(self, server: str, link: int, subject: bytes, header: bytes | None) -> None:
         self.told.append(("published", server, link, subject, header))
 
-    def delivered(self, server: str, link: int, sid: bytes, header: bytes | None, end: int) -> None:
+    def delivered(self, server: str, link: int, sid: bytes, reply: bytes, header: bytes | None, end: int) -> None:
         self.told.append(("delivered", server, link, sid, header, end))
 
     def stored(self, server: str, stream: str, sequence: int, subject: bytes, header: bytes) -> None:

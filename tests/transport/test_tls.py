@@ -94,7 +94,7 @@ async def test_files_are_read_anew(authority: trustme.CA, tmp_path: Path) -> Non
         ("missing.pem", None, None, "ca_file"),
         ("key.pem", None, None, "ca_file"),
         (None, "missing.pem", None, "cert_file"),
-        (None, "cert.pem", "missing.pem", "cert_file"),
+        (None, "cert.pem", "missing.pem", "key_file"),
         (None, "cert.pem", None, "cert_file"),
         (None, None, "key.pem", "key_file"),
     ],

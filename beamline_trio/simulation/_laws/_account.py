@@ -34,7 +34,8 @@ def nothing_lost_silently(evidence: Evidence) -> Iterator[Finding]:
     2. What it calls expired or dropped was told by events, as many and no more; and what was taken in and never written
        to a link was among them.
     3. What no server took was written to a link that died before it was confirmed; and no more are unknown than were
-       written to such links.
+       written to such links, with no answer on them to anything that was written behind. (A refusal does not say which
+       publish it is about: so many more may be unknown as were refused.)
     4. As many were accepted as were seen on the wire, or told by an event (where all publishes are journaled).
     5. What a drain could not deliver is what its error says.
     """
@@ -66,6 +67,7 @@ class _Audit:
         self._journal = evidence.journal
         self.last = list({books.who: books for books in self._journal.books}.values())
         self._closed = self._closed_in_order()
+        self._answered = set(self._answered_behind())
 
     def losses(self) -> Iterator[_Loss]:
         """All that is lost."""
@@ -105,6 +107,28 @@ class _Audit:
         """Whether a link died that it was written to, and may have taken it along."""
         links = self._journal.tried(note.identity)
         return any(self._evidence.link(link).ended_at is not None and link not in self._closed for link in links)
+
+    def _answered_behind(self) -> Iterator[tuple[str, int]]:
+        """What the client was shown to have arrived on a link: it got an answer to that, or to what it wrote behind."""
+        for link, identities in self._journal.on_link.items():
+            if self._evidence.moved_from(link):
+                continue  # answers may have come by the next link, and prove nothing there
+            shown = [at for at, identity in enumerate(identities, 1) if self._is_answered(identity, link)]
+            for identity in identities[: max(shown, default=0)]:
+                yield identity, link
+
+    def _is_answered(self, identity: str, link: int) -> bool:
+        note = self._journal.publications.get(identity)
+        return note is not None and note.fate == "confirmed" and self._journal.tried(identity) == [link]
+
+    def _may_be_unknown(self, note: Publication) -> bool:
+        """Whether a link died that it was written to, before any answer to that, or to what was written behind."""
+        return any(
+            self._evidence.link(link).ended_at is not None
+            and link not in self._closed
+            and (note.identity, link) not in self._answered
+            for link in self._journal.tried(note.identity)
+        )
 
     # What clients say
 
@@ -170,15 +194,17 @@ class _Audit:
         written = [note for note in notes if self._journal.tried(note.identity)]
         told = sum(one.count for one in self._journal.withheld if self._evidence.host(one.who) == host)
         at = max(books.at for books in last)
-        accepted, unknown, confirmed = (
-            sum(getattr(books.ledger, name) for books in last) for name in ("accepted", "unknown", "confirmed")
+        accepted, unknown, confirmed, failed = (
+            sum(getattr(books.ledger, name) for books in last)
+            for name in ("accepted", "unknown", "confirmed", "failed")
         )
         if accepted != len(written) + told:
             text = f"{host} has accepted {accepted} publishes; {len(written)} were written and {told} given up"
             yield _Loss(at, abs(accepted - len(written) - told), text)
-        died = sum(map(self._died, written))
-        if unknown > died:
-            yield _Loss(at, unknown - died, f"{host} says {unknown} are unknown; {died} were written to dead links")
+        most = sum(map(self._may_be_unknown, written)) + failed
+        if unknown > most:
+            text = f"{host} says {unknown} are unknown; {most} were written to dead links with no answer behind them"
+            yield _Loss(at, unknown - most, text)
         taken = sum(note.identity in self._journal.taken for note in written)
         if confirmed > taken:
             yield _Loss(at, confirmed - taken, f"{host} says {confirmed} are confirmed; servers took {taken}")

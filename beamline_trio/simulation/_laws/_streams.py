@@ -139,7 +139,7 @@ def _reached(evidence: Evidence, one: HandedOut, until: float) -> str | None:
     """The host that a delivery reached over a link that lived until then."""
     for queued in evidence.journal.queued:
         soon = 0 <= queued.at - one.at < _SOON_SECONDS
-        if queued.identity == one.identity and queued.server == one.server and soon:
+        if queued.server == one.server and soon and one.is_in(queued):
             link = evidence.link(queued.link)
             lived = all(at is None or at > until for at in (link.ended_at, link.left_at))
             if lived and queued.end <= link.received:

@@ -124,5 +124,5 @@ def _deliver(process: Process, source: ClientConnection | None, sub: Subscriptio
     observer = process.observer
     if observer is not None:
         header = data[:header_size] if header_size else None
-        observer.delivered(process.host, client.number, sub.sid, header, outbound.queued)
+        observer.delivered(process.host, client.number, sub.sid, reply.rstrip(), header, outbound.queued)
     return True

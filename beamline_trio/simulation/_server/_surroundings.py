@@ -139,7 +139,7 @@ class Observer(Protocol):
         """A client's message was taken, and is about to be routed."""
         ...
 
-    def delivered(self, server: str, link: int, sid: bytes, header: bytes | None, end: int) -> None:
+    def delivered(self, server: str, link: int, sid: bytes, reply: bytes, header: bytes | None, end: int) -> None:
         """A message was queued to a client; `end` = all bytes queued to this link up to the end of the message."""
         ...
 
