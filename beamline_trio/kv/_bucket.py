@@ -63,6 +63,11 @@ class Bucket:
         """Its name."""
         return self.status_when_opened.bucket
 
+    @property
+    def js(self) -> JetStream:
+        """The context that it is asked through."""
+        return self._js
+
     async def status(self) -> BucketStatus:
         """How it stands now.
 
@@ -283,7 +288,7 @@ class Bucket:
         if entry is None:
             return 0
         if not entry.is_deleted:
-            raise KeyExistsError(self.name, key, entry.revision)
+            raise KeyExistsError(self.name, key, entry.revision, entry)
         return entry.revision
 
     def _check_ttl(self, ttl_seconds: float | None) -> None:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ..protocol import InvalidSubjectError, NatsError
+
+if TYPE_CHECKING:
+    from ._entries import Entry
 
 
 class KeyValueError(NatsError):
@@ -46,15 +51,17 @@ class KeyExistsError(KeyValueError):
     Attributes:
         key: which key.
         revision: of the value that is there.
+        entry: what is there; None where it is no entry, or where others were first again and again.
     """
 
-    def __init__(self, bucket: str, key: str, revision: int) -> None:
+    def __init__(self, bucket: str, key: str, revision: int, entry: Entry | None = None) -> None:
         super().__init__(
             f"the bucket {bucket!r} has a value for the key {key!r} (revision {revision}); nothing was stored: read it "
             "with get(), or change it with update()"
         )
         self.key = key
         self.revision = revision
+        self.entry = entry
 
 
 class WrongRevisionError(KeyValueError):

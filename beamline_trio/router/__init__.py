@@ -15,6 +15,7 @@ from ._idempotence import Claim as Claim
 from ._idempotence import Idempotence as Idempotence
 from ._idempotence import IdempotenceStatistics as IdempotenceStatistics
 from ._idempotence import MemoryIdempotence as MemoryIdempotence
+from ._idempotence_kv import KVIdempotence as KVIdempotence
 from ._kill_switch import KillSwitch as KillSwitch
 from ._middleware import CallNext as CallNext
 from ._middleware import Middleware as Middleware
