@@ -21,6 +21,7 @@ from tests._documents import DOCS, PAGES, names_in, rows, text_of
 PUBLIC_PACKAGES = (
     "beamline_trio",
     "beamline_trio.jetstream",
+    "beamline_trio.kv",
     "beamline_trio.operation",
     "beamline_trio.router",
     "beamline_trio.server_process",
@@ -190,7 +191,7 @@ def test_the_errors_page_has_every_error() -> None:
 def test_no_stage_has_an_error_of_its_own() -> None:
     """What the stages raise is exported where users look for it, and so is on the errors page."""
     public = {error for package in PUBLIC_PACKAGES for error in errors_of(package).values()}
-    for stage in ("protocol", "transport", "connection", "client", "jetstream", "router", "metrics"):
+    for stage in ("protocol", "transport", "connection", "client", "jetstream", "kv", "router", "metrics"):
         assert set(errors_of(f"beamline_trio.{stage}").values()) <= public, stage
 
 

@@ -251,6 +251,7 @@ class JetStream:
         expected_last_message_id: str | None = None,
         ttl_seconds: float | None = None,
         retry: PublishRetry | None = None,
+        raise_unmet: bool = False,
     ) -> PubAck:
         """Publish a message and wait until a stream has stored it.
 
@@ -271,6 +272,9 @@ class JetStream:
             ttl_seconds: the message goes after so long, rounded up to whole seconds; `math.inf` = never. The stream
                 needs `allow_msg_ttl`.
             retry: instead of the policy of this object.
+            raise_unmet: an expected sequence or message id that is not the last one is an answer and no failure: raised
+                also where the client fails open, counted in `publish_expectations_unmet`, and not logged. For those who
+                race on purpose.
 
         Raises:
             TypeError, ValueError, InvalidSubjectError, InvalidHeaderError, PayloadTooLargeError: nothing was sent.
@@ -294,7 +298,7 @@ class JetStream:
             ttl_seconds,
         )
         policy = retry if retry is not None else self._retry
-        return await self._publishing.publish(subject, payload, headers, expectations, policy)
+        return await self._publishing.publish(subject, payload, headers, expectations, policy, raise_unmet)
 
     def publisher(self, max_in_flight: int = 1000, *, errors_max: int = 1000) -> Publisher:
         """A pipelined publisher: `async with js.publisher() as publisher: await publisher.publish("a", b"...")`.

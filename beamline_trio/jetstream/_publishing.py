@@ -18,7 +18,13 @@ from ..connection import NEVER, OperationTimeoutError, PendingTimeoutError, Stat
 from ..protocol import HeadersInput
 from ._api import API, encode_request, is_no_responders, send_frame
 from ._attachment import Attachment
-from ._errors import APIError, NoStreamResponseError, PublishUnknownError
+from ._errors import (
+    APIError,
+    NoStreamResponseError,
+    PublishUnknownError,
+    WrongLastMessageIdError,
+    WrongLastSequenceError,
+)
 from ._puback import SKIPPED, Expectations, PubAck, read_pub_ack
 from ._retry import PublishRetry, is_retryable, is_unknown
 from ._windows import DuplicateWindows
@@ -56,6 +62,7 @@ class Publishing:
         headers: HeadersInput | None,
         expectations: Expectations,
         retry: PublishRetry | None,
+        raise_unmet: bool,
     ) -> PubAck:
         """See `JetStream.publish`."""
         try:
@@ -76,6 +83,9 @@ class Publishing:
         try:
             ack = await (self._attempt(request) if retry is None else self._persist(request, retry))
         except Exception as error:
+            if raise_unmet and isinstance(error, (WrongLastSequenceError, WrongLastMessageIdError)):
+                self._counters.publish_expectations_unmet += 1
+                raise
             self._failed(subject, error)
             if connection.options.fail_open and connection.state is not State.CLOSED:
                 return SKIPPED

@@ -65,6 +65,8 @@ class JetStreamStatistics:
         publish_acks: PubAcks that came.
         publish_duplicates: of these, those that said the message was stored before.
         publish_failures: reason -> publishes that failed, or whose fate is unknown; each counted once.
+        publish_expectations_unmet: publishes with `raise_unmet` that found somebody else to be first; they are not
+            among the failures.
         publishes_skipped: publishes not sent because the client fails open and had no connection.
         publish_retries: further attempts made by a `PublishRetry`.
         publish_retry_successes: publishes that a further attempt saved; publish_retry_failures: those none saved.
@@ -89,6 +91,7 @@ class JetStreamStatistics:
     publish_acks: int
     publish_duplicates: int
     publish_failures: dict[str, int]
+    publish_expectations_unmet: int
     publishes_skipped: int
     publish_retries: int
     publish_retry_successes: int
@@ -120,6 +123,7 @@ class JetStreamCounters:
         self.publish_acks = 0
         self.publish_duplicates = 0
         self.publish_failures: dict[str, int] = dict.fromkeys(PUBLISH_WITH_ACK_FAILURE_REASONS, 0)
+        self.publish_expectations_unmet = 0
         self.publishes_skipped = 0
         self.publish_retries = 0
         self.publish_retry_successes = 0

@@ -248,6 +248,7 @@ class Bucket:
                 headers=headers,
                 expected_last_subject_sequence=expected,
                 ttl_seconds=ttl_seconds,
+                raise_unmet=True,
             )
         except WrongLastSequenceError as error:
             raise WrongRevisionError(self.name, key, expected or 0, error.description) from error

@@ -239,6 +239,28 @@ async def test_a_failure_under_way(
 
 
 @pytest.mark.parametrize("fail_open", [False, True])
+async def test_an_unmet_expectation_may_be_an_answer(
+    fail_open: bool, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who races on purpose is told that another was first, open or not; it is no failure in the books or the log."""
+    server = ToyServer()
+    answer(server, "a", error(400, 10071), error(503, 10077))
+    async with opened(server, fail_open=fail_open) as nc:
+        js = JetStream(nc)
+        with pytest.raises(WrongLastSequenceError):
+            await js.publish("a", b"x", expected_last_sequence=9, raise_unmet=True)
+        assert failures(nc) == {}
+        assert statistics_of(nc).publish_expectations_unmet == 1
+        assert not [r for r in caplog.records if vars(r).get("event") == "NATS_PUBLISH_WITH_ACK_ERROR"]
+        if fail_open:
+            assert (await js.publish("a", b"x", raise_unmet=True)).outcome is Outcome.SKIPPED
+        else:
+            with pytest.raises(APIError):
+                await js.publish("a", b"x", raise_unmet=True)
+        assert failures(nc) == {"api_error": 1}
+
+
+@pytest.mark.parametrize("fail_open", [False, True])
 async def test_not_connected(fail_open: bool, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture) -> None:
     """It waits in the queue and is stored by the next link, with a log; a client that fails open skips it."""
     server = ToyServer()

@@ -11,12 +11,14 @@ import trio
 from trio.testing import assert_checkpoints, wait_all_tasks_blocked
 
 from beamline_trio import Client, ClientClosedError, JetStream, open_client
+from beamline_trio.jetstream import statistics_of
 from beamline_trio.kv import (
     Bucket,
     BucketConfig,
     InvalidKeyError,
     KeyExistsError,
     NotStoredError,
+    WrongRevisionError,
     bucket_names,
     create_bucket,
     delete_bucket,
@@ -192,6 +194,19 @@ async def test_what_is_skipped_is_no_write(nats_world: World) -> None:
         with pytest.raises(NotStoredError):
             await bucket.create("a", b"")
         server.start()
+
+
+@pytest.mark.parametrize("fail_open", [False, True])
+async def test_whoever_was_not_first_is_told(fail_open: bool, nats_world: World) -> None:
+    """Also a client that fails open learns that somebody was first; it is no failed publish."""
+    async with opened(nats_world, fail_open=fail_open) as (_, nc, bucket):
+        with pytest.raises(KeyExistsError) as caught:
+            await bucket.create("there", b"y")
+        assert caught.value.entry == await bucket.get("there")
+        with pytest.raises(WrongRevisionError):
+            await bucket.update("there", b"y", 7)
+        assert not any(statistics_of(nc).publish_failures.values())
+        assert statistics_of(nc).publish_expectations_unmet == 2
 
 
 async def test_one_who_is_never_first_is_told_that_the_key_exists(nats_world: World) -> None:
