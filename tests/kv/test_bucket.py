@@ -115,7 +115,7 @@ REFUSED: dict[str, tuple[type[Exception], str, Call]] = {
     "put for no time": (ValueError, "at least 1", lambda bucket: bucket.put("a", b"", ttl_seconds=0.5)),
     "create": (InvalidKeyError, "the key", lambda bucket: bucket.create("", b"")),
     "update": (InvalidKeyError, "the key", lambda bucket: bucket.update("*", b"", 1)),
-    "update of no revision": (ValueError, "an expected sequence is -1", lambda bucket: bucket.update("a", b"", -1)),
+    "update of no revision": (ValueError, "sequence is -1", lambda bucket: bucket.update("a", b"", -1)),
     "delete": (InvalidKeyError, "the key", lambda bucket: bucket.delete("_kv.a")),
     "purge": (TypeError, "the key must be a str", lambda bucket: bucket.purge(3)),  # type: ignore[arg-type]
     "history": (InvalidKeyError, "the key", lambda bucket: bucket.history("a.*")),
