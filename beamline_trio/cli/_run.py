@@ -9,7 +9,6 @@ Must not know typer or its options.
 from __future__ import annotations
 
 import contextlib
-import logging
 import signal
 from collections.abc import Callable
 from functools import partial
@@ -61,7 +60,6 @@ class _Program:
     _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     _done: trio.Event = attrs.field(factory=trio.Event, init=False)
     _draining: bool = attrs.field(default=False, init=False)
-    _unfinished: int = attrs.field(default=0, init=False)
     _undelivered: UndeliveredError | None = attrs.field(default=None, init=False)
     _stop: Stop | None = attrs.field(default=None, init=False)
 
@@ -129,21 +127,18 @@ class _Program:
         if client is None:  # still starting: there is nothing to drain
             return
         self.say(f"{first.name}: draining; once more cuts it short")
-        client.connection.log(logging.INFO, "ROUTER_DRAIN_STARTED")
         try:
             await client.drain()
         except UndeliveredError as error:
             self._undelivered = error
-        finally:
-            self._unfinished = sum(len(service.handling) for service in client.services)
-        client.connection.log(logging.INFO, "ROUTER_DRAINED", unfinished=self._unfinished)
 
     def _say_account(self, client: Client) -> None:
-        handled = sum(route.counters.ended for route in self.router.routes)
-        errors = sum(route.counters.outcomes["error"] for route in self.router.routes)
+        counters = [route.counters for route in self.router.routes.values()]
+        handled = sum(one.ended - one.outcomes["discarded"] - one.outcomes["returned"] for one in counters)
+        errors = sum(one.failures for one in counters)
         how = "cut short" if self._stop is not None and self._stop.cut_short else "drained"
         self.say(
-            f"{how}: {handled} messages handled, {errors} with an error, {self._unfinished} unfinished; "
+            f"{how}: {handled} messages handled, {errors} with an error, {self.router.report.unfinished} unfinished; "
             f"{client.ledger().unknown} publishes of unknown fate"
         )
         if self._undelivered is not None:
@@ -152,7 +147,8 @@ class _Program:
     def _exit_code(self) -> int:
         if self._stop is not None and self._stop.cut_short:
             return _BY_SIGNAL + self._stop.signal
-        return FAILED if self._unfinished or self._undelivered is not None else 0
+        report = self.router.report
+        return FAILED if report.unfinished or report.unknown or self._undelivered is not None else 0
 
 
 def _named(host: str) -> str:

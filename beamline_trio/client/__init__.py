@@ -2,6 +2,7 @@
 
 from ._client import Client as Client
 from ._drain import Drainable as Drainable
+from ._drain import Serving as Serving
 from ._drain import living as living
 from ._encoder import PublishEncoder as PublishEncoder
 from ._errors import NoRespondersError as NoRespondersError
@@ -15,6 +16,10 @@ from ._open import run_client as run_client
 from ._replies import Replies as Replies
 from ._replies import Sentinel as Sentinel
 from ._replies import empty_payload as empty_payload
+from ._serve import ERROR_CODE_HEADER as ERROR_CODE_HEADER
+from ._serve import ERROR_HEADER as ERROR_HEADER
+from ._serve import ERROR_HEADERS as ERROR_HEADERS
 from ._serve import Handler as Handler
+from ._serve import in_force as in_force
 from ._serve import serve as serve
 from ._subscription import Subscription as Subscription

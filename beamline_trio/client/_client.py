@@ -41,13 +41,13 @@ from ..protocol import (
     encode_queue_group,
     encode_subject,
 )
-from ._drain import Drain, Drainable
+from ._drain import Drain, Drainable, Serving
 from ._encoder import PublishEncoder
 from ._errors import NoRespondersError
 from ._intake import MessageCallback, check_callback
 from ._message import Message, says_no_responders
 from ._replies import Replies, Sentinel, check_least_one, reply_limits
-from ._serve import Handler, Service, serve
+from ._serve import Handler, serve
 from ._subscription import Subscription
 
 _SENT: Final = Outcome.SENT
@@ -66,7 +66,7 @@ class Client:
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.sender = Sender(connection)
-        self.services: list[Service] = []
+        self.services: list[Serving] = []
         self.subscriptions: dict[Drainable, None] = {}
         self.drainer = Drain(self)
         self.attachments: dict[str, object] = {}

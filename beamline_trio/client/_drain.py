@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import TYPE_CHECKING, Protocol
 
 import attrs
@@ -22,7 +22,6 @@ from ._errors import UndeliveredError
 
 if TYPE_CHECKING:
     from ._client import Client
-    from ._serve import Service
 
 
 class Drainable(Protocol):
@@ -49,6 +48,25 @@ class Drainable(Protocol):
 
     def end(self) -> None:
         """Nothing more comes; what is pending can be received."""
+        ...
+
+
+class Serving(Protocol):
+    """Handlers at work on a subscription, which a drain waits for: those of `serve`, or of a stage above."""
+
+    @property
+    def subscription(self) -> Drainable:
+        """Where their messages come from."""
+        ...
+
+    @property
+    def handling(self) -> Set[trio.lowlevel.Task]:
+        """The tasks that are inside the handler now."""
+        ...
+
+    @property
+    def finished(self) -> bool:
+        """Whether every message that came was handled, and none will come."""
         ...
 
 
@@ -102,6 +120,10 @@ class Drain:
             nursery = ancestor.parent_nursery
             ancestor = nursery.parent_task if nursery is not None else None
         return task
+
+    async def wait_requested(self) -> None:
+        """Wait until a drain is asked for."""
+        await self._requested.wait()
 
     async def wait_closed(self) -> None:
         """Wait until a drain is done."""
@@ -157,7 +179,7 @@ class Drain:
         consumer = subscription.consumer
         return consumer is not None and consumer not in self._callers
 
-    def _others_finished(self, service: Service) -> bool:
+    def _others_finished(self, service: Serving) -> bool:
         """Whether nothing of a service but the handlers that drain holds the drain up."""
         if service.handling & self._callers:
             return service.handling <= self._callers

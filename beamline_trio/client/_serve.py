@@ -76,7 +76,7 @@ async def serve(
         service = Service(client, subscription)
         client.services.append(service)
         try:
-            if not await _in_force(client, subscription):
+            if not await in_force(client, subscription):
                 task_status.started(subscription)  # drained before it began: a service without messages
                 return
             async with trio.open_nursery() as nursery:
@@ -90,7 +90,7 @@ async def serve(
             raise service.error
 
 
-async def _in_force(client: Client, subscription: Subscription) -> bool:
+async def in_force(client: Client, subscription: Subscription) -> bool:
     """Wait until the server has confirmed the interest, on whichever link; False when the client was drained."""
     while True:
         try:

@@ -4,6 +4,7 @@ from ._account_records import AccountInfo as AccountInfo
 from ._account_records import AccountLimits as AccountLimits
 from ._account_records import APIStatistics as APIStatistics
 from ._attachment import statistics_of as statistics_of
+from ._attachment import unconfirmed_acks as unconfirmed_acks
 from ._consumer import Consumer as Consumer
 from ._consumer_records import ConsumerConfig as ConsumerConfig
 from ._consumer_records import ConsumerInfo as ConsumerInfo
@@ -35,6 +36,7 @@ from ._metadata import Metadata as Metadata
 from ._puback import PubAck as PubAck
 from ._publisher import Publisher as Publisher
 from ._retry import PublishRetry as PublishRetry
+from ._retry import is_retryable as is_retryable
 from ._session import Messages as Messages
 from ._statistics import ACK_FAILURE_REASONS as ACK_FAILURE_REASONS
 from ._statistics import NAK_FAILURE_REASONS as NAK_FAILURE_REASONS

@@ -75,6 +75,11 @@ class AckBook:
         expired = sum(deadline <= now for _, deadline, _ in kept)
         return len(kept) - expired, expired
 
+    @property
+    def unconfirmed(self) -> int:
+        """Acks that no PONG has covered, naks among them."""
+        return len(self._sent) + len(self._kept)
+
     async def admit(self) -> None:
         """What comes before every ack: a look at cancellation where it is due, and room in the outbox.
 

@@ -56,6 +56,12 @@ def attachment_of(client: Client) -> Attachment:
     return found
 
 
+def unconfirmed_acks(client: Client) -> int:
+    """Acks of which it is not known whether the server has them: no PONG has covered them, or they wait for a link."""
+    found = client.attachments.get(_NAME)
+    return found.acks.unconfirmed if isinstance(found, Attachment) else 0
+
+
 def statistics_of(client: Client) -> JetStreamStatistics:
     """A client's JetStream counters at this moment; zeros when JetStream was not used. Any thread may ask."""
     found = client.attachments.get(_NAME)

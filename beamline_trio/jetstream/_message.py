@@ -135,6 +135,25 @@ class JetStreamMessage(Message):
         if not self._settled and self._source.acks.put_progress(self._ack_subject):
             self._received_at = trio.current_time()
 
+    def give_back(self) -> None:
+        """Nobody here will do it: somebody else should have it at once. A nak without a checkpoint; never raises."""
+        if not self._settled:
+            self._settled = True
+            self._source.give_back([self._ack_subject])
+
+    def extend(self, older_than_seconds: float = 0.0) -> bool:
+        """`in_progress` without a checkpoint, where so much of the ack wait is over; whether it was sent.
+
+        Never raises: what is settled, or has no link, is left as it is.
+        """
+        now = trio.current_time()
+        if self._settled or now < self._received_at + older_than_seconds:
+            return False
+        if not self._source.acks.put_progress(self._ack_subject):
+            return False
+        self._received_at = now
+        return True
+
     async def ack_sync(self) -> None:
         """It is done, and the server has said that it knows (the double ack). Waits for a connection as a request does.
 

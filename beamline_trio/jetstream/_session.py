@@ -118,6 +118,10 @@ class Messages(PullInbox):
             self._refill()
         return message
 
+    def extend(self, older_than_seconds: float) -> int:
+        """Begin the ack wait anew of what waits to be received for so long; returns of how many. No checkpoint."""
+        return sum([message.extend(older_than_seconds) for message in self.pending])
+
     def close(self) -> None:
         """Leave it at once: what was not taken is given back. A waiting receiver gets ClosedResourceError."""
         self._end(trio.ClosedResourceError("the session was left"))

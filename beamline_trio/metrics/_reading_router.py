@@ -16,7 +16,7 @@ from ._series import BREAKER_STATE, INTAKE_INFLIGHT, Distribution, Reading
 def read_router(router: Router) -> Reading:
     """A router's series at this moment."""
     reading = Reading()
-    for route in router.routes:
+    for route in router.routes.values():
         _read_route(reading, route)
         _read_breaker(reading, route)
     guards = router.guards

@@ -3,10 +3,13 @@
 from ._backpressure import Backpressure as Backpressure
 from ._backpressure import BackpressureLevel as BackpressureLevel
 from ._backpressure import BackpressureStatus as BackpressureStatus
+from ._batches import Batch as Batch
 from ._breaker import BREAKER_TRANSITIONS as BREAKER_TRANSITIONS
 from ._breaker import Breaker as Breaker
 from ._breaker import Breakers as Breakers
 from ._breaker import BreakerState as BreakerState
+from ._delivery import Delivery as Delivery
+from ._drain import DrainReport as DrainReport
 from ._events import BackpressureChanged as BackpressureChanged
 from ._events import BreakerChanged as BreakerChanged
 from ._events import IntakePaused as IntakePaused
@@ -31,7 +34,7 @@ from ._outcomes import Reply as Reply
 from ._outcomes import Retry as Retry
 from ._outcomes import RetryLater as RetryLater
 from ._payload import BadPayloadError as BadPayloadError
-from ._router import Route as Route
+from ._route import Route as Route
 from ._router import Router as Router
 from ._signature import HandlerError as HandlerError
 from ._statistics import DEAD_LETTER_REASONS as DEAD_LETTER_REASONS

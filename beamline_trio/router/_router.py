@@ -1,52 +1,36 @@
-"""The router in its first form: routes, each a subscription with workers; a returned value is the reply.
+"""The router as users declare and run it: routes from subjects to handlers, and one run at a time on a client.
 
-A handler that raises is an outcome, not a crash: it is logged, counted, answered where an answer is wanted, and the
-router lives on.
-
-Must not know sockets, and must not keep a message after its handler is done.
+Must not know messages.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+import inspect
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeVar
 
-import attrs
 import trio
 
-from ..client import Client, Handler, Message, serve
-from ..protocol import NatsError, encode_pattern, encode_queue_group
+from ..client import Client
+from ..connection import OptionsError
+from ..jetstream import ConsumerConfig
+from ..protocol import NatsError
 from ._backpressure import Backpressure
-from ._guards import RouteBreaker, RouterGuards
-from ._statistics import RouteCounters
+from ._batches import Batch
+from ._breaker import Breaker
+from ._drain import DrainReport, RouterDrain
+from ._guards import RouterGuards
+from ._kill_switch import KillSwitch
+from ._middleware import Middleware, compose
+from ._outcomes import Retry
+from ._route import Route
+from ._route_options import DEADLINE_SECONDS, RouteOptions
+from ._route_run import RouteRun, run_route
+from ._signature import bind
 
-
-class _Add(Protocol):
-    def __call__(self, handler: Handler) -> Handler: ...
-
-
-@attrs.define
-class Route:
-    """One route and its counters.
-
-    Attributes:
-        subject: the pattern it takes messages from.
-        counters: what it has counted.
-        breaker: its circuit breakers; None: it has none.
-    """
-
-    subject: str
-    handler: Handler
-    queue_group: str | None
-    concurrency: int
-    name: str
-    counters: RouteCounters = attrs.field(factory=RouteCounters)
-    breaker: RouteBreaker | None = None
-
-    def count(self, message: Message, error: BaseException | None, seconds: float) -> None:
-        """Note the outcome of one message."""
-        self.counters.take(len(message.payload))
-        self.counters.failures += error is not None
-        self.counters.end("ok" if error is None else "error", seconds)
+GRACE_SECONDS = 25.0
+H = TypeVar("H", bound=Callable[..., Any])
 
 
 class Router:
@@ -54,6 +38,16 @@ class Router:
 
     Args:
         name: shown in logs and metrics.
+        version: of the program, as `$SRV` discovery shows it.
+        kill_switch: pauses the intake of all routes while too many messages fail; None: nothing does.
+        backpressure: at what numbers the router says that it is pressed; None = `Backpressure()`.
+        grace_seconds: at a drain, how long handlers may go on.
+        middleware: around the handlers of all routes; the first is the outermost.
+
+    Attributes:
+        routes: name -> route.
+        guards: the kill switch and the backpressure level.
+        report: how its last run ended.
 
     Example:
         router = Router("prices")
@@ -65,85 +59,193 @@ class Router:
         await nursery.start(router.run, nc)
     """
 
-    def __init__(self, name: str = "router") -> None:
+    def __init__(
+        self,
+        name: str = "router",
+        *,
+        version: str = "0.1.0",
+        kill_switch: KillSwitch | None = None,
+        backpressure: Backpressure | None = None,
+        grace_seconds: float = GRACE_SECONDS,
+        middleware: Sequence[Middleware] = (),
+    ) -> None:
+        if not grace_seconds >= 0:
+            raise OptionsError(f"grace_seconds is {grace_seconds!r}; it must be 0 or more")
         self.name = name
-        self.guards = RouterGuards(name, None, Backpressure())
-        self.routes: list[Route] = []
+        self.version = version
+        self.grace_seconds = grace_seconds
+        self.middleware = tuple(middleware)
+        self.guards = RouterGuards(name, kill_switch, backpressure if backpressure is not None else Backpressure())
+        self.routes: dict[str, Route] = {}
+        self.report = DrainReport()
+        self._client: Client | None = None
+        self._drain: RouterDrain | None = None
 
     def route(
-        self, subject: str, *, queue_group: str | None = None, concurrency: int = 1, name: str | None = None
-    ) -> _Add:
-        """Add a route: a decorator for `async def handler(msg) -> bytes | None`.
+        self,
+        subject: str,
+        *,
+        queue_group: str | None = None,
+        stream: str | None = None,
+        durable: str | None = None,
+        consumer: ConsumerConfig | None = None,
+        name: str | None = None,
+        concurrency: int = 1,
+        ordered_by: Callable[[Any], Hashable] | None = None,
+        tenant_by: Callable[[Any], Hashable] | None = None,
+        quota: int | None = None,
+        weights: Mapping[Any, int] | None = None,
+        batch: Batch | None = None,
+        queue_messages_max: int | None = None,
+        queue_bytes_max: int | None = None,
+        retry: Retry | None = None,
+        dead_letter: str | None = None,
+        deadline_seconds: float = DEADLINE_SECONDS,
+        rate: float | None = None,
+        double_ack: bool = False,
+        breaker: Breaker | None = None,
+        middleware: Sequence[Middleware] = (),
+    ) -> Callable[[H], H]:
+        """Add a route: a decorator for an async function of a message, a payload, or a payload and its delivery.
 
-        Bytes that are returned are the reply; an exception is the outcome `error`.
+        What it returns are effects: None, bytes or `Reply` (the answer), `Publish`, a list of those; or `Retry`, or
+        `DeadLetter`. Without a stream a message comes at most once. From a stream it comes at least once: it is acked
+        when the effects are confirmed, tried again where that fails, and given up after `retry.max_deliver` deliveries.
 
         Args:
             subject: may have wildcards.
-            queue_group: of the routers of one group each message reaches one.
+            queue_group: of the routers of one group each message reaches one; not with a stream.
+            stream: the messages come from this stream, by a durable consumer that all instances share.
+            durable: the durable's name; None = the route's name.
+            consumer: more of the durable's configuration.
+            name: of the route, and the label of its metrics; None = the handler's name.
             concurrency: how many messages are handled at once.
-            name: the label of its metrics; None = the handler's name.
+            ordered_by: message -> key; of one key messages are handled one by one, in their order.
+            tenant_by: message -> tenant; tenants take turns.
+            quota: of one tenant so many messages are handled at once; None = no limit.
+            weights: tenant -> messages in its turn; who is not in it has 1.
+            batch: the handler takes lists of so many messages.
+            queue_messages_max: messages that wait here; None = 1000 from a stream, else the client's
+                `subscription_pending_messages_max`.
+            queue_bytes_max: the same in bytes; None = 64 MiB, or `subscription_pending_bytes_max`.
+            retry: how often and when a message of a stream comes again; None = `Retry()`.
+            dead_letter: the subject, of a stream, for what is given up; None: it is terminated, and counted.
+            deadline_seconds: a handler and its effects are cancelled after it, and the message is tried again.
+            rate: messages per second; None = no limit.
+            double_ack: each ack waits until the server has said that it knows.
+            breaker: the circuit breaker before the handler.
+            middleware: around this handler, inside the router's.
 
         Raises:
-            InvalidSubjectError: subject or queue_group cannot be subscribed to.
-            ValueError: concurrency is less than 1, or the name is taken.
+            InvalidSubjectError: subject, stream, durable, queue group or dead letter cannot go on the wire.
+            OptionsError, ValueError: a number is out of its bounds, options contradict each other, or the name is
+                taken.
+            HandlerError: the function cannot be a handler.
         """
-        encode_pattern(subject)
-        if queue_group is not None:
-            encode_queue_group(queue_group)
-        if concurrency < 1:
-            raise ValueError(f"concurrency is {concurrency}; it must be at least 1")
+        given: dict[str, Any] = {
+            "queue_group": queue_group, "stream": stream, "durable": durable, "consumer": consumer,
+            "concurrency": concurrency, "ordered_by": ordered_by, "tenant_by": tenant_by, "quota": quota,
+            "weights": weights, "batch": batch, "queue_messages_max": queue_messages_max,
+            "queue_bytes_max": queue_bytes_max, "retry": retry if retry is not None else Retry(),
+            "dead_letter": dead_letter, "deadline_seconds": deadline_seconds, "rate": rate, "double_ack": double_ack,
+            "breaker": breaker, "middleware": tuple(middleware),
+        }  # fmt: skip
+        options = partial(RouteOptions, subject=subject, **given)
+        options(name=name if name is not None else "route")
+        frame = inspect.currentframe()
+        local = dict(frame.f_back.f_locals) if frame is not None and frame.f_back is not None else {}
 
-        def add(handler: Handler) -> Handler:
+        def add(handler: H) -> H:
             label = name if name is not None else getattr(handler, "__name__", subject)
-            if any(route.name == label for route in self.routes):
+            if label in self.routes:
                 raise ValueError(f"a route named {label!r} exists; give this one another name=")
-            self.routes.append(Route(subject, handler, queue_group, concurrency, label))
+            call = compose((*self.middleware, *middleware), bind(handler, local))
+            self.routes[label] = Route(options(name=label), call)
             return handler
 
         return add
 
+    @property
+    def ready(self) -> bool:
+        """Whether the client is connected, and every route takes messages."""
+        client = self._client
+        connected = client is not None and client.connection.link_is_up
+        return connected and all(route.consuming for route in self.routes.values())
+
     async def run(self, client: Client, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run all routes: `await nursery.start(router.run, nc)`.
 
-        Started when the server has confirmed the interest of every route. Returns when the client was
-        drained; cancelled, handlers are cancelled.
+        Started when the server has confirmed every route. Returns when the router or its client was drained;
+        cancelled, handlers are cancelled, and what they had of streams is given back.
 
         Raises:
             PermissionsError: the server refuses a subject.
+            NatsError: a stream is not there, or a consumer is gone.
             ValueError: there is no route.
+            RuntimeError: it runs already.
         """
         if not self.routes:
             raise ValueError(f"router {self.name!r} has no route; add one with @router.route(subject)")
+        if self._drain is not None:
+            raise RuntimeError(f"router {self.name!r} runs already; make another to run on a second client")
+        runs: list[RouteRun] = []
+        self._client, self._drain = client, RouterDrain(client, runs, self.grace_seconds)
+        try:
+            await self._run(client, self._drain, runs, task_status)
+        finally:
+            self._drain.end()
+            self.report = self._drain.report
+            self._drain.ended.set()
+            self._client = self._drain = None
+
+    async def drain(self) -> DrainReport:
+        """End its run in order, and tell how it ended; the client stays open.
+
+        Nothing more is taken from the server; what is here is finished within `grace_seconds`; then what is left is
+        cancelled, and goes back to its stream. Cancelled, the drain goes on.
+
+        Returns:
+            What was unfinished and unknown; zeros when it does not run.
+        """
+        drain = self._drain
+        if drain is None:
+            await trio.lowlevel.checkpoint()
+            return DrainReport()
+        drain.request()
+        await drain.ended.wait()
+        return self.report
+
+    async def _run(
+        self, client: Client, drain: RouterDrain, runs: list[RouteRun], task_status: trio.TaskStatus[None]
+    ) -> None:
         failures: list[NatsError] = []
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(drain.run)
+            nursery.start_soon(self.guards.run, client, self.routes)
+            async with trio.open_nursery() as routes:
 
-            async def run_route(route: Route, started: trio.Event) -> None:
-                try:
-                    await _serve(client, route, started)
-                except NatsError as error:  # raised bare, and once, below
-                    failures.append(error)
-                    nursery.cancel_scope.cancel()
+                async def run_one(route: Route, started: _Started) -> None:
+                    try:
+                        await run_route(client, route, runs, drain.account, started)
+                    except NatsError as error:  # raised bare, and once, below
+                        failures.append(error)
+                        nursery.cancel_scope.cancel()
 
-            for route in self.routes:
-                started = trio.Event()
-                nursery.start_soon(run_route, route, started)
-                await started.wait()
-            task_status.started()
+                for route in self.routes.values():
+                    started = _Started()
+                    routes.start_soon(run_one, route, started)
+                    await started.event.wait()
+                task_status.started()
+            nursery.cancel_scope.cancel()
         if failures:
             raise failures[0]
 
 
-async def _serve(client: Client, route: Route, started: trio.Event) -> None:
-    class Started:
-        def started(self, value: object = None) -> None:
-            started.set()
+class _Started:
+    """A task status that can be waited for beside the failure of its task."""
 
-    await serve(
-        client,
-        route.subject,
-        route.handler,
-        queue_group=route.queue_group,
-        concurrency=route.concurrency,
-        on_outcome=route.count,
-        task_status=Started(),
-    )
+    def __init__(self) -> None:
+        self.event = trio.Event()
+
+    def started(self, value: None = None) -> None:
+        self.event.set()

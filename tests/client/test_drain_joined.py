@@ -105,25 +105,22 @@ async def test_a_consumer_joins_a_drain_that_waits_for_it(autojump_clock: MockCl
     assert trio.current_time() == pytest.approx(2)
 
 
-@pytest.mark.parametrize("kind", ["serve", "router"])
 async def test_after_the_deadline_nothing_more_is_handled(
-    kind: str, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What is pending when the deadline has closed the client could not be answered: a service ends with the handlers
     that run.
     """
     server = ToyServer()
     handled: list[float] = []
-    router = Router("router")
 
-    @router.route("a")
     async def handler(message: Message) -> None:
         await trio.sleep(10)
         handled.append(trio.current_time())
 
     async with opened(server, drain_deadline_seconds=5) as nc:
         async with trio.open_nursery() as nursery:
-            await nursery.start(partial(nc.serve, "a", handler) if kind == "serve" else partial(router.run, nc))
+            await nursery.start(partial(nc.serve, "a", handler))
             for _ in range(20):
                 server.publish("a", b"x")
             await trio.testing.wait_all_tasks_blocked()

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import trio
 
-from beamline_trio import Router, open_client
+from beamline_trio import Message, Router, open_client
 from beamline_trio.cli import _run
 from beamline_trio.operation import load_options
 from beamline_trio.server_process import Server
@@ -25,7 +25,7 @@ from beamline_trio.server_process import Server
 LIMIT_SECONDS = 30.0
 ROUTER = """
 import trio
-from beamline_trio import Router
+from beamline_trio import Message, Router
 router = Router("prices")
 
 @router.route("price.get", queue_group="prices", concurrency=4)
@@ -317,7 +317,7 @@ async def test_a_drain_that_a_handler_asks_for_ends_it(nats_server: Server) -> N
     codes: list[int] = []
 
     @router.route("stop")
-    async def stop(message: Any) -> bytes:
+    async def stop(message: Message) -> bytes:
         await message._client.drain()
         return b"stopping"
 

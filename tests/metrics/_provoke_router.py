@@ -1,4 +1,4 @@
-"""What provokes what the guards of the stage `router` promise.
+"""What provokes what the stage `router` promises.
 
 Must not judge what is seen.
 """
@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import trio
 
-from beamline_trio import Message, Router
-from beamline_trio.router import Backpressure, Breaker, KillSwitch
+from beamline_trio import JetStream, Message, Router, StreamConfig
+from beamline_trio.router import Backpressure, Breaker, DeadLetter, KillSwitch
 from beamline_trio.router._guards import RouteBreaker, RouterGuards
-from beamline_trio.simulation import World
+from beamline_trio.simulation import ServerConfig, World
 from tests.metrics._watch import Watch
 from tests.router._guarded import StandInRoute
 
@@ -19,7 +19,7 @@ async def breakers(world: World, watch: Watch) -> None:
     """A breaker opens, refuses, fails its trial, and closes at the next one."""
     server = await world.start_server("a")
     router = guarded_router()
-    (route,) = router.routes
+    (route,) = router.routes.values()
     breaker = route.breaker = RouteBreaker("orders", Breaker(failures=1, successes=1))
     async with watch.open(server.url, world.dialer("app")) as (nc, _):
         watch.add_router(router, nc)
@@ -35,7 +35,7 @@ async def pressed(world: World, watch: Watch) -> None:
     """A router under load that fails: both levels, and the kill switch."""
     server = await world.start_server("a")
     router = guarded_router()
-    route = StandInRoute(router.routes[0].counters)
+    route = StandInRoute(next(iter(router.routes.values())).counters)
     guards = router.guards = RouterGuards("contract", KillSwitch(messages_min=5, pause_seconds=5.0), Backpressure())
     async with watch.open(server.url, world.dialer("app")) as (nc, _), trio.open_nursery() as nursery:
         watch.add_router(router, nc)
@@ -63,4 +63,25 @@ def guarded_router() -> Router:
     return router
 
 
-PROVOCATIONS = (breakers, pressed)
+async def given_up(world: World, watch: Watch) -> None:
+    """Messages of a stream that can never be done: a dead letter, one that no stream takes, and none; then a drain."""
+    server = await world.start_server("a", ServerConfig(jetstream=True))
+    router = Router("contract")
+    for name, target in (("dead", "dead.a"), ("lost", "lost.a"), ("never", None)):
+        router.route("in.*", name=name, stream="IN", dead_letter=target)(never)
+    async with watch.open(server.url, world.dialer("app")) as (nc, _), trio.open_nursery() as nursery:
+        jetstream = JetStream(nc)
+        for name in ("IN", "DEAD"):
+            await jetstream.create_stream(StreamConfig(name=name, subjects=[f"{name.lower()}.*"]))
+        await jetstream.publish("in.a")
+        watch.add_router(router, nc)
+        await nursery.start(router.run, nc)
+        await trio.sleep(3)
+        await router.drain()
+
+
+async def never(message: Message) -> DeadLetter:
+    return DeadLetter("on purpose")
+
+
+PROVOCATIONS = (breakers, pressed, given_up)

@@ -10,10 +10,10 @@ import prometheus_client
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from beamline_trio import Client, Message, Router, State, Statistics
+from beamline_trio import Message, Router, State, Statistics
 from beamline_trio.metrics import Collector
 from beamline_trio.metrics._accounts import CLIENTS_PER_NAME_MAX, LABELS_MAX
-from beamline_trio.router import OUTCOMES, Breaker
+from beamline_trio.router import OUTCOMES, Breaker, Route
 from beamline_trio.router._guards import RouteBreaker
 from tests.metrics._clients import labels_shown, make_client, scrape, value
 
@@ -29,8 +29,9 @@ def make_router(*names: str) -> Router:
     return router
 
 
-def message(client: Client, *, wants_reply: bool = True) -> Message:
-    return Message(client, b"a", b"", b"reply" if wants_reply else None, None)
+def count(route: Route, outcome: str, seconds: float) -> None:
+    route.counters.take(1)
+    route.counters.end(outcome, seconds)
 
 
 async def test_the_status_is_one_a_half_or_zero() -> None:
@@ -235,7 +236,7 @@ async def test_adding_twice_is_adding_once() -> None:
     client, collector, router = make_client(), Collector(), make_router("one")
     collector.add(client)
     collector.add(client)
-    router.routes[0].count(message(client), None, 0.01)
+    count(router.routes["one"], "ok", 0.01)
     collector.add_router(router, client)
     collector.add_router(router, client)
     assert labels_shown(collector) == {"orders"}
@@ -246,7 +247,7 @@ async def test_a_route_shows_every_outcome_from_the_start() -> None:
     """Every outcome of every route is a series before anything was handled, of routes that are added later too."""
     client, collector, router = make_client(), Collector(), make_router("one")
     collector.add_router(router, client)
-    router.routes += make_router("two").routes
+    router.routes.update(make_router("two").routes)
     for route in ("one", "two"):
         for outcome in OUTCOMES:
             assert value(collector, "requests_total", route=route, outcome=outcome) == 0
@@ -257,10 +258,10 @@ async def test_messages_are_counted_by_outcome_and_timed() -> None:
     """Each is counted once, and in the bucket of its bound, whether a reply was wanted or not."""
     client, collector, router = make_client(), Collector(), make_router("one")
     collector.add_router(router, client)
-    (route,) = router.routes
-    route.count(message(client), None, 0.005)
-    route.count(message(client), RuntimeError(), 20.0)
-    route.count(message(client, wants_reply=False), None, 3.0)
+    (route,) = router.routes.values()
+    count(route, "ok", 0.005)
+    count(route, "error", 20.0)
+    count(route, "ok", 3.0)
     assert value(collector, "requests_total", route="one", outcome="ok") == 2
     assert value(collector, "requests_total", route="one", outcome="error") == 1
     bucket = "request_duration_seconds_bucket"
@@ -271,11 +272,11 @@ async def test_messages_are_counted_by_outcome_and_timed() -> None:
 async def test_a_router_that_runs_on_one_client_after_another_counts_nothing_twice() -> None:
     """What it counted on the first client stays there, also when that one was closed before the second came."""
     collector, router = Collector(), make_router("one")
-    (route,) = router.routes
+    (route,) = router.routes.values()
     for name in ("a", "b", "c"):
         client = make_client(name)
         collector.add_router(router, client)
-        route.count(message(client), None, 0.01)
+        count(route, "ok", 0.01)
         assert value(collector, "requests_total", name, route="one", outcome="ok") == 1
         if name == "a":
             client.connection.close()
@@ -291,7 +292,7 @@ async def test_what_is_about_now_moves_with_its_router() -> None:
     Under the client before stay its counters.
     """
     collector, router = Collector(), make_router("one")
-    (route,) = router.routes
+    (route,) = router.routes.values()
     route.breaker = RouteBreaker("one", Breaker(failures=1))
     first, second = make_client("a"), make_client("b")
     collector.add_router(router, first)

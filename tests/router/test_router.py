@@ -12,6 +12,11 @@ from beamline_trio.router import Route
 from tests._memory import ToyServer, opened
 
 
+def ended(route: Route) -> dict[str, int]:
+    """The outcomes that there were."""
+    return {outcome: number for outcome, number in route.counters.outcomes.items() if number}
+
+
 def prices() -> Router:
     """A router with a request/reply route, a forwarding one and one that raises."""
     router = Router("prices")
@@ -31,11 +36,6 @@ def prices() -> Router:
     return router
 
 
-def ended(route: Route) -> dict[str, int]:
-    """The outcomes that there were."""
-    return {outcome: count for outcome, count in route.counters.outcomes.items() if count}
-
-
 async def test_routes_answer_and_are_counted(autojump_clock: MockClock) -> None:
     """A reply, no reply, an error with code 500 and without internals; outcome and duration of each route apart."""
     server = ToyServer()
@@ -53,10 +53,11 @@ async def test_routes_answer_and_are_counted(autojump_clock: MockClock) -> None:
         await nc.publish("broken.down", b"x", confirm=True)
         assert (await nc.request("price.get", b"7")).payload == b"42"
         await nc.drain()
-    price, created, broken = router.routes
-    assert [route.name for route in router.routes] == ["price", "created", "always broken"]
-    assert [ended(route) for route in router.routes] == [{"ok": 4}, {"ok": 1}, {"error": 2}]
-    assert [sum(route.counters.duration_counts) for route in (price, created, broken)] == [4, 1, 2]
+    price, created, broken = router.routes.values()
+    assert [route.name for route in router.routes.values()] == ["price", "created", "always broken"]
+    assert (ended(price), ended(created)) == ({"ok": 4}, {"ok": 1})
+    assert ended(broken) == {"error": 2}
+    assert [sum(route.counters.duration_counts) for route in router.routes.values()] == [4, 1, 2]
 
 
 async def test_every_message_is_timed(autojump_clock: MockClock) -> None:
@@ -74,7 +75,7 @@ async def test_every_message_is_timed(autojump_clock: MockClock) -> None:
         for seconds in (b"0.0005", b"0.03", b"0.3", b"20"):
             await nc.request("slow", seconds)
         await nc.drain()
-    (route,) = router.routes
+    (route,) = router.routes.values()
     assert route.counters.duration_counts == [1, 0, 0, 1, 0, 1, 0, 0, 0, 1]
     assert route.counters.duration_seconds == pytest.approx(20.3305)
 
@@ -104,7 +105,7 @@ async def test_concurrency_is_of_each_route(autojump_clock: MockClock) -> None:
         await trio.testing.wait_all_tasks_blocked()
         assert hanging == 2
         nursery.cancel_scope.cancel()
-    assert ended(router.routes[0]) == {}
+    assert ended(router.routes["hang"]) == {"discarded": 2}
 
 
 async def test_run_ends_when_the_client_was_drained(autojump_clock: MockClock) -> None:
@@ -129,7 +130,7 @@ async def test_run_ends_when_the_client_was_drained(autojump_clock: MockClock) -
                 await trio.testing.wait_all_tasks_blocked()
                 if not from_handler:
                     await nc.drain()
-            assert ended(router.routes[0]) == {"ok": 20}
+            assert ended(router.routes["forward"]) == {"ok": 20}
         assert sorted(server.payloads, key=int) == [b"%d" % number for number in range(20)]
         assert nc.ledger().confirmed == 20
 

@@ -1,0 +1,79 @@
+"""What a dead letter looks like: the message as it was, and beside it why, where from, and what was tried.
+
+Headers of the original that would act on the dead letter itself (its message id, expectations, time to live, rollup)
+are kept under another name, so that a replay can put them back and nothing acts before.
+
+Must not send.
+"""
+
+from __future__ import annotations
+
+import datetime
+from typing import Final
+
+import attrs
+
+from ..jetstream import Metadata
+from ..protocol import Headers
+from ._outcomes import one_line
+
+CAUSE: Final = "Beamline-Cause"
+REASON: Final = "Beamline-Reason"
+ROUTE: Final = "Beamline-Route"
+SUBJECT: Final = "Beamline-Subject"
+STREAM: Final = "Beamline-Stream"
+SEQUENCE: Final = "Beamline-Sequence"
+DELIVERIES: Final = "Beamline-Deliveries"
+HISTORY: Final = "Beamline-History"
+TIME: Final = "Beamline-Time"
+# Before the name of a header of the original that would act.
+ORIGINAL: Final = "Beamline-Original-"
+HISTORY_MAX: Final = 10
+_ACTING: Final = ("nats-msg-id", "nats-expected-", "nats-ttl", "nats-rollup", "nats-schedule", "nats-incr")
+_OWN: Final = "beamline-"
+
+
+@attrs.frozen(kw_only=True)
+class Cause:
+    """Why a message is given up.
+
+    Attributes:
+        reason: of DEAD_LETTER_REASONS.
+        text: what the handler said, or raised; one line.
+        deliveries: how often it was delivered.
+        history: what was said at each try that is known here; the last ones.
+    """
+
+    reason: str
+    text: str = ""
+    deliveries: int = 1
+    history: tuple[str, ...] = ()
+
+
+def dead_letter_headers(
+    route: str, subject: str, headers: Headers, metadata: Metadata, cause: Cause, wall_clock: float
+) -> Headers:
+    """The headers of a dead letter; its payload is that of the message."""
+    built = Headers()
+    for name, value in headers.items():
+        lowered = name.lower()
+        if lowered.startswith(_OWN) and not lowered.startswith(ORIGINAL.lower()):
+            continue  # of an earlier dead letter, which was replayed
+        built.add(ORIGINAL + name if lowered.startswith(_ACTING) else name, value)
+    built[CAUSE] = cause.reason
+    if cause.text:
+        built[REASON] = one_line(cause.text)
+    built[ROUTE] = route
+    built[SUBJECT] = subject
+    built[STREAM] = metadata.stream
+    built[SEQUENCE] = str(metadata.stream_sequence)
+    built[DELIVERIES] = str(cause.deliveries)
+    for line in cause.history[-HISTORY_MAX:]:
+        built.add(HISTORY, one_line(line))
+    built[TIME] = datetime.datetime.fromtimestamp(wall_clock, datetime.UTC).isoformat()
+    return built
+
+
+def dead_letter_id(metadata: Metadata, route: str) -> str:
+    """The message id of a dead letter: the same however often it is tried."""
+    return f"{metadata.stream}:{metadata.stream_sequence}:{route}:dlq"

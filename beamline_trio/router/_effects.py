@@ -1,0 +1,114 @@
+"""The effects of a handler, on their way: sent together, confirmed as each asks for, tried again while that may help.
+
+All tries of an effect carry the same message id, which comes from its input, so a stream stores it once however often
+its input is delivered. While the target does not answer, the route's gate is told.
+
+Must not settle the input.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import trio
+
+from ..client import Client
+from ..jetstream import JetStream, is_retryable
+from ..protocol import HeadersInput
+from ._delivery import Delivery
+from ._gate import Gate
+from ._outcomes import Effect, Effects, Publish, Reply
+from ._statistics import RouteCounters
+
+PAUSE_SECONDS: Final = 0.5
+PAUSE_SECONDS_MAX: Final = 5.0
+_MESSAGE_ID: Final = "Nats-Msg-Id"
+
+
+class EffectSender:
+    """Sends the effects of one route.
+
+    Args:
+        client: by which they go.
+        gate: of the route.
+        counters: of the route.
+        from_stream: whether the inputs come again, so that their effects are confirmed and tried again.
+    """
+
+    def __init__(self, client: Client, gate: Gate, counters: RouteCounters, *, from_stream: bool) -> None:
+        self._client = client
+        self._jetstream = JetStream(client)
+        self._gate = gate
+        self._counters = counters
+        self._from_stream = from_stream
+
+    async def send(self, delivery: Delivery, effects: Effects) -> Exception | None:
+        """Send all of them; None, or why one of them is not confirmed.
+
+        On a route from a stream it tries again what may end better, for as long as its caller lets it: cancelled, what
+        was not confirmed may have been stored.
+        """
+        left = [(index, effect) for index, effect in enumerate(effects)]
+        pause = PAUSE_SECONDS
+        if self._from_stream and not self._client.connection.link_is_up:
+            self._gate.doubt()
+        while True:
+            delivery.blocked = True
+            failures = await self._attempt(delivery, left)
+            if not failures:
+                delivery.blocked = False
+                self._counters.effects += len(effects)
+                self._gate.trust()
+                return None
+            self._counters.effect_failures += len(failures)
+            errors = [error for _, _, error in failures]
+            fatal = next((error for error in errors if not is_retryable(error)), None)
+            if fatal is not None or not self._from_stream:
+                return fatal or errors[0]
+            left = [(index, effect) for index, effect, _ in failures]
+            self._gate.doubt()
+            self._gate.leave()
+            await trio.sleep(pause)
+            pause = min(2 * pause, PAUSE_SECONDS_MAX)
+
+    async def _attempt(
+        self, delivery: Delivery, effects: list[tuple[int, Effect]]
+    ) -> list[tuple[int, Effect, Exception]]:
+        """Each once, all at the same time; those that failed, and why."""
+        failures: list[tuple[int, Effect, Exception]] = []
+
+        async def one(index: int, effect: Effect) -> None:
+            try:
+                await self._send(delivery, index, effect)
+            except Exception as error:  # noqa: BLE001  # sorted by who asked for it
+                failures.append((index, effect, error))
+
+        if len(effects) == 1:
+            await one(*effects[0])
+            return failures
+        async with trio.open_nursery() as nursery:
+            for index, effect in effects:
+                nursery.start_soon(one, index, effect)
+        return sorted(failures, key=lambda failure: failure[0])
+
+    async def _send(self, delivery: Delivery, index: int, effect: Effect) -> None:
+        headers = effect.headers if delivery.trace is None else delivery.trace.inject(effect.headers)
+        payload = effect.payload
+        assert isinstance(payload, bytes)  # read_outcome has encoded it
+        if isinstance(effect, Reply):
+            if not self._from_stream and delivery.message.reply_bytes is not None:
+                await delivery.message.respond(payload, headers=headers)
+            return
+        confirm = ("stream" if self._from_stream else None) if effect.confirm == "route" else effect.confirm
+        if confirm == "stream":
+            await self._store(delivery, index, effect, payload, headers)
+        else:
+            await self._client.publish(effect.subject, payload, headers=headers, confirm=confirm == "server")
+
+    async def _store(
+        self, delivery: Delivery, index: int, effect: Publish, payload: bytes, headers: HeadersInput | None
+    ) -> None:
+        identity = delivery.identity
+        own = effect.headers is not None and _MESSAGE_ID in effect.headers
+        message_id = f"{identity}:{index}" if identity and not own else None
+        await self._jetstream.publish(effect.subject, payload, headers=headers, message_id=message_id)

@@ -1,0 +1,118 @@
+"""A route as it lives: what it was declared with, what it counts, and what can be changed while it runs.
+
+A route outlives its runs: counters, concurrency, rate and holds stay when the router runs again, on another client.
+
+Must not know how messages are handled.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from ..client import Message
+from ._delivery import Delivery
+from ._gate import Gate
+from ._guards import RouteBreaker
+from ._middleware import CallNext
+from ._route_options import RouteOptions, check_concurrency
+from ._statistics import RouteCounters, RouteStatistics
+from ._trace import TraceReader
+
+if TYPE_CHECKING:
+    from ._route_run import RouteRun
+
+USER: Final = "user"
+
+
+class Route:
+    """One route; `Router.routes[name]` has it.
+
+    Attributes:
+        name: its own among the routes of its router; the label of its metrics.
+        options: what it was declared with.
+        counters: what it has counted; `statistics()` is a snapshot of them.
+        gate: its holds.
+        breaker: its circuit breakers; None: it has none.
+    """
+
+    def __init__(self, options: RouteOptions, call: CallNext) -> None:
+        self.name = options.name
+        self.options = options
+        self.counters = RouteCounters()
+        self.gate = Gate()
+        self.call = call
+        self.breaker = None if options.breaker is None else RouteBreaker(options.name, options.breaker)
+        self.deadline_seconds = options.deadline_seconds
+        self.traces: TraceReader | None = None
+        self._concurrency = options.concurrency
+        self._run: RouteRun | None = None
+
+    @property
+    def subject(self) -> str:
+        """The pattern it takes messages from."""
+        return self.options.subject
+
+    @property
+    def concurrency(self) -> int:
+        """How many messages are handled at once; set it at any time. Fewer: those too many end with what they have."""
+        return self._concurrency
+
+    @concurrency.setter
+    def concurrency(self, value: int) -> None:
+        check_concurrency(value)
+        self._concurrency = value
+        if self._run is not None:
+            self._run.pool.resize(value)
+
+    def pause(self) -> None:
+        """Take no more messages until `resume`; what is in hand is finished. At a drain what waits goes back."""
+        self.hold(USER)
+
+    def resume(self) -> None:
+        """Take messages again, unless something else holds it too."""
+        self.release(USER)
+
+    @property
+    def paused(self) -> bool:
+        """Whether it takes no messages, for whatever reason."""
+        return bool(self.gate.holds)
+
+    def hold(self, reason: str) -> None:
+        """Take no more messages until all reasons are released."""
+        self.gate.hold(reason)
+        if self._run is not None:
+            self._run.pool.interrupt_idle()
+
+    def release(self, reason: str) -> None:
+        """This reason is gone."""
+        self.gate.release(reason)
+
+    @property
+    def waiting(self) -> int:
+        """Messages that are here and that no worker has."""
+        return 0 if self._run is None else self._run.waiting
+
+    @property
+    def consuming(self) -> bool:
+        """Whether it runs, its source is in force, and it takes messages."""
+        return self._run is not None and not self._run.ending and not self.gate.shut
+
+    def statistics(self) -> RouteStatistics:
+        """What it has counted by now, over all runs."""
+        return self.counters.snapshot()
+
+    # For its run
+
+    def attach(self, run: RouteRun | None) -> None:
+        """It runs, or does no longer."""
+        self._run = run
+
+    def deliver(self, message: Message, now: float) -> Delivery:
+        """A message that a worker has taken."""
+        delivery = Delivery(self, message, now)
+        if message.header_block is not None and self.traces is not None:
+            delivery.trace = self.traces.read(message)
+        return delivery
+
+    def __repr__(self) -> str:
+        return f"<Route {self.name!r} from {self.subject!r}>"

@@ -1,0 +1,153 @@
+"""What a route was declared with: checked once, where it is declared, and never changed.
+
+What may change while a route runs (its concurrency, rate and holds) begins with these values and lives in `_route`.
+
+Must not know clients or messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, Final, TypeAlias
+
+import attrs
+
+from ..connection import OptionsError
+from ..jetstream import ConsumerConfig
+from ..protocol import check_name, encode_pattern, encode_queue_group, encode_subject
+from ._batches import Batch
+from ._breaker import Breaker
+from ._middleware import Middleware
+from ._outcomes import Retry
+
+KeyFunction: TypeAlias = Callable[[Any], Hashable]
+
+QUEUE_MESSAGES_MAX: Final = 1_000
+QUEUE_BYTES_MAX: Final = 64 * 1024 * 1024
+DEADLINE_SECONDS: Final = 20.0
+# Asked for ahead by a route from a stream: enough for a quick handler, and four messages for each worker of a slow one.
+PREFETCH_MIN: Final = 100
+PREFETCH_PER_WORKER: Final = 4
+# A message is heard of so often within its ack wait, so that one lost heartbeat does no harm.
+HEARTBEATS_PER_ACK_WAIT: Final = 3
+_STREAM_ONLY: Final = ("durable", "consumer", "dead_letter", "double_ack")
+_CONSUMER_OWN: Final = {
+    "backoff_seconds": "the server would replace the ack wait by its first value; use retry=Retry(delays_seconds=...)",
+    "max_deliver": "use retry=Retry(max_deliver=...)",
+    "ack_wait_seconds": "use retry=Retry(ack_wait_seconds=...)",
+    "filter_subject": "it is the subject of the route",
+    "filter_subjects": "it is the subject of the route",
+    "durable_name": "use durable=",
+    "name": "use durable=",
+}
+
+
+@attrs.frozen(kw_only=True)
+class RouteOptions:
+    """See `Router.route`.
+
+    Raises:
+        InvalidSubjectError: a subject, name or queue group cannot go on the wire.
+        OptionsError, ValueError: a number is out of its bounds, or two options contradict each other.
+    """
+
+    subject: str
+    name: str
+    queue_group: str | None = None
+    stream: str | None = None
+    durable: str | None = None
+    consumer: ConsumerConfig | None = None
+    concurrency: int = 1
+    ordered_by: KeyFunction | None = None
+    tenant_by: KeyFunction | None = None
+    quota: int | None = None
+    weights: Mapping[Any, int] | None = None
+    batch: Batch | None = None
+    queue_messages_max: int | None = None
+    queue_bytes_max: int | None = None
+    retry: Retry = attrs.field(factory=Retry)
+    dead_letter: str | None = None
+    deadline_seconds: float = DEADLINE_SECONDS
+    rate: float | None = None
+    double_ack: bool = False
+    idempotent_by: Callable[[Any], str] | None = None
+    breaker: Breaker | None = None
+    weight: float = 1.0
+    middleware: tuple[Middleware, ...] = ()
+
+    def __attrs_post_init__(self) -> None:
+        encode_pattern(self.subject)
+        check_concurrency(self.concurrency)
+        for name in ("queue_messages_max", "queue_bytes_max"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise OptionsError(f"{name} is {value}; it must be at least 1")
+        if not self.deadline_seconds > 0:
+            raise OptionsError(f"deadline_seconds is {self.deadline_seconds!r}; it must be above 0")
+        if self.dead_letter is not None:
+            encode_subject(self.dead_letter)
+        if self.stream is None:
+            self._check_core()
+        else:
+            self._check_stream(self.stream)
+
+    def _check_core(self) -> None:
+        if self.queue_group is not None:
+            encode_queue_group(self.queue_group)
+        for name in _STREAM_ONLY:
+            if getattr(self, name):
+                raise OptionsError(
+                    f"route {self.name!r} has {name} and no stream: its messages come once and cannot be acked; "
+                    f"give stream=, or leave {name} out"
+                )
+
+    def _check_stream(self, stream: str) -> None:
+        check_name(stream, "stream")
+        check_name(self.durable if self.durable is not None else self.name, "durable")
+        if self.queue_group is not None:
+            raise OptionsError(
+                f"route {self.name!r} has a stream and a queue_group; the instances of a durable share its messages "
+                "already: leave queue_group out"
+            )
+        for name, instead in _CONSUMER_OWN.items():
+            if self.consumer is not None and getattr(self.consumer, name) is not None:
+                raise OptionsError(f"route {self.name!r}: consumer has {name}; {instead}")
+
+    @property
+    def is_laned(self) -> bool:
+        """Whether messages wait in a queue of the route's, since more than their coming decides who is next."""
+        return any(one is not None for one in (self.ordered_by, self.tenant_by, self.batch, self.rate))
+
+    @property
+    def prefetch(self) -> int:
+        """Messages of a stream that are here and not yet worked on, at the most."""
+        ahead = max(PREFETCH_MIN, PREFETCH_PER_WORKER * self.concurrency)
+        return min(self.queue_messages_max or QUEUE_MESSAGES_MAX, ahead)
+
+    @property
+    def heartbeat_seconds(self) -> float:
+        """How old a message's last sign of life may be."""
+        return self.retry.ack_wait_seconds / HEARTBEATS_PER_ACK_WAIT
+
+    def consumer_config(self) -> ConsumerConfig:
+        """The durable consumer of a route from a stream."""
+        base = self.consumer if self.consumer is not None else ConsumerConfig()
+        name = self.durable if self.durable is not None else self.name
+        return attrs.evolve(
+            base,
+            durable_name=name,
+            filter_subject=self.subject,
+            ack_wait_seconds=self.retry.ack_wait_seconds,
+            max_deliver=self.retry.max_deliver,
+            max_ack_pending=base.max_ack_pending or 2 * self.prefetch + self.concurrency,
+        )
+
+
+def check_concurrency(value: int) -> None:
+    """Refuse what cannot be a number of workers.
+
+    Raises:
+        ValueError: it is less than 1.
+    """
+    if value < 1:
+        raise ValueError(f"concurrency is {value}; it must be at least 1")

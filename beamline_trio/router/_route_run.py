@@ -1,0 +1,160 @@
+"""One run of one route: its source, its workers and its clock, from the confirmed interest to the last message.
+
+To the client it is what `serve` is: its drain waits for the workers.
+
+Must not decide about single messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Set
+
+import attrs
+import trio
+
+from ..client import Client, Drainable
+from ..jetstream import unconfirmed_acks
+from ..protocol import NatsError
+from ._pool import Pool, Settlement
+from ._route import Route
+from ._settlement import StreamSettlement
+from ._settlement_core import CoreSettlement
+from ._sources import Source, open_source
+from ._sweeper import Sweeper
+from ._trace import TraceReader
+
+
+@attrs.define
+class Account:
+    """What the routes of a router leave behind at their end.
+
+    Attributes:
+        unfinished: messages that were in hand when it was cut short; those of streams were given back.
+        unknown: acks of the client that are not known to have arrived.
+    """
+
+    unfinished: int = 0
+    unknown: int = 0
+
+
+class RouteRun:
+    """A route at work for one client.
+
+    Attributes:
+        pool: its workers.
+        ending: nothing more is taken from the server.
+        finished: every message that came was handled, none will come, and the server has the acks.
+    """
+
+    def __init__(self, client: Client, route: Route, source: Source, account: Account) -> None:
+        self.ending = False
+        self.finished = False
+        self._account = account
+        self._client = client
+        self._route = route
+        self._source = source
+        settlement = _settlement(client, route)
+        self.pool = Pool(client, source, route.call, settlement, route.gate, route.counters, route.deliver)
+        self._sweeper = Sweeper(route.options, self.pool, source)
+
+    @property
+    def waiting(self) -> int:
+        """Messages that are here and that no worker has."""
+        return self._source.waiting
+
+    # For the client's drain
+
+    @property
+    def subscription(self) -> Drainable:
+        """Where its messages come from."""
+        return self._source.subscription
+
+    @property
+    def handling(self) -> Set[trio.lowlevel.Task]:
+        """The tasks that have a message in hand."""
+        return {slot.task for slot in self.pool.slots if slot.delivery is not None and slot.task is not None}
+
+    # Its life
+
+    async def run(self, task_status: trio.TaskStatus[None]) -> None:
+        """Work until the source ends.
+
+        Raises:
+            NatsError: the source did not end cleanly.
+        """
+        route, client = self._route, self._client
+        route.traces = TraceReader(client.connection.environment.random)
+        route.gate.begin()
+        route.attach(self)
+        client.services.append(self)
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._sweeper.run)
+                await self.pool.run(route.concurrency, task_status)
+                nursery.cancel_scope.cancel()
+            await self._flush_acks()
+        finally:
+            self.ending = self.finished = True
+            self._account.unfinished += self.pool.abandoned
+            client.services.remove(self)
+            route.attach(None)
+            client.drainer.look_again()
+        if self.pool.error is not None:
+            raise self.pool.error
+
+    async def _flush_acks(self) -> None:
+        """Behind the last message: wait until the server has the acks, and tell of what is not known."""
+        if self._route.options.stream is None:
+            return
+        try:
+            await self._client.flush()
+        except NatsError:
+            self._account.unknown = max(self._account.unknown, unconfirmed_acks(self._client))
+
+    def end_intake(self) -> None:
+        """The source is being drained, by whomever: what is here is worked on, or goes back if the route is held."""
+        self.ending = True
+        self._route.gate.end()
+
+    async def drain_source(self) -> None:
+        """Let nothing more come. What that could not be confirmed for, is counted and logged where it happened."""
+        try:
+            await self._source.drain()
+        except NatsError:
+            return
+
+    def cut(self) -> None:
+        """The grace is over: what is in hand goes back."""
+        self.pool.cut()
+
+
+def _settlement(client: Client, route: Route) -> Settlement:
+    if route.options.stream is None:
+        return CoreSettlement(client, route.counters, route.gate)
+    return StreamSettlement(client, route.options, route.counters, route.gate)
+
+
+async def run_route(
+    client: Client,
+    route: Route,
+    runs: list[RouteRun],
+    account: Account,
+    task_status: trio.TaskStatus[None],
+) -> None:
+    """Run a route until its client, or its router, was drained. Started when the server has confirmed its interest.
+
+    The account gets what was left unfinished or unknown at its end.
+
+    Raises:
+        NatsError: the server refuses it, now or later, or its consumer is gone.
+    """
+    async with open_source(client, route.options) as source:
+        if source is None:  # drained before it began: a route without messages
+            task_status.started()
+            return
+        run = RouteRun(client, route, source, account)
+        runs.append(run)
+        try:
+            await run.run(task_status)
+        finally:
+            runs.remove(run)
