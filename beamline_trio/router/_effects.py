@@ -1,4 +1,6 @@
-"""The effects of a handler, on their way: sent together, confirmed as each asks for, tried again while that may help.
+"""The effects of a handler, on their way: confirmed as each asks for, and tried again while that may help.
+
+What goes to no stream leaves first, in order; then what goes to streams, together.
 
 All tries of an effect carry the same message id, which comes from its input, so a stream stores it once however often
 its input is delivered. While the target does not answer, the route's gate is told.
@@ -17,7 +19,7 @@ from ..jetstream import JetStream, is_retryable
 from ..protocol import HeadersInput
 from ._delivery import Delivery
 from ._gate import Gate
-from ._outcomes import Effect, Effects, Publish, Reply
+from ._outcomes import Confirm, Effect, Effects, Publish, Reply
 from ._statistics import RouteCounters
 
 PAUSE_SECONDS: Final = 0.5
@@ -74,7 +76,11 @@ class EffectSender:
     async def _attempt(
         self, delivery: Delivery, effects: list[tuple[int, Effect]]
     ) -> list[tuple[int, Effect, Exception]]:
-        """Each once, all at the same time; those that failed, and why."""
+        """Each once; those that failed, and why.
+
+        What goes to no stream leaves first, one after the other, so that an answer is out before what it announces;
+        where one of them fails, nothing behind it leaves. What goes to streams is sent at the same time.
+        """
         failures: list[tuple[int, Effect, Exception]] = []
 
         async def one(index: int, effect: Effect) -> None:
@@ -86,8 +92,14 @@ class EffectSender:
         if len(effects) == 1:
             await one(*effects[0])
             return failures
+        plain = [(index, effect) for index, effect in effects if self._confirm(effect) != "stream"]
+        stored = [(index, effect) for index, effect in effects if self._confirm(effect) == "stream"]
+        for place, (index, effect) in enumerate(plain, start=1):
+            await one(index, effect)
+            if failures:
+                return [*failures, *((*unsent, failures[0][2]) for unsent in (*plain[place:], *stored))]
         async with trio.open_nursery() as nursery:
-            for index, effect in effects:
+            for index, effect in stored:
                 nursery.start_soon(one, index, effect)
         return sorted(failures, key=lambda failure: failure[0])
 
@@ -99,11 +111,17 @@ class EffectSender:
             if not self._from_stream and delivery.message.reply_bytes is not None:
                 await delivery.message.respond(payload, headers=headers)
             return
-        confirm = ("stream" if self._from_stream else None) if effect.confirm == "route" else effect.confirm
+        confirm = self._confirm(effect)
         if confirm == "stream":
             await self._store(delivery, index, effect, payload, headers)
         else:
             await self._client.publish(effect.subject, payload, headers=headers, confirm=confirm == "server")
+
+    def _confirm(self, effect: Effect) -> Confirm | None:
+        """What has to be known of it: of an answer, nothing."""
+        if isinstance(effect, Reply):
+            return None
+        return ("stream" if self._from_stream else None) if effect.confirm == "route" else effect.confirm
 
     async def _store(
         self, delivery: Delivery, index: int, effect: Publish, payload: bytes, headers: HeadersInput | None

@@ -57,6 +57,9 @@ def _confirm(_: object, field: attrs.Attribute[Any], value: object) -> None:
 class Publish:
     """An effect: publish this. It leaves when the handler has returned, and before its input is acked.
 
+    Of several effects those that no stream has to confirm leave first, in their order, so an answer is out before what
+    it announces. Those for streams follow at the same time; what has to be stored in an order belongs into one message.
+
     Attributes:
         subject: where to.
         payload: bytes; or a str, JSON value or model, as a handler's parameter can be, encoded the same way.

@@ -3,7 +3,8 @@
     messages, errors -> reading -> validation        what comes in, and what is wrong with it
     policy, rates -> tenancy                         what a tenant may and wants
     providers -> selection -> building               who does it, and how that is told
-    workers, desk                                    the decisions of one instance, synchronous and pure of NATS
+    workers, desk, fates                             the decisions of one instance, synchronous and pure of NATS
+    streams -> routes                                the same on NATS
 
 A module imports only those above it, or to its left. docs/examples/decision-router.md is the walk through it.
 """
@@ -18,5 +19,7 @@ from .policy import Policy as Policy
 from .policy import PolicyError as PolicyError
 from .policy import Provider as Provider
 from .policy import Sticky as Sticky
+from .routes import make_router as make_router
+from .routes import router as router
 from .tenancy import Tenancy as Tenancy
 from .tenancy import Tenant as Tenant

@@ -46,6 +46,20 @@ async def test_an_example_prints_what_the_readme_says(nats_server: Server, progr
     assert f"```text\n{done.stdout.decode()}```" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.server_options(jetstream=True)
+async def test_the_orders_pipeline_prints_what_its_page_says(nats_server: Server) -> None:
+    """It ends by itself, and prints the lines that docs/examples/orders-pipeline.md shows."""
+    with trio.fail_after(LIMIT_SECONDS):
+        done = await trio.run_process(
+            [sys.executable, str(EXAMPLES / "orders_pipeline.py"), nats_server.url],
+            capture_stdout=True,
+            capture_stderr=True,
+            env=environment(),
+        )
+    page = (ROOT / "docs" / "examples" / "orders-pipeline.md").read_text(encoding="utf-8")
+    assert f"```text\n{done.stdout.decode()}```" in page
+
+
 @asynccontextmanager
 async def beamline_run(directory: Path, target: str, url: str) -> AsyncGenerator[trio.Process]:
     """`beamline run` in a directory; what is left of it afterwards is killed."""
