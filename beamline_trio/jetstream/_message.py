@@ -135,6 +135,12 @@ class JetStreamMessage(Message):
         if not self._settled and self._source.acks.put_progress(self._ack_subject):
             self._received_at = trio.current_time()
 
+    def ack_nowait(self) -> None:
+        """`ack` without a checkpoint, and without regard to `acks_pending_max`; never raises. For one now and then."""
+        if not self._settled:
+            self._settled = True
+            self._source.acks.put(self._ack_subject, _ACK, self._received_at + self._source.ack_wait_seconds)
+
     def give_back(self) -> None:
         """Nobody here will do it: somebody else should have it at once. A nak without a checkpoint; never raises."""
         if not self._settled:

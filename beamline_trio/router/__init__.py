@@ -3,7 +3,6 @@
 from ._backpressure import Backpressure as Backpressure
 from ._backpressure import BackpressureLevel as BackpressureLevel
 from ._backpressure import BackpressureStatus as BackpressureStatus
-from ._batches import Batch as Batch
 from ._breaker import BREAKER_TRANSITIONS as BREAKER_TRANSITIONS
 from ._breaker import Breaker as Breaker
 from ._breaker import Breakers as Breakers

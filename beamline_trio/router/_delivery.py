@@ -27,7 +27,7 @@ class Delivery:
         trace: where in its sender's trace it stands; None: nowhere.
     """
 
-    __slots__ = ("_metadata", "_route", "acking", "began", "blocked", "history", "message", "trace", "tries")
+    __slots__ = ("_metadata", "_route", "acking", "began", "blocked", "failure", "history", "message", "trace", "tries")
 
     def __init__(self, route: Route, message: Message, began: float) -> None:
         self._route = route
@@ -37,6 +37,7 @@ class Delivery:
         self.acking = False  # an ack is on its way that the server is to answer
         self.blocked = False  # by an effect that could not be confirmed
         self.tries = 0  # failed ones of this delivery, which were tried again here
+        self.failure: Exception | None = None  # what was raised before its handler could be called
         self.history: list[str] = []
         self.trace: TraceContext | None = None
 

@@ -21,6 +21,7 @@ from ._delivery import Delivery
 from ._gate import Gate
 from ._middleware import CallNext
 from ._outcomes import HandlerOutcome
+from ._queue import RouteQueue
 from ._settlement import log_handler_error
 from ._sources import Source
 from ._statistics import RouteCounters
@@ -84,6 +85,7 @@ class Pool:
         gate: Gate,
         counters: RouteCounters,
         deliver: Callable[[Message, float], Delivery],
+        queue: RouteQueue | None = None,
     ) -> None:
         self.slots: dict[Slot, None] = {}
         self.error: NatsError | None = None
@@ -92,7 +94,8 @@ class Pool:
         self._connection = client.connection
         self._drainer = client.drainer
         self._source = source
-        self._call = call
+        self._call = call if queue is None else queue.guard(call)
+        self._queue = queue
         self._settlement = settlement
         self._gate = gate
         self._counters = counters
@@ -160,7 +163,7 @@ class Pool:
 
     async def _take(self, slot: Slot) -> None:
         """Messages, one after the other, until the worker is interrupted or retires."""
-        counters, call, settlement = self._counters, self._call, self._settlement
+        counters, call, settlement, queue = self._counters, self._call, self._settlement, self._queue
         current_time = trio.current_time
         while True:
             if slot.held:
@@ -175,7 +178,10 @@ class Pool:
                 ended = await settlement.fail(delivery, error)
             else:
                 ended = await settlement.settle(delivery, outcome)
-            counters.end(ended, current_time() - delivery.began)
+            if queue is None:
+                counters.end(ended, current_time() - delivery.began)
+            else:
+                queue.end(delivery, ended, current_time() - delivery.began)
             slot.delivery = None
             if self._gate.shut or self._drainer.requested:
                 self._look_again()
@@ -188,15 +194,18 @@ class Pool:
         try:
             if self._gate.shut:
                 await self._gate.admit()
-            message = await self._source.receive()
+            if self._queue is None:
+                message = await self._source.receive()
+                slot.delivery = self._deliver(message, trio.current_time())
+                self._counters.take(len(message.payload))
+            else:
+                slot.delivery = await self._queue.take()
         except NatsError as error:  # the same for all workers: raised once, by the route
             self.error, slot.retired = error, True
             return False
         except (trio.EndOfChannel, trio.ClosedResourceError):
             slot.retired = True
             return False
-        slot.delivery = self._deliver(message, trio.current_time())
-        self._counters.take(len(message.payload))
         if slot.interrupted:  # together with its wake-up: the scope would cancel the handler
             slot.held = True
             return False
@@ -211,7 +220,11 @@ class Pool:
         self._end(slot, delivery, ended)
 
     def _end(self, slot: Slot, delivery: Delivery, ended: str) -> None:
-        self._counters.end(ended, trio.current_time() - delivery.began)
+        seconds = trio.current_time() - delivery.began
+        if self._queue is None:
+            self._counters.end(ended, seconds)
+        else:
+            self._queue.end(delivery, ended, seconds)
         slot.delivery = None
         self._look_again()
 

@@ -10,10 +10,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from ..client import Message
+from ..connection import OptionsError
 from ._delivery import Delivery
 from ._gate import Gate
 from ._guards import RouteBreaker
 from ._middleware import CallNext
+from ._rate import Rate
 from ._route_options import RouteOptions, check_concurrency
 from ._statistics import RouteCounters, RouteStatistics
 from ._trace import TraceReader
@@ -45,6 +47,7 @@ class Route:
         self.deadline_seconds = options.deadline_seconds
         self.traces: TraceReader | None = None
         self._concurrency = options.concurrency
+        self._rate = options.rate
         self._run: RouteRun | None = None
 
     @property
@@ -63,6 +66,30 @@ class Route:
         self._concurrency = value
         if self._run is not None:
             self._run.pool.resize(value)
+
+    @property
+    def rate(self) -> float | None:
+        """Messages per second at the most; set it at any time, None = no limit.
+
+        Raises:
+            OptionsError: it is not above 0 and finite; or the route runs and was started without a queue (`rate`,
+                `ordered_by`, `tenant_by`): then it holds from the next run on.
+        """
+        return self._rate
+
+    @rate.setter
+    def rate(self, value: float | None) -> None:
+        if value is not None:
+            Rate(value)
+        self._rate = value
+        if self._run is None:
+            return
+        if self._run.queue is None:
+            raise OptionsError(
+                f"the route {self.name!r} runs without a queue, so its rate of {value} holds from its next run on; "
+                "declare it with a rate to change it while it runs"
+            )
+        self._run.queue.set_rate(value)
 
     def pause(self) -> None:
         """Take no more messages until `resume`; what is in hand is finished. At a drain what waits goes back."""

@@ -15,10 +15,11 @@ import attrs
 from ..connection import OptionsError
 from ..jetstream import ConsumerConfig
 from ..protocol import check_name, encode_pattern, encode_queue_group, encode_subject
-from ._batches import Batch
 from ._breaker import Breaker
+from ._lanes import Lanes
 from ._middleware import Middleware
 from ._outcomes import Retry
+from ._rate import Rate
 
 KeyFunction: TypeAlias = Callable[[Any], Hashable]
 
@@ -62,7 +63,6 @@ class RouteOptions:
     tenant_by: KeyFunction | None = None
     quota: int | None = None
     weights: Mapping[Any, int] | None = None
-    batch: Batch | None = None
     queue_messages_max: int | None = None
     queue_bytes_max: int | None = None
     retry: Retry = attrs.field(factory=Retry)
@@ -82,6 +82,9 @@ class RouteOptions:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise OptionsError(f"{name} is {value}; it must be at least 1")
+        if self.rate is not None:
+            Rate(self.rate)
+        Lanes(quota=self.quota, weights=self.weights)
         if not self.deadline_seconds > 0:
             raise OptionsError(f"deadline_seconds is {self.deadline_seconds!r}; it must be above 0")
         if self.dead_letter is not None:
@@ -116,7 +119,7 @@ class RouteOptions:
     @property
     def is_laned(self) -> bool:
         """Whether messages wait in a queue of the route's, since more than their coming decides who is next."""
-        return any(one is not None for one in (self.ordered_by, self.tenant_by, self.batch, self.rate))
+        return any(one is not None for one in (self.ordered_by, self.tenant_by, self.rate))
 
     @property
     def prefetch(self) -> int:
@@ -139,8 +142,13 @@ class RouteOptions:
             filter_subject=self.subject,
             ack_wait_seconds=self.retry.ack_wait_seconds,
             max_deliver=self.retry.max_deliver,
-            max_ack_pending=base.max_ack_pending or 2 * self.prefetch + self.concurrency,
+            max_ack_pending=base.max_ack_pending or self._outstanding_max(),
         )
+
+    def _outstanding_max(self) -> int:
+        """What may be unacked at once: here, on its way, and in hand."""
+        queued = (self.queue_messages_max or QUEUE_MESSAGES_MAX) if self.is_laned else 0
+        return queued + 2 * self.prefetch + self.concurrency
 
 
 def check_concurrency(value: int) -> None:

@@ -16,6 +16,7 @@ from ..client import Client, Drainable
 from ..jetstream import unconfirmed_acks
 from ..protocol import NatsError
 from ._pool import Pool, Settlement
+from ._queue import RouteQueue
 from ._route import Route
 from ._settlement import StreamSettlement
 from ._settlement_core import CoreSettlement
@@ -42,6 +43,7 @@ class RouteRun:
 
     Attributes:
         pool: its workers.
+        queue: what waits for them; None: they take from the source.
         ending: nothing more is taken from the server.
         finished: every message that came was handled, none will come, and the server has the acks.
     """
@@ -53,14 +55,17 @@ class RouteRun:
         self._client = client
         self._route = route
         self._source = source
-        settlement = _settlement(client, route)
-        self.pool = Pool(client, source, route.call, settlement, route.gate, route.counters, route.deliver)
-        self._sweeper = Sweeper(route.options, self.pool, source)
+        options, counters = route.options, route.counters
+        laned = options.is_laned or route.rate is not None
+        self.queue = RouteQueue(options, route.rate, source, counters, route.deliver) if laned else None
+        settlement = _settlement(client, route, self.queue)
+        self.pool = Pool(client, source, route.call, settlement, route.gate, counters, route.deliver, self.queue)
+        self._sweeper = Sweeper(options, self.pool, source, self.queue)
 
     @property
     def waiting(self) -> int:
         """Messages that are here and that no worker has."""
-        return self._source.waiting
+        return self._source.waiting + (0 if self.queue is None else len(self.queue))
 
     # For the client's drain
 
@@ -90,11 +95,15 @@ class RouteRun:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._sweeper.run)
+                if self.queue is not None:
+                    nursery.start_soon(self.queue.fill)
                 await self.pool.run(route.concurrency, task_status)
                 nursery.cancel_scope.cancel()
             await self._flush_acks()
         finally:
             self.ending = self.finished = True
+            if self.queue is not None:
+                self.queue.close()
             self._account.unfinished += self.pool.abandoned
             client.services.remove(self)
             route.attach(None)
@@ -128,10 +137,11 @@ class RouteRun:
         self.pool.cut()
 
 
-def _settlement(client: Client, route: Route) -> Settlement:
+def _settlement(client: Client, route: Route, queue: RouteQueue | None) -> Settlement:
     if route.options.stream is None:
         return CoreSettlement(client, route.counters, route.gate)
-    return StreamSettlement(client, route.options, route.counters, route.gate)
+    park = queue.park if queue is not None and route.options.ordered_by is not None else None
+    return StreamSettlement(client, route.options, route.counters, route.gate, park)
 
 
 async def run_route(

@@ -17,7 +17,6 @@ from ..connection import OptionsError
 from ..jetstream import ConsumerConfig
 from ..protocol import NatsError
 from ._backpressure import Backpressure
-from ._batches import Batch
 from ._breaker import Breaker
 from ._drain import DrainReport, RouterDrain
 from ._guards import RouterGuards
@@ -95,7 +94,6 @@ class Router:
         tenant_by: Callable[[Any], Hashable] | None = None,
         quota: int | None = None,
         weights: Mapping[Any, int] | None = None,
-        batch: Batch | None = None,
         queue_messages_max: int | None = None,
         queue_bytes_max: int | None = None,
         retry: Retry | None = None,
@@ -124,7 +122,6 @@ class Router:
             tenant_by: message -> tenant; tenants take turns.
             quota: of one tenant so many messages are handled at once; None = no limit.
             weights: tenant -> messages in its turn; who is not in it has 1.
-            batch: the handler takes lists of so many messages.
             queue_messages_max: messages that wait here; None = 1000 from a stream, else the client's
                 `subscription_pending_messages_max`.
             queue_bytes_max: the same in bytes; None = 64 MiB, or `subscription_pending_bytes_max`.
@@ -145,7 +142,7 @@ class Router:
         given: dict[str, Any] = {
             "queue_group": queue_group, "stream": stream, "durable": durable, "consumer": consumer,
             "concurrency": concurrency, "ordered_by": ordered_by, "tenant_by": tenant_by, "quota": quota,
-            "weights": weights, "batch": batch, "queue_messages_max": queue_messages_max,
+            "weights": weights, "queue_messages_max": queue_messages_max,
             "queue_bytes_max": queue_bytes_max, "retry": retry if retry is not None else Retry(),
             "dead_letter": dead_letter, "deadline_seconds": deadline_seconds, "rate": rate, "double_ack": double_ack,
             "breaker": breaker, "middleware": tuple(middleware),

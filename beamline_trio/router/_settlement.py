@@ -9,7 +9,8 @@ Must not run handlers. What the router does for core messages, which cannot come
 from __future__ import annotations
 
 import logging
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeAlias
 
 import trio
 
@@ -27,6 +28,8 @@ from ._retry import retry_delay
 from ._route_options import RouteOptions
 from ._statistics import RouteCounters
 
+Park: TypeAlias = Callable[[Delivery, float], str]
+
 ACK_PAUSE_SECONDS: Final = 0.05
 HANDLER_ERROR: Final = "NATS_HANDLER_ERROR"
 
@@ -39,9 +42,13 @@ class StreamSettlement:
         options: of the route.
         counters: of the route.
         gate: of the route.
+        park: keeps a message here to be tried again, where its order demands that; None: it goes back to the server.
     """
 
-    def __init__(self, client: Client, options: RouteOptions, counters: RouteCounters, gate: Gate) -> None:
+    def __init__(
+        self, client: Client, options: RouteOptions, counters: RouteCounters, gate: Gate, park: Park | None = None
+    ) -> None:
+        self._park = park
         self._client = client
         self._environment = client.connection.environment
         self._log = client.connection.log
@@ -174,6 +181,8 @@ class StreamSettlement:
         if delay is None:
             delay = retry_delay(self._options.retry, delivery.number, self._environment.random)
         self._counters.retries[reason] += 1
+        if self._park is not None:
+            return self._park(delivery, delay)
         try:
             await _message_of(delivery).nak(delay, reason=reason)
         except (AcksPendingError, ClientClosedError):

@@ -153,6 +153,12 @@ class RouteCounters:
         self.pending_bytes -= size
         self.in_flight += 1
 
+    def requeue(self, size: int) -> None:
+        """A worker has put a message back, to be tried again."""
+        self.pending += 1
+        self.pending_bytes += size
+        self.in_flight -= 1
+
     def take(self, size: int) -> None:
         """A worker has taken a message straight from the source."""
         self.taken += 1

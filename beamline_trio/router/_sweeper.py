@@ -12,6 +12,7 @@ import trio
 
 from ..jetstream import JetStreamMessage
 from ._pool import Pool
+from ._queue import RouteQueue
 from ._route_options import RouteOptions
 from ._sources import Source
 
@@ -23,13 +24,15 @@ class Sweeper:
         options: of the route.
         pool: its workers.
         source: where its messages come from, and wait.
+        queue: where they wait behind it, if they do.
     """
 
-    def __init__(self, options: RouteOptions, pool: Pool, source: Source) -> None:
+    def __init__(self, options: RouteOptions, pool: Pool, source: Source, queue: RouteQueue | None) -> None:
         self._deadline = options.deadline_seconds
         self._heartbeat = options.heartbeat_seconds if options.stream is not None else None
         self._pool = pool
         self._source = source
+        self._queue = queue
 
     async def run(self) -> None:
         """Look, for ever."""
@@ -64,3 +67,5 @@ class Sweeper:
             if slot.delivery is not None and isinstance(slot.delivery.message, JetStreamMessage):
                 slot.delivery.message.extend(age)
         self._source.extend(age)
+        if self._queue is not None:
+            self._queue.extend(age)

@@ -1,0 +1,244 @@
+"""A route's queue, where more than their coming decides who is next: order by key, tenants, a rate.
+
+A task takes from the source and puts into the lanes; workers take from the lanes. Where there is order by key, a
+message that is to be tried again does not go back to the server, behind the others of its key: it is parked here, its
+key stays taken, and its worker is free. What the server delivers again meanwhile, because its ack wait was over, is
+recognised by its place in the stream and not handled twice.
+
+Must not handle messages, and must not decide what becomes of a try.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final
+
+import trio
+
+from ..client import Message
+from ..connection import CALLS_PER_CHECK, Lot, Pace
+from ..jetstream import JetStreamMessage
+from ..protocol import NatsError
+from ._delivery import Delivery
+from ._lanes import Item, Lanes
+from ._middleware import CallNext
+from ._outcomes import HandlerOutcome
+from ._rate import Rate
+from ._route_options import QUEUE_BYTES_MAX, QUEUE_MESSAGES_MAX, RouteOptions
+from ._sources import Source
+from ._statistics import RouteCounters
+
+# What a settlement says of a message that is parked: it has no outcome yet.
+PARKED: Final = "parked"
+# Messages of a stream that were done with, whose second coming is recognised.
+REMEMBERED_MAX: Final = 4_096
+
+
+class RouteQueue:
+    """The queue of one run of a route.
+
+    Attributes:
+        error: why the source ended, when it did not end cleanly.
+    """
+
+    def __init__(
+        self,
+        options: RouteOptions,
+        rate: float | None,
+        source: Source,
+        counters: RouteCounters,
+        deliver: Callable[[Message, float], Delivery],
+    ) -> None:
+        self.error: NatsError | None = None
+        self._key_of = options.ordered_by
+        self._tenant_of = options.tenant_by
+        self._source = source
+        self._counters = counters
+        self._deliver = deliver
+        self._lanes: Lanes[Delivery] = Lanes(
+            messages_max=options.queue_messages_max or QUEUE_MESSAGES_MAX,
+            bytes_max=options.queue_bytes_max or QUEUE_BYTES_MAX,
+            quota=options.quota,
+            weights=options.weights,
+            rate=None if rate is None else Rate(rate),
+        )
+        self._here: dict[Delivery, Item[Delivery] | None] = {}
+        self._sequences: dict[int, None] = {}
+        self._remembered: OrderedDict[int, None] = OrderedDict()
+        self._parked: list[tuple[float, int, Delivery]] = []
+        self._numbers = itertools.count()
+        self._free = 0
+        self._pace = Pace()
+        self._room = Lot()
+        self._ready = Lot()
+        self._ended = False
+
+    def __len__(self) -> int:
+        """How many wait here; parked ones among them."""
+        return len(self._lanes) + len(self._parked)
+
+    # In
+
+    async def fill(self) -> None:
+        """Take from the source until it ends."""
+        try:
+            while True:
+                while self._lanes.full:
+                    await self._room.wait()
+                self._put(await self._source.receive())
+        except NatsError as error:
+            self.error = error
+        except (trio.EndOfChannel, trio.ClosedResourceError):
+            pass
+        finally:
+            self._ended = True
+            self._ready.wake_all()
+
+    def _put(self, message: Message) -> None:
+        now = trio.current_time()
+        size = len(message.payload)
+        self._counters.queue(size)
+        delivery = self._deliver(message, now)
+        if self._key_of is not None and self._came_before(delivery):
+            self._counters.end_pending("duplicate", size)
+            return
+        key = tenant = None
+        try:
+            key = None if self._key_of is None else self._key_of(message)
+            tenant = None if self._tenant_of is None else self._tenant_of(message)
+            hash((key, tenant))
+        except Exception as error:  # noqa: BLE001  # of the user's function: as if the handler had raised it
+            key = tenant = None
+            delivery.failure = error
+        self._here[delivery] = None
+        self._lanes.put(delivery, key=key, tenant=tenant, size=size, now=now)
+        self._ready.wake_one()
+
+    def _came_before(self, delivery: Delivery) -> bool:
+        """Whether a message of a stream is here, or was done with: only its ack may be missing."""
+        metadata = delivery.metadata
+        if metadata is None:
+            return False
+        sequence = metadata.stream_sequence
+        if sequence in self._remembered:
+            assert isinstance(delivery.message, JetStreamMessage)
+            delivery.message.ack_nowait()
+            return True
+        if sequence in self._sequences:
+            return True
+        self._sequences[sequence] = None
+        return False
+
+    # Out
+
+    async def take(self) -> Delivery:
+        """The next to work on. An amortised checkpoint; cancelled, none is lost.
+
+        Raises:
+            trio.EndOfChannel: the source has ended, and nothing waits here.
+            NatsError: the same, when the source did not end cleanly.
+        """
+        if self._free <= 0:
+            await self._pace.check()
+            self._free = CALLS_PER_CHECK
+        self._free -= 1
+        while True:
+            now = trio.current_time()
+            delivery = self._next(now)
+            if delivery is not None:
+                return delivery
+            if self._ended and not len(self):
+                self._ready.wake_all()
+                raise self.error if self.error is not None else trio.EndOfChannel
+            due = self._parked[0][0] if self._parked else math.inf
+            with trio.CancelScope(deadline=min(due, self._lanes.next_ready(now))):
+                await self._ready.wait()
+            self._pace.yielded()
+
+    def _next(self, now: float) -> Delivery | None:
+        if self._parked and self._parked[0][0] <= now:
+            delivery = heapq.heappop(self._parked)[2]
+        else:
+            item = self._lanes.take(now)
+            if item is None:
+                return None
+            delivery = item.value
+            self._here[delivery] = item
+            if not self._lanes.full:
+                self._room.wake_one()
+        delivery.began = now
+        delivery.blocked = delivery.acking = False
+        self._counters.unqueue(len(delivery.message.payload))
+        return delivery
+
+    def park(self, delivery: Delivery, seconds: float) -> str:
+        """To be tried again here after so long; its key stays taken. Returns what to say of it."""
+        delivery.tries += 1
+        heapq.heappush(self._parked, (trio.current_time() + seconds, next(self._numbers), delivery))
+        return PARKED
+
+    def end(self, delivery: Delivery, outcome: str, seconds: float) -> None:
+        """A worker is done with a try."""
+        if outcome is PARKED:
+            self._counters.requeue(len(delivery.message.payload))
+        else:
+            self._counters.end(outcome, seconds)
+            self._forget(delivery, done=outcome != "returned")
+        self._ready.wake_one()
+
+    def _forget(self, delivery: Delivery, *, done: bool) -> None:
+        item = self._here.pop(delivery)
+        if item is not None:
+            self._lanes.done(item)
+        metadata = delivery.metadata if self._key_of is not None else None
+        if metadata is not None:
+            del self._sequences[metadata.stream_sequence]
+            if done:
+                self._remembered[metadata.stream_sequence] = None
+            if len(self._remembered) > REMEMBERED_MAX:
+                self._remembered.popitem(last=False)
+
+    # Otherwise
+
+    def guard(self, call: CallNext) -> CallNext:
+        """The handler's call, for messages whose key could not be told too."""
+
+        async def guarded(delivery: Delivery) -> HandlerOutcome:
+            if delivery.failure is not None:
+                raise delivery.failure
+            return await call(delivery)
+
+        return guarded
+
+    def extend(self, age: float) -> None:
+        """Keep what waits here from being delivered to somebody else."""
+        for delivery in self._here:
+            if isinstance(delivery.message, JetStreamMessage):
+                delivery.message.extend(age)
+
+    def set_rate(self, per_second: float | None) -> None:
+        """Another rate from now on; None = no limit.
+
+        Raises:
+            OptionsError: it is not above 0 and finite.
+        """
+        self._lanes.set_rate(per_second, trio.current_time())
+        self._ready.wake_all()
+
+    def close(self) -> None:
+        """The route ends: what waits goes back to its stream, in its order."""
+        parked = [delivery for _, _, delivery in sorted(self._parked)]
+        self._parked.clear()
+        for delivery in (*parked, *self._lanes.drain()):
+            message = delivery.message
+            outcome = "discarded"
+            if isinstance(message, JetStreamMessage):
+                message.give_back()
+                outcome = "returned"
+                self._counters.retries["backpressure"] += 1
+            self._counters.end_pending(outcome, len(message.payload))
+            del self._here[delivery]
