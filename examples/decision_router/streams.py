@@ -1,4 +1,4 @@
-"""The subjects of the decision router and the streams behind them: `python -m examples.decision_router.streams [URL]`.
+"""The subjects of the decision router, and the streams behind them.
 
 Who operates it makes the streams, once; the router needs them to be there. Ids of assignments and usage events are
 remembered for an hour, as everything else is: within it each of them is stored once, whoever publishes it again.
@@ -6,12 +6,9 @@ remembered for an hour, as everything else is: within it each of them is stored 
 
 from __future__ import annotations
 
-import sys
 from typing import Final
 
-import trio
-
-from beamline_trio import JetStream, StreamConfig, StreamExistsError, open_client
+from beamline_trio import JetStream, StreamConfig
 
 from .desk import ASSIGNMENT_SUBJECT, OWN_SUBJECT_PREFIX
 from .identities import TTL_SECONDS
@@ -55,19 +52,3 @@ async def create_streams(js: JetStream) -> None:
     """Create what is not there yet. Run again it changes nothing; a stream that is otherwise is an error."""
     for config in STREAMS:
         await js.create_stream(config)
-
-
-async def main(url: str) -> None:
-    """Create the streams, and say what is there."""
-    async with open_client(url, name="decision-router-streams") as nc:
-        js = JetStream(nc)
-        try:
-            await create_streams(js)
-        except StreamExistsError as error:
-            sys.exit(f"a stream is there with another configuration, and was left as it is: {error}")
-        for config in STREAMS:
-            print(config.name, *(config.subjects or ()))
-
-
-if __name__ == "__main__":
-    trio.run(main, sys.argv[1] if len(sys.argv) > 1 else "nats://127.0.0.1:4222")
