@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 from ..connection import InternalError, OptionsError
 from ..operation import OperationError
+from ..operation.route_file import RouteFileError
 from ..protocol import NatsError
 from ..server_process import ServerProcessError
 from ..transport import AddressError
@@ -45,7 +46,7 @@ def guarded(command: Callable[[], int]) -> int:
 def _code_of(error: BaseException) -> int:
     if isinstance(error, CommandError):
         return error.code
-    return USAGE_ERROR if isinstance(error, (OptionsError, AddressError)) else FAILED
+    return USAGE_ERROR if isinstance(error, (OptionsError, AddressError, RouteFileError)) else FAILED
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:

@@ -24,23 +24,29 @@ from ..operation import Configuration, OperationApplication, Stop, serve_http, s
 from ..router import Router
 from ..server_process import open_server
 from ._exit_codes import FAILED
+from ._fault_plan import FaultPlan
+from ._target import Loaded
 
 _EVERYWHERE: Final = ("127.0.0.1", "0.0.0.0", "::", "::1", "localhost")
 _BY_SIGNAL: Final = 128
 
 
-async def run_router(router: Router, configuration: Configuration, say: Callable[[str], None]) -> int:
+async def run_router(
+    loaded: Loaded, configuration: Configuration, say: Callable[[str], None], faults: FaultPlan | None = None
+) -> int:
     """Run a router until it was drained; returns the exit code.
 
     Without servers in the configuration it runs a nats-server of its own.
 
     Args:
-        router: what to run.
+        loaded: what to run.
         configuration: of the client and the HTTP server.
         say: takes the lines for the terminal.
+        faults: what happens to the client's operations meanwhile.
 
     Returns:
-        0 after a drain; 1 when handlers were still running at its deadline, or publishes could not be delivered;
+        0 after a drain; 1 when handlers were still running at its deadline, publishes could not be delivered, or the
+        fate of acks is unknown;
         128 + n when a second signal, number n being the first, cut it short.
 
     Raises:
@@ -48,20 +54,26 @@ async def run_router(router: Router, configuration: Configuration, say: Callable
         PortInUseError: the port for metrics is taken.
         ServerProcessError: there is no nats-server, or it does not start.
     """
-    return await _Program(router, configuration, say).run()
+    return await _Program(loaded, configuration, say, faults).run()
 
 
 @attrs.define(eq=False)
 class _Program:
-    router: Router
+    loaded: Loaded
     configuration: Configuration
     say: Callable[[str], None]
+    faults: FaultPlan | None = None
     _client: Client | None = attrs.field(default=None, init=False)
     _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     _done: trio.Event = attrs.field(factory=trio.Event, init=False)
     _draining: bool = attrs.field(default=False, init=False)
     _undelivered: UndeliveredError | None = attrs.field(default=None, init=False)
     _stop: Stop | None = attrs.field(default=None, init=False)
+
+    @property
+    def router(self) -> Router:
+        """What runs."""
+        return self.loaded.router
 
     async def run(self) -> int:
         with self._scope:
@@ -72,7 +84,8 @@ class _Program:
                     if not self.configuration.servers_given:
                         options = await self._start_server(stack, options)
                     try:
-                        async with open_client(options=options) as client:
+                        dialer = None if self.faults is None else await nursery.start(self.faults.run, self.say)
+                        async with open_client(options=options, dialer=dialer) as client:
                             await self._serve(client)
                     except UndeliveredError as error:
                         self._undelivered = error
@@ -91,7 +104,7 @@ class _Program:
         self._client = client
         collector = Collector()
         collector.add_router(self.router, client)
-        application = OperationApplication(client, collector)
+        application = OperationApplication(client, collector, [self.router])
         host = self.configuration.metrics_host
         async with trio.open_nursery() as nursery:
             port = await nursery.start(partial(serve_http, application, self.configuration.metrics_port, host=host))
@@ -141,6 +154,12 @@ class _Program:
             f"{how}: {handled} messages handled, {errors} with an error, {self.router.report.unfinished} unfinished; "
             f"{client.ledger().unknown} publishes of unknown fate"
         )
+        unknown = self.router.report.unknown
+        if unknown:
+            self.say(f"{unknown} acks of unknown fate: their messages may come again")
+        for name, handler in self.loaded.handlers.items():
+            if handler.left_out:
+                self.say(f"the filter of {name!r} has left out {handler.left_out} messages")
         if self._undelivered is not None:
             self.say(str(self._undelivered))
 

@@ -1,4 +1,4 @@
-"""MODULE:ROUTER -> the router.
+"""MODULE:ROUTER, or a file of routes in TOML -> the router.
 
 Must not run it.
 """
@@ -11,8 +11,48 @@ import traceback
 from pathlib import Path
 from types import ModuleType
 
+import attrs
+
+from ..operation.check import Target
+from ..operation.route_file import MappedHandler, load_route_file, router_of
 from ..router import Router
 from ._failures import CommandError
+
+
+@attrs.frozen
+class Loaded:
+    """A router, and what is known of its handlers where they come from a file.
+
+    Attributes:
+        router: it.
+        handlers: name of a route -> its mapping; empty for a module's.
+    """
+
+    router: Router
+    handlers: dict[str, MappedHandler] = attrs.field(factory=dict)
+
+    @property
+    def targets(self) -> dict[str, list[Target]]:
+        """Name of a route -> where it publishes to, as far as that is known."""
+        found: dict[str, list[Target]] = {}
+        for name, one in self.handlers.items():
+            mapping, stored = one.mapping, self.router.routes[name].options.stream is not None
+            if mapping.subject is not None:
+                confirmed = mapping.confirm == "stream" or (mapping.confirm == "route" and stored)
+                found[name] = [Target(pattern=mapping.subject.pattern(), stored=confirmed)]
+        return found
+
+
+def load_target(target: str) -> Loaded:
+    """The router that is meant: what ends in `.toml` is a file of routes, all else MODULE:ROUTER.
+
+    Raises:
+        CommandError: see `load_router`.
+        RouteFileError: see `load_route_file`.
+    """
+    if target.endswith(".toml"):
+        return Loaded(*router_of(load_route_file(target)))
+    return Loaded(load_router(target))
 
 
 def load_router(target: str) -> Router:

@@ -5,9 +5,12 @@ Must not wait for anything: answers are made of what is in memory.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..client import Client
 from ..connection import State
 from ..metrics import CONTENT_TYPE, Collector
+from ..router import Router
 from ._http import Response
 
 _METHODS = ("GET", "HEAD")
@@ -18,16 +21,18 @@ class OperationApplication:
 
     - `/metrics`: the collector's series, for Prometheus.
     - `/healthz`: 200 while the process lives. A lost connection is no reason to restart it.
-    - `/readyz`: 200 while the client is connected and not draining, else 503 and the state.
+    - `/readyz`: 200 while the client is connected, not draining, and the routers take messages; else 503 and why not.
 
     Args:
         client: whose state `/readyz` tells.
         collector: what `/metrics` shows.
+        routers: that run on the client.
     """
 
-    def __init__(self, client: Client, collector: Collector) -> None:
+    def __init__(self, client: Client, collector: Collector, routers: Sequence[Router] = ()) -> None:
         self._client = client
         self._collector = collector
+        self._routers = tuple(routers)
         self._pages = {"/metrics": self._metrics, "/healthz": self._health, "/readyz": self._readiness}
 
     def __call__(self, method: str, path: str) -> Response:
@@ -47,6 +52,11 @@ class OperationApplication:
 
     def _readiness(self) -> Response:
         state = self._client.state
-        if state is State.CONNECTED and self._client.drainer.requested:
+        if state is not State.CONNECTED:
+            return Response(503, f"{state}\n".encode())
+        if self._client.drainer.requested:
             return Response(503, b"draining\n")
-        return Response(200 if state is State.CONNECTED else 503, f"{state}\n".encode())
+        waiting = [router.name for router in self._routers if not router.ready]
+        if waiting:
+            return Response(503, f"not consuming: {', '.join(waiting)}\n".encode())
+        return Response(200, b"connected\n")

@@ -14,6 +14,8 @@ import trio
 
 from beamline_trio import Router, __version__
 from beamline_trio.cli import _app, main
+from beamline_trio.cli._fault_plan import FaultPlan
+from beamline_trio.cli._target import Loaded
 from beamline_trio.operation import Configuration
 
 Run: TypeAlias = Callable[..., tuple[int, str, str]]
@@ -45,9 +47,11 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Router, Configuration]]:
     """What `beamline run` would have run."""
     calls: list[tuple[Router, Configuration]] = []
 
-    async def run_router(router: Router, configuration: Configuration, say: Callable[[str], None]) -> int:
+    async def run_router(
+        loaded: Loaded, configuration: Configuration, say: Callable[[str], None], faults: FaultPlan | None
+    ) -> int:
         await trio.lowlevel.checkpoint()
-        calls.append((router, configuration))
+        calls.append((loaded.router, configuration))
         say("ran")
         return 0
 

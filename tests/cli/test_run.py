@@ -9,6 +9,7 @@ import trio
 
 from beamline_trio import Client, ClientClosedError, Router
 from beamline_trio.cli._run import _named, _Program
+from beamline_trio.cli._target import Loaded
 from beamline_trio.operation import load_options
 from tests.metrics._clients import make_client
 
@@ -27,7 +28,7 @@ async def test_a_drain_while_the_router_starts_is_no_failure(draining: bool) -> 
     client = make_client()
     client.connection.close()
     said: list[str] = []
-    program = _Program(LateRouter("late"), load_options(environment={}), said.append)
+    program = _Program(Loaded(LateRouter("late")), load_options(environment={}), said.append)
     if draining:
         program._client = client
         await program._drain(signal.SIGTERM)

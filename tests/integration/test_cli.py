@@ -19,6 +19,7 @@ import trio
 
 from beamline_trio import Message, Router, open_client
 from beamline_trio.cli import _run
+from beamline_trio.cli._target import Loaded
 from beamline_trio.operation import load_options
 from beamline_trio.server_process import Server
 
@@ -328,7 +329,7 @@ async def test_a_drain_that_a_handler_asks_for_ends_it(nats_server: Server) -> N
 
     async def run() -> None:
         configuration = load_options(environment={}, servers=nats_server.url, metrics_port=0, name="stoppable")
-        codes.append(await _run.run_router(router, configuration, say))
+        codes.append(await _run.run_router(Loaded(router), configuration, say))
 
     async with trio.open_nursery() as nursery, open_client(nats_server.url) as nc:
         nursery.start_soon(run)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from beamline_trio import State
+from beamline_trio import Router, State
 from beamline_trio.metrics import Collector
 from beamline_trio.operation import OperationApplication
 from tests.metrics._clients import make_client
@@ -29,6 +29,15 @@ async def test_a_draining_client_is_not_ready() -> None:
     client.drainer._requested.set()
     ready = OperationApplication(client, Collector())("GET", "/readyz")
     assert (ready.status, ready.body) == (503, b"draining\n")
+
+
+async def test_ready_is_consuming_too() -> None:
+    """A router that has not begun, or has stopped taking messages, gets none sent: 503, with its name."""
+    client, router = make_client(), Router("orders")
+    client.connection.state = State.CONNECTED
+    application = OperationApplication(client, Collector(), [router])
+    ready = application("GET", "/readyz")
+    assert (ready.status, ready.body) == (503, b"not consuming: orders\n")
 
 
 async def test_metrics_are_those_of_the_collector() -> None:

@@ -4,6 +4,7 @@ _patterns -> _permissions -> _records -> _permission_plan -> _plan      pure: ne
 -> _survey                        asks a server
 """
 
+from ._needs import needs_of as needs_of
 from ._permissions import Permissions as Permissions
 from ._permissions import SubjectPermissions as SubjectPermissions
 from ._plan import find_problems as find_problems

@@ -1,6 +1,6 @@
 """Routes from a file: source, filter, transform by a small safe mapping, target.
 
-_paths -> _templates, _conditions -> _mapping -> _route_file     what stands in the file, checked where it is read
+_paths -> _templates, _conditions -> _mapping -> _route_file -> _router_of     what stands in the file; its router
 """
 
 from ._conditions import Condition as Condition
@@ -14,6 +14,8 @@ from ._route_file import FileRoute as FileRoute
 from ._route_file import RouteFile as RouteFile
 from ._route_file import load_route_file as load_route_file
 from ._route_file import read_route_file as read_route_file
+from ._router_of import MappedHandler as MappedHandler
+from ._router_of import router_of as router_of
 from ._templates import TextTemplate as TextTemplate
 from ._templates import compile_template as compile_template
 from ._templates import compile_text as compile_text
