@@ -462,7 +462,7 @@ def _tools(*names: str) -> list[str]:
 
 def _test_tools() -> list[str]:
     """What the suite needs besides [server] and [testing]; tests skip where mypy and pyright are missing."""
-    return _tools("hypothesis", "pytest-timeout", "trustme")
+    return _tools("hypothesis", "pytest-timeout", "pyyaml", "trustme")
 
 
 def _typed_sources() -> list[str]:

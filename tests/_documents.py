@@ -12,7 +12,10 @@ ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 DOCS = ROOT / "docs"
 # The pages that people write; what a build leaves behind is not among them.
-PAGES = (README, *(page for part in (".", "decisions", "suites") for page in sorted((DOCS / part).glob("*.md"))))
+PAGES = (
+    README,
+    *(page for part in (".", "decisions", "operation", "suites") for page in sorted((DOCS / part).glob("*.md"))),
+)
 
 _FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _CELL = re.compile(r"(?<!\\)\|")

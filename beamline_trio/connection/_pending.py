@@ -50,6 +50,15 @@ class PendingQueue:
     def __bool__(self) -> bool:
         return bool(self._queue)
 
+    @property
+    def ratio(self) -> float:
+        """How full it is: of its bounds the nearer one, 1 at most, and 1 while somebody waits for room."""
+        if self.room:
+            return 1.0
+        if not (self._operations_max and self._bytes_max):
+            return 0.0
+        return min(1.0, max(self.operations / self._operations_max, self.bytes / self._bytes_max))
+
     def pass_room_on(self) -> None:
         """Let the next in if another publish may fit."""
         if self.room and self.fits(0):

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from ..client import Client
 from ..connection import LATENCY_BOUNDS_SECONDS, State
 from ._reading_jetstream import read_jetstream
-from ._series import PENDING, STATUS, Distribution, Reading
+from ._series import PENDING, PENDING_RATIO, STATUS, Distribution, Reading
 
 
 def read_client(client: Client) -> Reading:
@@ -23,6 +23,7 @@ def read_client(client: Client) -> Reading:
     plain: dict[str, float] = {
         STATUS: _status(client),
         PENDING: statistics.pending_operations,
+        PENDING_RATIO: client.connection.pending.ratio,
         "router_nats_unknown_operations_count": client.ledger().unknown,
         "router_nats_connection_established_total": statistics.established,
         "router_nats_connection_lost_total": statistics.lost,

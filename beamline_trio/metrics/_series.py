@@ -5,7 +5,8 @@ That is all that folding a closed client into its label's total takes. Must not 
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from collections.abc import Callable, Mapping
+from typing import Final, TypeAlias
 
 import attrs
 
@@ -14,10 +15,13 @@ Key: TypeAlias = tuple[str, tuple[str, ...]]
 
 STATUS = "router_nats_connection_status"
 PENDING = "router_nats_pending_operations_count"
+PENDING_RATIO = "router_nats_pending_operations_ratio"
 INTAKE_INFLIGHT = "router_intake_inflight"
 BREAKER_STATE = "router_circuit_breaker_state"
 # What is about now and not about all the time: nothing of it outlives its client, and nothing is subtracted from it.
-OF_CLIENTS_NOW = frozenset({STATUS, PENDING})
+OF_CLIENTS_NOW = frozenset({STATUS, PENDING, PENDING_RATIO})
+# What of two connections under one label is no sum.
+_WORSE: Final[Mapping[str, Callable[[float, float], float]]] = {STATUS: min, PENDING_RATIO: max}
 MOMENTARY = OF_CLIENTS_NOW | {INTAKE_INFLIGHT, BREAKER_STATE}
 
 
@@ -43,13 +47,14 @@ class Reading:
     distributions: dict[Key, Distribution] = attrs.field(factory=dict)
 
     def add(self, other: Reading) -> None:
-        """Add another; of two connections under one label the worse status is shown."""
+        """Add another; of two connections under one label the worse status and the fuller queue are shown."""
         for key, number in other.numbers.items():
             known = self.numbers.get(key)
             if known is None:
                 self.numbers[key] = number
             else:
-                self.numbers[key] = min(known, number) if key[0] == STATUS else known + number
+                worse = _WORSE.get(key[0])
+                self.numbers[key] = known + number if worse is None else worse(known, number)
         for key, distribution in other.distributions.items():
             before = self.distributions.get(key)
             self.distributions[key] = distribution if before is None else before.plus(distribution)

@@ -156,6 +156,29 @@ def test_nothing_fits_a_queue_of_no_operations() -> None:
     assert PendingQueue(1, 5).can_fit(5)
 
 
+async def test_how_full_it_is(autojump_clock: trio.testing.MockClock) -> None:
+    """Of operations and bytes the nearer bound counts; never above 1, and 1 while somebody waits for room."""
+    queue = PendingQueue(4, 40)
+    assert queue.ratio == 0
+    queue.add(operation(b"1" * 10))
+    assert queue.ratio == 0.25
+    queue.add(operation(b"2" * 20))
+    assert queue.ratio == 0.75  # by its bytes
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(queue.room.wait)
+        await trio.testing.wait_all_tasks_blocked()
+        assert queue.ratio == 1
+        nursery.cancel_scope.cancel()
+    assert queue.ratio == 0.75
+    queue.put_back([operation(b"3" * 30)])
+    assert queue.ratio == 1
+    queue.clear()
+    assert queue.ratio == 0
+    for nothing_fits in (PendingQueue(0, 40), PendingQueue(4, 0)):
+        nothing_fits.put_back([operation(b"kept all the same")])
+        assert nothing_fits.ratio == 0
+
+
 @pytest.mark.parametrize("way", ["take", "withdraw", "expire", "clear"])
 async def test_leaving_makes_room(way: str, autojump_clock: trio.testing.MockClock) -> None:
     """Whoever waits for room is woken whenever an operation leaves, by whichever way, and then looks again."""

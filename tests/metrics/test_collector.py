@@ -141,7 +141,9 @@ async def test_a_name_that_looks_like_a_number_of_another_is_no_conflict() -> No
 
 
 async def test_from_the_65th_on_clients_of_a_name_share_a_label() -> None:
-    """However many clients a program opens, a name has 65 labels: counters are added, the lowest status is shown."""
+    """However many clients a program opens, a name has 65 labels: counters are added, the lowest status and the fullest
+    queue are shown.
+    """
     collector = Collector()
     clients = [make_client("a") for _ in range(CLIENTS_PER_NAME_MAX + 3)]
     for client in clients:
@@ -152,6 +154,10 @@ async def test_from_the_65th_on_clients_of_a_name_share_a_label() -> None:
     assert value(collector, "nats_connection_lost_total", "a-other") == 3
     assert value(collector, "nats_connection_status", "a-other") == 1
     clients[-1].connection.state = State.RECONNECTING
+    for client, operations in zip(clients[-2:], (500, 250), strict=True):
+        client.connection.pending.operations = operations
+    assert value(collector, "nats_pending_operations_count", "a-other") == 750
+    assert value(collector, "nats_pending_operations_ratio", "a-other") == 0.5
     assert value(collector, "nats_connection_status", "a-other") == 0
     clients[-1].connection.close()
     assert value(collector, "nats_connection_status", "a-other") == 1
