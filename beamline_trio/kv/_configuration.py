@@ -11,6 +11,7 @@ from typing import Any, Final
 import attrs
 
 from ..jetstream import Placement, Republish, StreamConfig, StreamInfo
+from ..protocol import check_given, check_number
 from ._errors import NotABucketError
 from ._names import STREAM_PREFIX, check_bucket, stream_of, subject_of
 
@@ -24,16 +25,13 @@ def _bucket(_: object, field: attrs.Attribute[Any], value: str) -> None:
 
 
 def _history(_: object, field: attrs.Attribute[Any], value: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= HISTORY_MAX:
-        raise ValueError(f"history is {value!r}; it must be from 1 to {HISTORY_MAX} (ADR-8)")
+    check_given(history=value)
+    check_number(field.name, value, least=1, most=HISTORY_MAX, whole=True)
 
 
 def _seconds(least: float) -> Any:
     def check(_: object, field: attrs.Attribute[Any], value: float | None) -> None:
-        if value is None:
-            return
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= least:
-            raise ValueError(f"{field.name} is {value!r}; it must be a number of at least {least:g}, or None")
+        check_number(field.name, value, least=least)
 
     return check
 
@@ -60,7 +58,7 @@ class BucketConfig:
         metadata: names and values for people.
 
     Raises:
-        InvalidKeyError, ValueError: a value is out of its bounds.
+        InvalidKeyError, TypeError, ValueError: a value is out of its bounds.
     """
 
     bucket: str = attrs.field(validator=_bucket)

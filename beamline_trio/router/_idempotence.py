@@ -22,6 +22,8 @@ from typing import Final, Protocol, runtime_checkable
 import attrs
 import trio
 
+from ..protocol import check_given, check_number
+
 TTL_SECONDS: Final = 3600.0
 CLAIM_SECONDS: Final = 60.0
 KEYS_MAX: Final = 100_000
@@ -85,7 +87,7 @@ class MemoryIdempotence:
         claim_seconds: after it a claim that was neither confirmed nor released lapses.
 
     Raises:
-        ValueError: a limit is not positive.
+        TypeError, ValueError: a limit is not positive.
     """
 
     def __init__(
@@ -194,8 +196,8 @@ def check_limits(**limits: float) -> None:
     """Refuse limits that are not positive.
 
     Raises:
-        ValueError: one is not.
+        TypeError, ValueError: one is not.
     """
+    check_given(**limits)
     for name, value in limits.items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-            raise ValueError(f"{name} is {value!r}; it must be a number above 0")
+        check_number(name, value, above=0)

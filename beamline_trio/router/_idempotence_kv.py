@@ -62,8 +62,9 @@ class KVIdempotence:
         self._ttl_seconds = ttl_seconds
         self._claim_seconds = claim_seconds
         self._mine = _CLAIMED + bucket.js.client.connection.environment.new_identifier().encode()
-        # Claims of this instance, by when they lapse; None while the server has not answered.
-        self._held: OrderedDict[str, tuple[float, int | None]] = OrderedDict()
+        # Claims of this instance that the server has not answered, and those it has, by when they lapse.
+        self._claiming: set[str] = set()
+        self._held: OrderedDict[str, tuple[float, int]] = OrderedDict()
         # Keys that are done, and that the bucket may not know of, by when they may be forgotten.
         self._unwritten: OrderedDict[str, float] = OrderedDict()
         self._counts = dict.fromkeys(attrs.fields_dict(IdempotenceStatistics), 0)
@@ -98,7 +99,7 @@ class KVIdempotence:
         try:
             check_key(key)
             self._forget(trio.current_time())
-            held, unwritten = key in self._held, key in self._unwritten
+            held, unwritten = key in self._held or key in self._claiming, key in self._unwritten
         except (TypeError, ValueError):
             await trio.lowlevel.checkpoint()
             raise
@@ -145,12 +146,12 @@ class KVIdempotence:
         except (TypeError, ValueError):
             await trio.lowlevel.checkpoint()
             raise
-        _, revision = self._held.pop(key, (0.0, None))
-        if revision is None:
+        held = self._held.pop(key, None)
+        if held is None:
             await trio.lowlevel.checkpoint()
             return
         try:
-            await self._bucket.purge(name_of(key), revision=revision, ttl_seconds=_RELEASED_SECONDS)
+            await self._bucket.purge(name_of(key), revision=held[1], ttl_seconds=_RELEASED_SECONDS)
         except WrongRevisionError:
             self._counts["lapsed"] += 1
 
@@ -159,22 +160,15 @@ class KVIdempotence:
         return IdempotenceStatistics(**self._counts)
 
     async def _claim(self, key: str) -> Claim:
-        mark = (trio.current_time() + self._claim_seconds, None)
-        self._held[key] = mark
+        self._claiming.add(key)
         try:
             claim, revision = await self._take(name_of(key))
-        except BaseException:
-            self._drop(key, mark)
-            raise
-        self._drop(key, mark)
+        finally:
+            self._claiming.remove(key)
         if claim is Claim.NEW:
             self._held[key] = (trio.current_time() + self._claim_seconds, revision)
+            self._held.move_to_end(key)
         return claim
-
-    def _drop(self, key: str, mark: tuple[float, int | None]) -> None:
-        """Let go of what this claim marked; it may have lapsed, and be another task's by now."""
-        if self._held.get(key) is mark:
-            del self._held[key]
 
     async def _take(self, name: str) -> tuple[Claim, int]:
         """Create the key, or take up what is there and nobody's: which answer that is, and the revision."""

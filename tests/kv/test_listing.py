@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from beamline_trio import ConnectionLostError, JetStream, open_client
-from beamline_trio.jetstream import Consumer
+from beamline_trio.jetstream import Consumer, ConsumerDeletedError, ConsumerNotFoundError
 from beamline_trio.kv import Bucket, BucketConfig, Entry, create_bucket
 from beamline_trio.kv import _listing as listing
 from beamline_trio.simulation import ServerConfig, World
@@ -67,6 +67,30 @@ async def test_a_link_that_is_lost_again_and_again(nats_world: World) -> None:
             with pytest.raises(ConnectionLostError, match="could not be read from end to end"):
                 await bucket.keys()
         assert await bucket.keys() == ["key.0", "key.1", "key.2"]
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+async def test_a_consumer_that_is_lost(times: int, nats_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The consumer of a listing is deleted under it: it begins again, and says so when that goes on."""
+    server = await nats_world.start_server("nats", ServerConfig(jetstream=True))
+    async with open_client(server.url, dialer=nats_world.dialer("app")) as nc:
+        js = JetStream(nc)
+        bucket, keys = await filled(js, 3)
+        read = listing.Listing._drain
+        left = [None] * times
+
+        async def losing(self: listing.Listing, consumer: Consumer) -> list[Entry]:
+            if left:
+                left.pop()
+                await js.delete_consumer(consumer.stream, consumer.name)
+            return await read(self, consumer)
+
+        monkeypatch.setattr(listing.Listing, "_drain", losing)
+        if times < 3:
+            assert await bucket.keys() == keys
+        else:
+            with pytest.raises((ConsumerNotFoundError, ConsumerDeletedError)):
+                await bucket.keys()
 
 
 async def test_headers_that_cannot_be_read_are_counted(nats_world: World) -> None:

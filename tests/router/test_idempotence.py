@@ -128,10 +128,10 @@ async def test_cancelled_while_waiting(autojump_clock: MockClock) -> None:
 
 
 @pytest.mark.parametrize("name", ["ttl_seconds", "keys_max", "claim_seconds"])
-@pytest.mark.parametrize("value", [0, -1, float("nan"), "1", True])
+@pytest.mark.parametrize("value", [None, 0, -1, float("nan"), "1", True])
 def test_limits_are_checked(name: str, value: object) -> None:
     """A limit that is not positive is refused with its name."""
-    with pytest.raises(ValueError, match=f"{name} is .*it must be a number above 0"):
+    with pytest.raises((TypeError, ValueError), match=name):
         MemoryIdempotence(**{name: value})  # type: ignore[arg-type]  # the point of the test
 
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from trio.testing import assert_checkpoints, wait_all_tasks_blocked
 
 from beamline_trio import Client, ClientClosedError, JetStream, NatsError, open_client
-from beamline_trio.kv import BucketConfig, create_bucket
+from beamline_trio.kv import Bucket, BucketConfig, WrongRevisionError, create_bucket
 from beamline_trio.kv._names import is_key
-from beamline_trio.router import Claim, Idempotence, IdempotenceStatistics, KVIdempotence
+from beamline_trio.router import Claim, Idempotence, IdempotenceStatistics, KVIdempotence, _idempotence_kv
 from beamline_trio.router._idempotence_kv import name_of
 from beamline_trio.simulation import ServerConfig, SimulatedServer, World
 
@@ -162,3 +162,54 @@ async def test_what_is_written_by_hand_is_written_over(nats_world: World) -> Non
             assert await store.claim(key) is Claim.NEW
             assert await store.claim(key) is Claim.BUSY
         assert store.statistics() == IdempotenceStatistics(hits=2, misses=2, skipped=2)
+
+
+async def test_what_could_not_be_written_is_bounded_and_forgotten(
+    nats_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Confirmations that never reached the bucket are remembered up to a number, and for their time."""
+    monkeypatch.setattr(_idempotence_kv, "_UNWRITTEN_MAX", 2)
+    async with opened(nats_world) as (_, _nc, store):
+        for key in ("a", "b", "c"):
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                await store.confirm(key)
+        assert store.statistics().evicted == 1
+        assert await store.claim("a") is Claim.NEW
+        assert await store.claim("b") is Claim.DONE
+        await trio.sleep(101)
+        assert await store.claim("c") is Claim.NEW
+
+
+async def test_one_who_is_never_first_comes_later(nats_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key that others write again and again while it is being taken up is busy; the claim leaves nothing behind."""
+    async with opened(nats_world) as (_, nc, store):
+        await JetStream(nc).publish("$KV.idempotence.a", b"whatever")
+
+        async def outrun(*_: object, **__: object) -> int:
+            raise WrongRevisionError("idempotence", "a", 1, "wrong last sequence: 2")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Bucket, "update", outrun)
+            assert await store.claim("a") is Claim.BUSY
+        assert await store.claim("a") is Claim.NEW
+
+
+async def test_a_claim_on_its_way_is_one(nats_world: World) -> None:
+    """However long the server takes to answer a claim, also beyond claim_seconds: the key has one owner."""
+    async with opened(nats_world) as (server, nc, _store):
+        store = await KVIdempotence.open(JetStream(nc), claim_seconds=1, ttl_seconds=100)
+        claims: list[Claim] = []
+
+        async def claim() -> None:
+            claims.append(await store.claim("a"))
+
+        server.pause()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(claim)
+            await trio.sleep(2)
+            nursery.start_soon(claim)
+            await trio.sleep(1)
+            server.resume()
+        assert claims == [Claim.BUSY, Claim.NEW]
+        assert await store.claim("a") is Claim.BUSY
