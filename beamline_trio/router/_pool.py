@@ -9,8 +9,8 @@ Must not decide what a message's outcome means.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeAlias
 
 import trio
 
@@ -19,20 +19,19 @@ from ..connection import State
 from ..protocol import NatsError
 from ._delivery import Delivery
 from ._gate import Gate
+from ._guarded import GuardedSettlement
 from ._middleware import CallNext
-from ._outcomes import HandlerOutcome
 from ._queue import RouteQueue
 from ._settlement import log_handler_error
 from ._sources import Source
 from ._statistics import RouteCounters
 
+# Handles and settles a delivery whose route has guards.
+Guarded: TypeAlias = Callable[[Delivery], Awaitable[str]]
 
-class Settlement(Protocol):
+
+class Settlement(GuardedSettlement, Protocol):
     """How messages end; each returns the outcome to count."""
-
-    async def settle(self, delivery: Delivery, outcome: HandlerOutcome) -> str: ...
-
-    async def fail(self, delivery: Delivery, error: Exception) -> str: ...
 
     async def expire(self, delivery: Delivery) -> str: ...
 
@@ -85,7 +84,9 @@ class Pool:
         gate: Gate,
         counters: RouteCounters,
         deliver: Callable[[Message, float], Delivery],
-        queue: RouteQueue | None = None,
+        *,
+        queue: RouteQueue | None,
+        guarded: Guarded | None,
     ) -> None:
         self.slots: dict[Slot, None] = {}
         self.error: NatsError | None = None
@@ -94,8 +95,9 @@ class Pool:
         self._connection = client.connection
         self._drainer = client.drainer
         self._source = source
-        self._call = call if queue is None else queue.guard(call)
+        self._call = call
         self._queue = queue
+        self._guarded = guarded
         self._settlement = settlement
         self._gate = gate
         self._counters = counters
@@ -164,6 +166,7 @@ class Pool:
     async def _take(self, slot: Slot) -> None:
         """Messages, one after the other, until the worker is interrupted or retires."""
         counters, call, settlement, queue = self._counters, self._call, self._settlement, self._queue
+        guarded = self._guarded
         current_time = trio.current_time
         while True:
             if slot.held:
@@ -172,12 +175,15 @@ class Pool:
                 return
             delivery = slot.delivery
             assert delivery is not None
-            try:
-                outcome = await call(delivery)
-            except Exception as error:  # noqa: BLE001  # of the handler: what it means is the settlement's to say
-                ended = await settlement.fail(delivery, error)
+            if guarded is not None:
+                ended = await guarded(delivery)
             else:
-                ended = await settlement.settle(delivery, outcome)
+                try:
+                    outcome = await call(delivery)
+                except Exception as error:  # noqa: BLE001  # of the handler: what it means is the settlement's to say
+                    ended = await settlement.fail(delivery, error)
+                else:
+                    ended = await settlement.settle(delivery, outcome)
             if queue is None:
                 counters.end(ended, current_time() - delivery.began)
             else:

@@ -14,6 +14,7 @@ from ..connection import OptionsError
 from ._delivery import Delivery
 from ._gate import Gate
 from ._guards import RouteBreaker
+from ._idempotence import Idempotence
 from ._middleware import CallNext
 from ._rate import Rate
 from ._route_options import RouteOptions, check_concurrency
@@ -37,12 +38,13 @@ class Route:
         breaker: its circuit breakers; None: it has none.
     """
 
-    def __init__(self, options: RouteOptions, call: CallNext) -> None:
+    def __init__(self, options: RouteOptions, call: CallNext, idempotence: Idempotence | None) -> None:
         self.name = options.name
         self.options = options
         self.counters = RouteCounters()
         self.gate = Gate()
         self.call = call
+        self.idempotence = idempotence
         self.breaker = None if options.breaker is None else RouteBreaker(options.name, options.breaker)
         self.deadline_seconds = options.deadline_seconds
         self.traces: TraceReader | None = None

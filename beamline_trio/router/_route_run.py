@@ -15,6 +15,7 @@ import trio
 from ..client import Client, Drainable
 from ..jetstream import unconfirmed_acks
 from ..protocol import NatsError
+from ._guarded import GuardedHandling
 from ._pool import Pool, Settlement
 from ._queue import RouteQueue
 from ._route import Route
@@ -59,7 +60,17 @@ class RouteRun:
         laned = options.is_laned or route.rate is not None
         self.queue = RouteQueue(options, route.rate, source, counters, route.deliver) if laned else None
         settlement = _settlement(client, route, self.queue)
-        self.pool = Pool(client, source, route.call, settlement, route.gate, counters, route.deliver, self.queue)
+        call = route.call if self.queue is None else self.queue.guard(route.call)
+        guarded = None
+        if route.breaker is not None or options.idempotent_by is not None:
+            if route.breaker is not None:
+                route.breaker.attach(client)
+            key_of = options.idempotent_by
+            handling = GuardedHandling(call, settlement, counters, route.breaker, route.idempotence, key_of)
+            guarded = handling.handle
+        self.pool = Pool(
+            client, source, call, settlement, route.gate, counters, route.deliver, queue=self.queue, guarded=guarded
+        )
         self._sweeper = Sweeper(options, self.pool, source, self.queue)
 
     @property

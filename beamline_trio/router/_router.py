@@ -20,6 +20,7 @@ from ._backpressure import Backpressure
 from ._breaker import Breaker
 from ._drain import DrainReport, RouterDrain
 from ._guards import RouterGuards
+from ._idempotence import Idempotence, MemoryIdempotence
 from ._kill_switch import KillSwitch
 from ._middleware import Middleware, compose
 from ._outcomes import Retry
@@ -40,6 +41,7 @@ class Router:
         version: of the program, as `$SRV` discovery shows it.
         kill_switch: pauses the intake of all routes while too many messages fail; None: nothing does.
         backpressure: at what numbers the router says that it is pressed; None = `Backpressure()`.
+        idempotence: where routes with `idempotent_by` keep which keys are done; None = `MemoryIdempotence()`.
         grace_seconds: at a drain, how long handlers may go on.
         middleware: around the handlers of all routes; the first is the outermost.
 
@@ -65,6 +67,7 @@ class Router:
         version: str = "0.1.0",
         kill_switch: KillSwitch | None = None,
         backpressure: Backpressure | None = None,
+        idempotence: Idempotence | None = None,
         grace_seconds: float = GRACE_SECONDS,
         middleware: Sequence[Middleware] = (),
     ) -> None:
@@ -72,6 +75,7 @@ class Router:
             raise OptionsError(f"grace_seconds is {grace_seconds!r}; it must be 0 or more")
         self.name = name
         self.version = version
+        self.idempotence = idempotence if idempotence is not None else MemoryIdempotence()
         self.grace_seconds = grace_seconds
         self.middleware = tuple(middleware)
         self.guards = RouterGuards(name, kill_switch, backpressure if backpressure is not None else Backpressure())
@@ -101,6 +105,7 @@ class Router:
         deadline_seconds: float = DEADLINE_SECONDS,
         rate: float | None = None,
         double_ack: bool = False,
+        idempotent_by: Callable[[Any], str] | None = None,
         breaker: Breaker | None = None,
         middleware: Sequence[Middleware] = (),
     ) -> Callable[[H], H]:
@@ -130,6 +135,7 @@ class Router:
             deadline_seconds: a handler and its effects are cancelled after it, and the message is tried again.
             rate: messages per second; None = no limit.
             double_ack: each ack waits until the server has said that it knows.
+            idempotent_by: message -> key; what was done under a key is not done again (the router's `idempotence`).
             breaker: the circuit breaker before the handler.
             middleware: around this handler, inside the router's.
 
@@ -145,7 +151,7 @@ class Router:
             "weights": weights, "queue_messages_max": queue_messages_max,
             "queue_bytes_max": queue_bytes_max, "retry": retry if retry is not None else Retry(),
             "dead_letter": dead_letter, "deadline_seconds": deadline_seconds, "rate": rate, "double_ack": double_ack,
-            "breaker": breaker, "middleware": tuple(middleware),
+            "idempotent_by": idempotent_by, "breaker": breaker, "middleware": tuple(middleware),
         }  # fmt: skip
         options = partial(RouteOptions, subject=subject, **given)
         options(name=name if name is not None else "route")
@@ -157,7 +163,7 @@ class Router:
             if label in self.routes:
                 raise ValueError(f"a route named {label!r} exists; give this one another name=")
             call = compose((*self.middleware, *middleware), bind(handler, local))
-            self.routes[label] = Route(options(name=label), call)
+            self.routes[label] = Route(options(name=label), call, self.idempotence)
             return handler
 
         return add

@@ -67,6 +67,11 @@ class StreamSettlement:
                 error = await self._effects.send(delivery, outcome)
                 if error is not None:
                     return await self._fail(delivery, "publish_error", str(error))
+            if delivery.before_ack is not None:
+                try:
+                    await delivery.before_ack()
+                except NatsError as error:
+                    return await self._fail(delivery, "publish_error", str(error))
             return await self._ack(delivery, "ok")
         if isinstance(outcome, Retry):
             return await self._retry(delivery, outcome)
@@ -83,6 +88,17 @@ class StreamSettlement:
             return await self._reject(delivery, meant, "rejected" if isinstance(error, Reject) else "requested")
         log_handler_error(self._client, delivery, error)
         return await self._fail(delivery, "handler_error", f"{type(error).__name__}: {error}")
+
+    async def refuse(self, delivery: Delivery, seconds: float) -> str:
+        """An open breaker keeps it from the handler for so long; returns the outcome to count."""
+        if delivery.is_last:
+            return await self._give_up(delivery, "breaker_open", "the circuit breaker was open at the last delivery")
+        ended = await self._nak(delivery, "backpressure", seconds)
+        return "returned" if ended == "retried" else ended
+
+    async def skip(self, delivery: Delivery) -> str:
+        """It was done before; returns the outcome to count."""
+        return await self._ack(delivery, "duplicate")
 
     async def expire(self, delivery: Delivery) -> str:
         """Its deadline has passed; returns the outcome to count."""

@@ -13,7 +13,7 @@ from ..protocol import NatsError
 from ._delivery import Delivery
 from ._effects import EffectSender
 from ._gate import Gate
-from ._outcomes import DeadLetter, HandlerOutcome, Retry, one_line, read_error
+from ._outcomes import DeadLetter, Effects, HandlerOutcome, Retry, one_line, read_error
 from ._payload import BadPayloadError
 from ._settlement import log_handler_error
 from ._statistics import RouteCounters
@@ -36,9 +36,9 @@ class CoreSettlement:
     async def settle(self, delivery: Delivery, outcome: HandlerOutcome) -> str:
         """What the handler said becomes true; returns the outcome to count."""
         if isinstance(outcome, tuple):
-            if not outcome:
+            if not outcome and delivery.before_ack is None:
                 return "ok"
-            error = await self._effects.send(delivery, outcome)
+            error = await self._accept(delivery, outcome)
             return "ok" if error is None else await self._raise(delivery, error)
         if isinstance(outcome, Retry):
             self._counters.failures += 1
@@ -57,6 +57,14 @@ class CoreSettlement:
             return await self.settle(delivery, meant)
         return await self._raise(delivery, error)
 
+    async def refuse(self, delivery: Delivery, seconds: float) -> str:
+        """An open breaker keeps it from the handler; returns the outcome to count."""
+        return await self._answer(delivery, "unavailable", _UNAVAILABLE, f"not available for {seconds:.0f} s")
+
+    async def skip(self, delivery: Delivery) -> str:
+        """It was done before; returns the outcome to count."""
+        return "duplicate"
+
     async def expire(self, delivery: Delivery) -> str:
         """Its deadline has passed; returns the outcome to count."""
         self._counters.failures += 1
@@ -65,6 +73,15 @@ class CoreSettlement:
     def abandon(self, delivery: Delivery) -> str:
         """The router ends under it. Returns the outcome to count."""
         return "discarded"
+
+    async def _accept(self, delivery: Delivery, effects: Effects) -> Exception | None:
+        error = await self._effects.send(delivery, effects) if effects else None
+        if error is None and delivery.before_ack is not None:
+            try:
+                await delivery.before_ack()
+            except NatsError as failure:
+                return failure
+        return error
 
     async def _raise(self, delivery: Delivery, error: Exception) -> str:
         self._counters.failures += 1

@@ -1,0 +1,168 @@
+"""Routes between two streams while servers and targets go away: nothing is lost, and no ack precedes its effect."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+import trio
+
+from beamline_trio import JetStream, Message, NatsError, StreamConfig
+from beamline_trio.router import Publish, Retry, Router
+from beamline_trio.simulation import World
+from tests.router._streams import contents, ended, fill, running, streams
+
+
+def copies(concurrency: int = 8, deadline_seconds: float = 20, **retry: float) -> Router:
+    """A router from IN to OUT."""
+    router = Router("r")
+
+    @router.route(
+        "in.*",
+        stream="IN",
+        concurrency=concurrency,
+        deadline_seconds=deadline_seconds,
+        retry=Retry(max_deliver=100, **retry),  # type: ignore[arg-type]
+    )
+    async def copy(message: Message) -> Publish:
+        await trio.sleep(0.05)
+        return Publish("out.a", message.payload, headers={"Sim-Id": message.headers["Sim-Id"]})
+
+    return router
+
+
+async def feed(jetstream: JetStream, count: int, pause: float = 0.0) -> None:
+    """Messages with an identity that the world knows them by."""
+    for number in range(count):
+        identity = f"p-{number}"
+        while True:
+            try:
+                await jetstream.publish("in.a", b"%d" % number, headers={"Sim-Id": identity}, message_id=identity)
+            except NatsError:
+                await trio.sleep(0.1)
+            else:
+                break
+        await trio.sleep(pause)
+
+
+def check_acks(world: World, count: int) -> None:
+    """Every input was acked, and none before the stream OUT had stored its effect; each effect is stored once."""
+    journal = world.journal
+    inputs = {stored.sequence: stored.identity for stored in journal.stored if stored.stream == "IN"}
+    effects = Counter(stored.identity for stored in journal.stored if stored.stream == "OUT")
+    assert effects == Counter(f"p-{number}" for number in range(count))
+    stored_at = {stored.identity: stored.at for stored in journal.stored if stored.stream == "OUT"}
+    acked = {ack.sequence: ack.at for ack in reversed(journal.acknowledged) if ack.stream == "IN"}
+    assert set(acked) == set(inputs)
+    for sequence, at in acked.items():
+        assert stored_at[inputs[sequence]] < at
+
+
+@pytest.mark.parametrize("outage", ["kill", "pause"])
+@pytest.mark.parametrize("seconds", [3, 40])
+async def test_a_server_that_goes_away_costs_nothing(outage: str, seconds: float, nats_world: World) -> None:
+    """Killed and started again, or stopped and resumed: every input has its one effect, and its ack behind it."""
+    router = copies(ack_wait_seconds=5)
+    options = {"reconnect_delay_seconds": 0.1, "pending_timeout_seconds": None}
+    async with streams(nats_world, **options) as (server, nc, jetstream):
+        async with running(router, nc), trio.open_nursery() as nursery:
+            nursery.start_soon(feed, jetstream, 300, 0.01)
+            await trio.sleep(1.5)
+            server.kill() if outage == "kill" else server.pause()
+            await trio.sleep(seconds)
+            server.start() if outage == "kill" else server.resume()
+            await trio.sleep(60)
+        info = await jetstream.consumer_info("IN", "copy")
+        assert (info.num_ack_pending, info.num_pending) == (0, 0)
+    check_acks(nats_world, 300)
+    assert ended(router.routes["copy"])["ok"] >= 300
+
+
+async def test_a_target_that_is_down_stops_the_intake(nats_world: World) -> None:
+    """For a minute no stream takes the effects: few messages are tried, what waits is bounded, and then all go on."""
+    router = copies(ack_wait_seconds=5)
+    route = router.routes["copy"]
+    async with streams(nats_world) as (_, nc, jetstream):
+        await feed(jetstream, 2000)
+        await jetstream.delete_stream("OUT")
+        async with running(router, nc):
+            await trio.sleep(30)
+            assert (route.counters.outcomes["ok"], route.gate.doubtful, route.consuming) == (0, True, False)
+            await trio.sleep(30)
+            assert route.counters.taken <= 4 * 8
+            assert route.waiting <= route.options.prefetch
+            await jetstream.create_stream(StreamConfig(name="OUT", subjects=["out.>"]))
+            await trio.sleep(60)
+            assert (route.gate.doubtful, route.consuming) == (False, True)
+    check_acks(nats_world, 2000)
+    outcomes = ended(route)
+    assert (outcomes.pop("ok"), set(outcomes)) == (2000, {"retried"})
+    assert route.statistics().retries["publish_error"] == outcomes["retried"]
+
+
+async def test_one_bad_target_costs_the_others_little(nats_world: World) -> None:
+    """A message whose effect no stream takes is tried until its deadline, and given up at last; the others pass."""
+    router = Router("r")
+    done: list[float] = []
+
+    @router.route("in.*", stream="IN", concurrency=4, deadline_seconds=10, dead_letter="dead.in")
+    async def copy(message: Message) -> Publish:
+        if message.payload == b"0":
+            return Publish("nowhere.a")
+        done.append(trio.current_time())
+        return Publish("out.a", message.payload)
+
+    async with streams(nats_world) as (_, nc, jetstream):
+        await fill(jetstream, 200)
+        began = trio.current_time()
+        async with running(router, nc):
+            await trio.sleep(100)
+        assert await contents(jetstream, "DEAD") == [b"0"]
+        assert (await jetstream.get_message("DEAD", sequence=1)).headers["Beamline-Cause"] == "publish_error"
+    assert len(done) == 199
+    assert done[-1] - began < 3
+
+
+async def test_a_slow_handler_under_load_keeps_its_bounds(nats_world: World) -> None:
+    """At ten times what it can do: what is here, and what is unacked, stays within what was asked for ahead."""
+    router = Router("r", grace_seconds=1)
+
+    @router.route("in.*", stream="IN", concurrency=2)
+    async def slow(message: Message) -> None:
+        await trio.sleep(0.2)
+
+    route = router.routes["slow"]
+    async with streams(nats_world) as (_, nc, jetstream):
+        async with running(router, nc), trio.open_nursery() as nursery:
+            nursery.start_soon(feed, jetstream, 1000, 0.01)
+            config = (await jetstream.consumer_info("IN", "slow")).config
+            for _ in range(20):
+                await trio.sleep(1)
+                assert route.waiting <= route.options.prefetch
+                info = await jetstream.consumer_info("IN", "slow")
+                assert config.max_ack_pending is not None
+                assert info.num_ack_pending <= config.max_ack_pending
+            nursery.cancel_scope.cancel()
+        assert (await jetstream.consumer_info("IN", "slow")).num_redelivered == 0
+
+
+async def test_a_double_ack_waits_for_the_server(nats_world: World) -> None:
+    """Every ack is answered; one that is not is unknown, and its message comes again."""
+    router = Router("r")
+
+    @router.route("in.*", stream="IN", double_ack=True, retry=Retry(ack_wait_seconds=2))
+    async def work(message: Message) -> Publish:
+        return Publish("out.a", message.payload)
+
+    options = {"operation_timeout_seconds": 1.0, "reconnect_delay_seconds": 0.1}
+    async with streams(nats_world, **options) as (server, nc, jetstream):
+        await fill(jetstream, 200)
+        async with running(router, nc):
+            await trio.sleep(0.1)
+            server.kill()
+            server.start()
+            await trio.sleep(30)
+        assert sorted(await contents(jetstream, "OUT"), key=int) == [b"%d" % number for number in range(200)]
+    outcomes = ended(router.routes["work"])
+    assert outcomes["ok"] >= 199
+    assert set(outcomes) <= {"ok", "unknown", "retried"}
