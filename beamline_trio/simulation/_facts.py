@@ -98,6 +98,68 @@ class Acknowledged:
 
 
 @attrs.frozen
+class Said:
+    """What a client said to a consumer of one delivery, by bytes that left; `kind` is "ack", "nak" or "term"."""
+
+    link: int
+    stream: str
+    consumer: str
+    sequence: int
+    deliveries: int
+    kind: str
+    at: float
+
+
+@attrs.frozen
+class PubAcked:
+    """A PubAck that arrived at the host of a client."""
+
+    link: int
+    stream: str
+    sequence: int
+    at: float
+
+
+@attrs.frozen
+class Handled:
+    """What a handler said of one delivery.
+
+    Attributes:
+        who: the router: its host, or "host/name".
+        identity: of the message.
+        effects: the identities of what it wants published; None = it did not accept the message.
+        began_at: when it was called; `at` is when it returned or raised.
+    """
+
+    who: str
+    stream: str
+    consumer: str
+    sequence: int
+    deliveries: int
+    identity: str
+    effects: tuple[str, ...] | None
+    began_at: float
+    at: float
+
+
+@attrs.frozen
+class RouteBooks:
+    """A route's own account at the end of a run of it, as the scenario handed it over.
+
+    Attributes:
+        drained: the run ended in order, and its client had a link all the time that it took.
+        consumer: the stream and the durable it took from.
+    """
+
+    who: str
+    route: str
+    consumer: tuple[str, str]
+    statistics: Any
+    drained: bool
+    at: float
+
+
+@attrs.frozen
 class Withheld:
     """Publishes that a client said it would never send, by an event."""
 

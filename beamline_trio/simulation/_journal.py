@@ -10,13 +10,25 @@ Must not judge; that is `_laws`.
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import trio
 
 from ._errors import SimulationError
-from ._facts import Acknowledged, Books, Delivery, HandedOut, Publication, Queued, Stored, Withheld
+from ._facts import (
+    Acknowledged,
+    Books,
+    Delivery,
+    HandedOut,
+    Handled,
+    Publication,
+    Queued,
+    RouteBooks,
+    Stored,
+    Withheld,
+)
+from ._settlements import Settlements
 
 IDENTITY_HEADER: Final = "Sim-Id"
 _IDENTITY: Final = re.compile(rb"\r\nSim-Id: ([^\r\n]{1,80})\r\n")
@@ -67,6 +79,9 @@ class Journal:
         books: accounts that were handed over.
         reported: who -> messages whose loss the application was told of.
         ended: receivers that the application ended itself.
+        settlements: acknowledgements and PubAcks, as they left and arrived.
+        handled: what handlers of routers said, in order.
+        routes: accounts of routes that were handed over.
     """
 
     def __init__(self, now: Callable[[], float]) -> None:
@@ -89,6 +104,9 @@ class Journal:
         self.books: list[Books] = []
         self.reported: dict[str, int] = {}
         self.ended: set[str] = set()
+        self.settlements = Settlements(now)
+        self.handled: list[Handled] = []
+        self.routes: list[RouteBooks] = []
 
     # What the application says
 
@@ -217,10 +235,41 @@ class Journal:
         counts = (0, 0) if undelivered is None else (undelivered.unsent, undelivered.unknown)
         self.books.append(Books(who, nc.ledger(), nc.stats(), self._now(), complete, counts))
 
+    def handled_by(
+        self, who: str, delivery: Any, effects: Sequence[str] | None, *, began_at: float | None = None
+    ) -> None:
+        """A handler of a router is about to return or raise: call it last in the handler.
+
+        Args:
+            who: the router: its host, or "host/name".
+            delivery: as its handler was given it.
+            effects: the identities (header `Sim-Id`) of what it returns to be published; None = it does not accept.
+            began_at: when it was called; None = now.
+        """
+        told, now = delivery.metadata, self._now()
+        identity = delivery.headers.get(IDENTITY_HEADER)
+        if identity is not None:
+            place = (told.stream, told.consumer, told.stream_sequence, told.delivered)
+            said = None if effects is None else tuple(effects)
+            self.handled.append(Handled(who, *place, identity, said, now if began_at is None else began_at, now))
+
+    def note_route(self, who: str, route: Any, *, drained: bool = False) -> None:
+        """Hand over what a route has counted, right behind the end of its router.
+
+        Args:
+            who: the router: its host, or "host/name".
+            route: `router.routes[name]`.
+            drained: it ended in order, with a link all the time: nothing may be left without a word.
+        """
+        options = route.options
+        consumer = (options.stream or "", options.durable or route.name)
+        self.routes.append(RouteBooks(who, route.name, consumer, route.statistics(), drained, self._now()))
+
     # What servers and network say
 
     def tap(self, link: int, data: bytes) -> None:
         """Bytes that a client handed to the network."""
+        self.settlements.sent(link, data)
         cut = self._cut.pop(link, b"")
         if cut:
             data = cut + data

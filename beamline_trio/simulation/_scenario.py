@@ -26,9 +26,9 @@ _DEFAULT: Final = Draw()
 ENDS_WITHIN_SECONDS: Final = 86_400.0
 # What makes a law when it is called: as a law of its own it would return one, and look like one that holds or breaks.
 _FACTORIES: Final = (
-    _laws.at_most, _laws.bounded_calls, _laws.delivered_until_acked, _laws.fails_only_by, _laws.notices_end,
-    _laws.notices_silence, _laws.one_of, _laws.order_by, _laws.paced_dials, _laws.recovers, _laws.settles,
-    _laws.strands_nothing, _laws.told_at_loss,
+    _laws.at_most, _laws.bounded_calls, _laws.delivered_until_acked, _laws.each_input_ends, _laws.fails_only_by,
+    _laws.no_ack_precedes_its_effect, _laws.notices_end, _laws.notices_silence, _laws.one_at_a_time, _laws.one_of,
+    _laws.order_by, _laws.paced_dials, _laws.recovers, _laws.settles, _laws.strands_nothing, _laws.told_at_loss,
 )  # fmt: skip
 
 F = TypeVar("F", bound=Callable[..., Any])

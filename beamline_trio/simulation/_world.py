@@ -82,6 +82,7 @@ class World:
         self.journal = Journal(self.now)
         self.network.tap = self.journal.tap
         self.network.tap_cut = self.journal.tap_cut
+        self.network.tap_arrived = self.journal.settlements.arrived
         self._servers: dict[str, SimulatedServer] = {}
         self._clients: dict[str, int] = {}
         self._injection = Injection(self.events, self.network, self._servers, self.trace)

@@ -24,6 +24,11 @@ from ._links import notices_end as notices_end
 from ._links import notices_silence as notices_silence
 from ._links import settles as settles
 from ._links import told_at_loss as told_at_loss
+from ._routes import each_input_ends as each_input_ends
+from ._routes import no_ack_precedes_its_effect as no_ack_precedes_its_effect
+from ._routes import one_at_a_time as one_at_a_time
+from ._routes import routes_balance as routes_balance
+from ._routes import settled_once as settled_once
 from ._streams import acked_for_good as acked_for_good
 from ._streams import delivered_until_acked as delivered_until_acked
 from ._streams import keeps_what_it_acked as keeps_what_it_acked

@@ -154,6 +154,8 @@ class End:
         if self.dead or self.closed:
             self._refuse("bytes for a closed socket")
         else:
+            if network.tap_arrived is not None and self is self.connection.dialler:
+                network.tap_arrived(self.number, data)
             self.owner.arrived(data)
 
     def fin(self) -> None:

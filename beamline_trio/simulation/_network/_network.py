@@ -49,6 +49,7 @@ class Network(Faults):
         tap: called with (number of the connection, bytes) for what the stream of a task that has dialled sends, as it
             is handed over.
         tap_cut: likewise with what never will be, when a `send_all` that waits for room is cancelled or breaks.
+        tap_arrived: likewise with what comes in to the host of who has dialled.
         first_connection: called once, when `connect` succeeds for the first time.
     """
 
@@ -58,6 +59,7 @@ class Network(Faults):
         self.trace = trace
         self.tap: Callable[[int, bytes], None] | None = None
         self.tap_cut: Callable[[int, bytes], None] | None = None
+        self.tap_arrived: Callable[[int, bytes], None] | None = None
         self.first_connection: Callable[[], None] | None = None
         self._conditions = Conditions()
         self._own_conditions: dict[tuple[str, str], Conditions] = {}
