@@ -23,8 +23,12 @@ PUBLIC_PACKAGES = (
     "beamline_trio.jetstream",
     "beamline_trio.kv",
     "beamline_trio.operation",
+    "beamline_trio.operation.check",
+    "beamline_trio.operation.dead_letters",
+    "beamline_trio.operation.route_file",
     "beamline_trio.router",
     "beamline_trio.server_process",
+    "beamline_trio.service",
 )
 
 

@@ -20,9 +20,11 @@ import trio
 from ..client import Client, UndeliveredError, open_client
 from ..connection import ClientClosedError, ClientOptions
 from ..metrics import Collector
-from ..operation import Configuration, OperationApplication, Stop, serve_http, stop_on_signals
+from ..operation import Configuration, OperationApplication, Stop, serve_http, service_of, stop_on_signals
+from ..protocol import PermissionsError
 from ..router import Router
 from ..server_process import open_server
+from ..service import serve_discovery
 from ._exit_codes import FAILED
 from ._fault_plan import FaultPlan
 from ._target import Loaded
@@ -116,17 +118,28 @@ class _Program:
     async def _route(self, client: Client) -> None:
         """Run the router. Its end without a signal is a drain that a handler asked for."""
         try:
-            async with trio.open_nursery() as nursery:
-                await nursery.start(self.router.run, client)
-                self.say(
-                    f"router {self.router.name!r} runs on {client.connection.address} "
-                    f"(routes: {len(self.router.routes)}); SIGTERM or Ctrl-C drains"
-                )
+            async with trio.open_nursery() as around:
+                async with trio.open_nursery() as nursery:
+                    await nursery.start(self.router.run, client)
+                    await around.start(self._discover, client)
+                    self.say(
+                        f"router {self.router.name!r} runs on {client.connection.address} "
+                        f"(routes: {len(self.router.routes)}); SIGTERM or Ctrl-C drains"
+                    )
+                around.cancel_scope.cancel()
         except* ClientClosedError:
             if not self._draining:
                 raise
         if not self._draining:
             self._done.set()
+
+    async def _discover(self, client: Client, task_status: trio.TaskStatus[str]) -> None:
+        """Be found by `$SRV`. A user who may not is no reason to stop a router."""
+        try:
+            await serve_discovery(client, service_of(self.router), task_status=task_status)
+        except PermissionsError as error:
+            self.say(f"not found by $SRV: {error}")
+            task_status.started("")
 
     async def _watch_signals(self, task_status: trio.TaskStatus[None]) -> None:
         self._stop = await stop_on_signals(self._drain, task_status=task_status)

@@ -14,7 +14,7 @@ from types import ModuleType
 import attrs
 
 from ..operation.check import Target
-from ..operation.route_file import MappedHandler, load_route_file, router_of
+from ..operation.route_file import MappedHandler, build_router, load_route_file
 from ..router import Router
 from ._failures import CommandError
 
@@ -51,7 +51,7 @@ def load_target(target: str) -> Loaded:
         RouteFileError: see `load_route_file`.
     """
     if target.endswith(".toml"):
-        return Loaded(*router_of(load_route_file(target)))
+        return Loaded(*build_router(load_route_file(target)))
     return Loaded(load_router(target))
 
 

@@ -6,6 +6,7 @@ from ._configuration import CLIENT_PROFILE as CLIENT_PROFILE
 from ._configuration import ROUTER_PROFILE as ROUTER_PROFILE
 from ._configuration import Configuration as Configuration
 from ._configuration import load_options as load_options
+from ._discovery import service_of as service_of
 from ._errors import ListenError as ListenError
 from ._errors import OperationError as OperationError
 from ._errors import PortInUseError as PortInUseError

@@ -91,6 +91,9 @@ async def test_check_then_run(directory: Path, nats_server: Server) -> None:
                 await js.publish(f"orders.{number}.created", json.dumps(order).encode(), message_id=f"o{number}")
             await until_messages(js, "BILLS", 1)
             await until_messages(js, "DLQ", 1)
+            stats = json.loads((await nc.request("$SRV.STATS.prices")).payload)
+            assert [endpoint["name"] for endpoint in stats["endpoints"]] == ["echo"]
+            assert "billing" in stats["metadata"]["route.billing"]
             assert (await nc.request("echo", b"\xff")).payload == b"\xff"
             assert await curl(port, "/readyz") == (200, "connected\n")
             run.process.send_signal(signal.SIGTERM)
@@ -137,6 +140,23 @@ async def test_faults_meet_a_staging_system(directory: Path, nats_server: Server
         assert "WARNING: 1 faults are injected" in run.out
         assert (await js.stream_info("BILLS")).state.messages == 5
         assert (await js.stream_info("DLQ")).state.messages == 0
+
+
+@pytest.mark.server_options(
+    jetstream=False,
+    config='authorization { users: [{user: u, password: x, permissions: {subscribe: {deny: "$SRV.>"}}}] }',
+)
+async def test_who_may_not_be_discovered_runs(directory: Path, nats_server: Server) -> None:
+    """A user without `$SRV` is told so, and the routes work."""
+    (directory / "router.toml").write_text(ROUTES[ROUTES.index('[[routes]]\nname = "echo"') :])
+    url = nats_server.url.replace("nats://", "nats://u:x@")
+    async with beamline(directory, target="router.toml", NATS_URL=url) as run:
+        await run.says("not found by .SRV: ")
+        await run.says("router 'router' runs")
+        async with open_client(url) as nc:
+            assert (await nc.request("echo", b"a")).payload == b"a"
+        run.process.terminate()
+        assert await run.ended() == 0
 
 
 async def test_a_file_that_will_not_do(directory: Path, nats_server: Server) -> None:

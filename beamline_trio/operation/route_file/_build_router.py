@@ -72,7 +72,7 @@ class MappedHandler:
         return self.apply(payload, delivery)
 
 
-def router_of(file: RouteFile) -> tuple[Router, dict[str, MappedHandler]]:
+def build_router(file: RouteFile) -> tuple[Router, dict[str, MappedHandler]]:
     """The router that a file describes, and by the names of its routes what handles them.
 
     Raises:
