@@ -15,6 +15,7 @@ import trio
 from ..client import Client, Drainable
 from ..jetstream import unconfirmed_acks
 from ..protocol import NatsError
+from ._advisories import MaxDeliverAdvisories
 from ._guarded import GuardedHandling
 from ._pool import Pool, Settlement
 from ._queue import RouteQueue
@@ -71,6 +72,9 @@ class RouteRun:
         self.pool = Pool(
             client, source, call, settlement, route.gate, counters, route.deliver, queue=self.queue, guarded=guarded
         )
+        self._advisories: MaxDeliverAdvisories | None = None
+        if options.stream is not None and options.dead_letter is not None:
+            self._advisories = MaxDeliverAdvisories(client, options, counters)
         self._sweeper = Sweeper(options, self.pool, source, self.queue)
 
     @property
@@ -106,6 +110,9 @@ class RouteRun:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._sweeper.run)
+                if self._advisories is not None:
+                    await self._advisories.open()
+                    nursery.start_soon(self._advisories.run)
                 if self.queue is not None:
                     nursery.start_soon(self.queue.fill)
                 await self.pool.run(route.concurrency, task_status)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 
+import attrs
 import pytest
 import trio
 
 from beamline_trio import JetStream, Message, NatsError, StreamConfig
 from beamline_trio.router import Publish, Retry, Router
+from beamline_trio.router._advisories import read_advisory
 from beamline_trio.simulation import World
 from tests.router._streams import contents, ended, fill, running, streams
 
@@ -144,6 +146,98 @@ async def test_a_slow_handler_under_load_keeps_its_bounds(nats_world: World) -> 
                 assert info.num_ack_pending <= config.max_ack_pending
             nursery.cancel_scope.cancel()
         assert (await jetstream.consumer_info("IN", "slow")).num_redelivered == 0
+
+
+async def test_what_crashed_at_every_delivery_is_a_dead_letter(nats_world: World) -> None:
+    """Its deliveries used up in silence, the server tells so once; a router that comes later dead-letters it."""
+    router = Router("r")
+
+    @router.route("in.*", stream="IN", durable="d", dead_letter="dead.in", retry=Retry(max_deliver=2))
+    async def work(message: Message) -> None:
+        return
+
+    route = router.routes["work"]
+    async with streams(nats_world) as (_, nc, jetstream):
+        async with running(router, nc):
+            pass
+        await jetstream.publish("in.a", b"poison", headers={"K": "v"})
+        consumer = await jetstream.consumer("IN", "d")
+        await jetstream.update_consumer("IN", attrs.evolve(consumer.config, ack_wait_seconds=1))
+        async with consumer.messages(10) as messages:
+            for number in (1, 2):
+                assert (await messages.receive()).metadata.delivered == number
+            await trio.sleep(3)
+        assert route.counters.taken == 0
+        async with running(router, nc):
+            await trio.sleep(5)
+        dead = await jetstream.get_message("DEAD", sequence=1)
+        assert (dead.payload, dead.headers["K"], dead.headers["Beamline-Cause"]) == (
+            b"poison",
+            "v",
+            "maxdeliver_exhausted",
+        )
+        assert dead.headers["Nats-Msg-Id"] == "IN:1:work:dlq"
+        async with running(router, nc):
+            await trio.sleep(5)
+        assert (await jetstream.stream_info("DEAD")).state.messages == 1
+    assert route.statistics().dead_letters["maxdeliver_exhausted"] == 1
+
+
+async def test_a_dead_letter_that_fails_at_the_last_delivery_is_stored_later(nats_world: World) -> None:
+    """No stream takes it then, and the server never delivers the message again: its advisory brings it back."""
+    router = Router("r")
+    retry = Retry(delays_seconds=(1,), max_deliver=2, ack_wait_seconds=3)
+
+    @router.route("in.*", stream="IN", dead_letter="dead.in", retry=retry)
+    async def work(message: Message) -> None:
+        raise ValueError("no")
+
+    route = router.routes["work"]
+    async with streams(nats_world) as (_, nc, jetstream):
+        await jetstream.delete_stream("DEAD")
+        await fill(jetstream, 3)
+        async with running(router, nc):
+            await trio.sleep(30)
+            assert route.counters.dead_letter_failures > 3
+            await jetstream.create_stream(StreamConfig(name="DEAD", subjects=["dead.>"]))
+            await trio.sleep(30)
+        assert sorted(await contents(jetstream, "DEAD")) == [b"0", b"1", b"2"]
+    assert route.statistics().dead_letters["maxdeliver_exhausted"] == 3
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [b"", b"no", b"[]", b"{}", b"[" * 10_000, b'{"stream_seq":0,"deliveries":1}', b'{"stream_seq":"1","deliveries":1}'],
+)
+def test_what_is_no_advisory_names_nothing(payload: bytes) -> None:
+    """Whoever may publish on the subject can have nothing dead-lettered by nonsense, and raises nothing."""
+    assert read_advisory(payload) == (0, 0)
+    assert read_advisory(b'{"stream_seq":7,"deliveries":4}') == (7, 4)
+
+
+async def test_advisories_that_cannot_be_captured_are_told_and_tried_again(
+    nats_world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The route works meanwhile."""
+    router = Router("r")
+
+    @router.route("in.*", stream="IN", dead_letter="dead.in")
+    async def work(message: Message) -> None:
+        return
+
+    async with streams(nats_world) as (_, nc, jetstream):
+        await jetstream.create_stream(
+            StreamConfig(name="OTHER", subjects=["$JS.EVENT.ADVISORY.*.MAX_DELIVERIES.OTHER.>"])
+        )
+        await fill(jetstream, 3)
+        async with running(router, nc):
+            await trio.sleep(6)
+            assert ended(router.routes["work"]) == {"ok": 3}
+            told = [record for record in caplog.records if getattr(record, "event", "") == "ROUTER_ADVISORIES_ERROR"]
+            assert len(told) >= 2
+            await jetstream.delete_stream("OTHER")
+            await trio.sleep(6)
+            assert await jetstream.consumer_names("BEAMLINE_ADVISORIES") == ["work-maxdeliver-IN"]
 
 
 async def test_a_double_ack_waits_for_the_server(nats_world: World) -> None:
