@@ -91,7 +91,6 @@ class Pool:
         self.slots: dict[Slot, None] = {}
         self.error: NatsError | None = None
         self.abandoned = 0
-        self._client = client
         self._connection = client.connection
         self._drainer = client.drainer
         self._source = source
@@ -161,7 +160,7 @@ class Pool:
         await trio.lowlevel.checkpoint_if_cancelled()
         if not slot.interrupted:
             raise errors
-        log_handler_error(self._client, slot.delivery, errors)
+        log_handler_error(self._connection.log, slot.delivery, errors)
 
     async def _take(self, slot: Slot) -> None:
         """Messages, one after the other, until the worker is interrupted or retires."""

@@ -15,7 +15,7 @@ from typing import Final, TypeAlias
 import trio
 
 from ..client import Client
-from ..connection import ClientClosedError
+from ..connection import ClientClosedError, ClientLog
 from ..jetstream import AcksPendingError, JetStream, JetStreamMessage
 from ..protocol import NatsError
 from ._dead_letter import Cause, dead_letter_headers, dead_letter_id
@@ -31,7 +31,6 @@ from ._statistics import RouteCounters
 Park: TypeAlias = Callable[[Delivery, float], str]
 
 ACK_PAUSE_SECONDS: Final = 0.05
-HANDLER_ERROR: Final = "NATS_HANDLER_ERROR"
 
 
 class StreamSettlement:
@@ -49,7 +48,6 @@ class StreamSettlement:
         self, client: Client, options: RouteOptions, counters: RouteCounters, gate: Gate, park: Park | None = None
     ) -> None:
         self._park = park
-        self._client = client
         self._environment = client.connection.environment
         self._log = client.connection.log
         self._options = options
@@ -86,7 +84,7 @@ class StreamSettlement:
             return await self._retry(delivery, meant)
         if isinstance(meant, DeadLetter):
             return await self._reject(delivery, meant, "rejected" if isinstance(error, Reject) else "requested")
-        log_handler_error(self._client, delivery, error)
+        log_handler_error(self._log, delivery, error)
         return await self._fail(delivery, "handler_error", f"{type(error).__name__}: {error}")
 
     async def refuse(self, delivery: Delivery, seconds: float) -> str:
@@ -222,7 +220,7 @@ def _message_of(delivery: Delivery) -> JetStreamMessage:
     return message
 
 
-def log_handler_error(client: Client, delivery: Delivery, error: BaseException) -> None:
+def log_handler_error(log: ClientLog, delivery: Delivery, error: BaseException) -> None:
     """What a handler raised, with its traceback."""
-    fields = {"event": HANDLER_ERROR, "client": client.name, "subject": delivery.subject}
-    logging.getLogger("beamline_trio").error("handler of %s raised", delivery.subject, exc_info=error, extra=fields)
+    words = "the handler raised; its route goes on"
+    log(logging.ERROR, "NATS_HANDLER_ERROR", subject=delivery.subject, words=words, exc_info=error)

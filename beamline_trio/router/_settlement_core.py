@@ -28,7 +28,6 @@ class CoreSettlement:
     """Settles the messages of one core route. Arguments are those of `StreamSettlement`."""
 
     def __init__(self, client: Client, counters: RouteCounters, gate: Gate) -> None:
-        self._client = client
         self._counters = counters
         self._log = client.connection.log
         self._effects = EffectSender(client, gate, counters, from_stream=False)
@@ -85,7 +84,7 @@ class CoreSettlement:
 
     async def _raise(self, delivery: Delivery, error: Exception) -> str:
         self._counters.failures += 1
-        log_handler_error(self._client, delivery, error)
+        log_handler_error(self._log, delivery, error)
         return await self._answer_with(delivery, "error", ERROR_HEADERS)
 
     async def _answer(self, delivery: Delivery, outcome: str, code: str, text: str) -> str:

@@ -73,6 +73,8 @@ async def given_up(world: World, watch: Watch) -> None:
         jetstream = JetStream(nc)
         for name in ("IN", "DEAD"):
             await jetstream.create_stream(StreamConfig(name=name, subjects=[f"{name.lower()}.*"]))
+        overlapping = "$JS.EVENT.ADVISORY.*.MAX_DELIVERIES.OTHER.>"  # no stream can capture the router's beside it
+        await jetstream.create_stream(StreamConfig(name="OTHER", subjects=[overlapping]))
         await jetstream.publish("in.a")
         watch.add_router(router, nc)
         await nursery.start(router.run, nc)
