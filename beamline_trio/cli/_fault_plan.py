@@ -28,6 +28,8 @@ from typing import Any, Final
 import attrs
 import trio
 
+from ..client import dialer_of
+from ..connection import ClientOptions
 from ..faults import (
     FaultDialer,
     InjectionError,
@@ -81,9 +83,17 @@ class FaultPlan:
 
     faults: tuple[PlannedFault, ...]
 
-    async def run(self, say: Callable[[str], None], task_status: trio.TaskStatus[FaultDialer]) -> None:
-        """Inject each fault for its time; started with the dialer that they meet. Cancelled, all are undone."""
-        dialer = FaultDialer(TCPDialer())
+    async def run(
+        self, options: ClientOptions, say: Callable[[str], None], task_status: trio.TaskStatus[FaultDialer]
+    ) -> None:
+        """Inject each fault for its time; started with the dialer that they meet. Cancelled, all are undone.
+
+        Args:
+            options: of the client; `wrapped` are those that go with the dialer.
+            say: takes the lines for the terminal.
+            task_status: gives the dialer.
+        """
+        dialer = FaultDialer(dialer_of(options))
         say(f"WARNING: {len(self.faults)} faults are injected into this router's client (--faults)")
         async with trio.open_nursery() as nursery:
             for fault in self.faults:
@@ -96,6 +106,12 @@ class FaultPlan:
             say(f"fault in force for {planned.for_seconds:g} s: {planned}")
             await trio.sleep(planned.for_seconds)
         say(f"fault over, {injection.hits} hits: {planned}")
+
+
+def wrapped(options: ClientOptions) -> ClientOptions:
+    """The options of a client whose dialer is given: certificates and headers are the dialer's."""
+    own_tls = options.tls is not None and not isinstance(options.tls, bool)
+    return attrs.evolve(options, tls=True if own_tls else options.tls, websocket_headers=None)
 
 
 def load_fault_plan(path: Path | None, *, accepted: bool) -> FaultPlan | None:

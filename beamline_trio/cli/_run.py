@@ -26,7 +26,7 @@ from ..router import Router
 from ..server_process import open_server
 from ..service import serve_discovery
 from ._exit_codes import FAILED
-from ._fault_plan import FaultPlan
+from ._fault_plan import FaultPlan, wrapped
 from ._target import Loaded
 
 _EVERYWHERE: Final = ("127.0.0.1", "0.0.0.0", "::", "::1", "localhost")
@@ -86,7 +86,10 @@ class _Program:
                     if not self.configuration.servers_given:
                         options = await self._start_server(stack, options)
                     try:
-                        dialer = None if self.faults is None else await nursery.start(self.faults.run, self.say)
+                        dialer = None
+                        if self.faults is not None:
+                            dialer = await nursery.start(self.faults.run, options, self.say)
+                            options = wrapped(options)
                         async with open_client(options=options, dialer=dialer) as client:
                             await self._serve(client)
                     except UndeliveredError as error:

@@ -11,6 +11,7 @@ from ._errors import UndeliveredError as UndeliveredError
 from ._intake import MessageCallback as MessageCallback
 from ._message import Message as Message
 from ._message import NoReplySubjectError as NoReplySubjectError
+from ._open import dialer_of as dialer_of
 from ._open import open_client as open_client
 from ._open import run_client as run_client
 from ._replies import Replies as Replies

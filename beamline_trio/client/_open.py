@@ -170,7 +170,7 @@ def open_client(
     if isinstance(context, TLSFiles):
         context.context()  # what cannot be read is told now
     if dialer is None:
-        dialer = _own_dialer(combined, context)
+        dialer = dialer_of(combined)
     elif context is not None:
         raise OptionsError(f"tls is {type(context).__name__} and a dialer is given; give it to the dialer")
     elif combined.websocket_headers is not None:
@@ -178,8 +178,13 @@ def open_client(
     return ClientContext(combined, dialer)
 
 
-def _own_dialer(options: ClientOptions, context: ssl.SSLContext | TLSFiles | None) -> Dialer:
-    """TCP, with WebSocket on it where the servers are of that kind."""
+def dialer_of(options: ClientOptions) -> Dialer:
+    """The dialer that `open_client` makes where it is given none: TCP, and WebSocket on it for such servers.
+
+    Whoever wraps it gives the wrapper to `open_client`, with options whose `tls` is a flag and without
+    `websocket_headers`: context, files and headers are the dialer's by then.
+    """
+    context = options.tls if isinstance(options.tls, (ssl.SSLContext, TLSFiles)) else None
     tcp = TCPDialer(ssl_context=context, keep_address_order=options.keep_server_order)
     if any(parse_address(server).is_websocket for server in options.servers):
         return WebSocketDialer(tcp, headers=options.websocket_headers)

@@ -9,7 +9,6 @@ Must not consume, and must not settle what a consumer has delivered.
 from __future__ import annotations
 
 import base64
-import binascii
 import datetime
 from collections.abc import Mapping
 from typing import Any, Final
@@ -95,12 +94,8 @@ def wanted_message(stream: str, sequence: int | None, subject: str | None) -> Ma
 def _read(stream: str, raw: object) -> StoredMessage:
     fields: Mapping[str, Any] = raw if isinstance(raw, dict) else {}
     subject, sequence = fields.get("subject"), fields.get("seq")
-    try:
-        payload = base64.b64decode(fields.get("data") or "", validate=True)
-        block = base64.b64decode(fields.get("hdrs") or "", validate=True)
-    except (TypeError, ValueError, binascii.Error):
-        subject = None
-    if not isinstance(subject, str) or not isinstance(sequence, int):
+    payload, block = _bytes(fields.get("data")), _bytes(fields.get("hdrs"))
+    if not isinstance(subject, str) or not isinstance(sequence, int) or payload is None or block is None:
         raise ProtocolError(f"the stream {stream!r} answered with what is no message: {str(raw)[:64]}")
     return StoredMessage(
         stream=stream,
@@ -110,3 +105,13 @@ def _read(stream: str, raw: object) -> StoredMessage:
         headers=decode_headers(block) if block else Headers(),
         time=decode_time(fields.get("time")),
     )
+
+
+def _bytes(text: object) -> bytes | None:
+    """What base64 says; None when it is none. What the server leaves out is empty."""
+    if text is None:
+        return b""
+    try:
+        return base64.b64decode(text, validate=True) if isinstance(text, str) else None
+    except ValueError:
+        return None

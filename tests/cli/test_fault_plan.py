@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ssl
 from pathlib import Path
 
 import pytest
 import trio
 from trio.testing import MockClock
 
+from beamline_trio import ClientOptions, WebSocketDialer, open_client
 from beamline_trio.cli._failures import CommandError
-from beamline_trio.cli._fault_plan import load_fault_plan
+from beamline_trio.cli._fault_plan import load_fault_plan, wrapped
+from beamline_trio.client import dialer_of
 from beamline_trio.faults import FaultDialer
 
 PLAN = """
@@ -62,7 +65,7 @@ async def test_each_fault_is_in_force_for_its_time(file: Path, autojump_clock: M
         said.append((round(trio.current_time() - began), line.split(":", maxsplit=1)[0]))
 
     async with trio.open_nursery() as nursery:
-        dialer = await nursery.start(plan.run, say)
+        dialer = await nursery.start(plan.run, ClientOptions(), say)
         assert isinstance(dialer, FaultDialer)
         await trio.sleep(15)
         assert len(dialer._links.injections) == 1
@@ -129,3 +132,14 @@ def test_every_kind_of_fault(file: Path) -> None:
         "publish on a.>: Timeout",
         "publish on a.>: CloseConnection",
     ]
+
+
+def test_certificates_and_headers_are_the_dialers() -> None:
+    """What `open_client` refuses beside a dialer is left out for it, and TLS is still insisted on."""
+    context = ssl.create_default_context()
+    options = wrapped(ClientOptions(tls=context, websocket_headers={"A": "b"}))
+    assert (options.tls, options.websocket_headers) == (True, None)
+    open_client(options=options, dialer=dialer_of(ClientOptions(tls=context)))
+    for flag in (None, True, False):
+        assert wrapped(ClientOptions(tls=flag)).tls is flag
+    assert isinstance(dialer_of(ClientOptions(servers=("ws://localhost",))), WebSocketDialer)
