@@ -9,8 +9,8 @@ Must not decide what a message's outcome means.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Protocol, TypeAlias
+import math
+from collections.abc import Callable
 
 import trio
 
@@ -19,51 +19,13 @@ from ..connection import State
 from ..protocol import NatsError
 from ._delivery import Delivery
 from ._gate import Gate
-from ._guarded import GuardedSettlement
 from ._middleware import CallNext
 from ._queue import RouteQueue
 from ._settlement import log_handler_error
+from ._slots import RouteSlots
 from ._sources import Source
 from ._statistics import RouteCounters
-
-# Handles and settles a delivery whose route has guards.
-Guarded: TypeAlias = Callable[[Delivery], Awaitable[str]]
-
-
-class Settlement(GuardedSettlement, Protocol):
-    """How messages end; each returns the outcome to count."""
-
-    async def expire(self, delivery: Delivery) -> str: ...
-
-    def abandon(self, delivery: Delivery) -> str: ...
-
-
-class Slot:
-    """One worker, as others see it.
-
-    Attributes:
-        delivery: what it has in hand.
-        held: it came together with an interruption, and its handler has not begun.
-        settling: its deadline has passed, and it is being settled.
-        retired: it ends when it has nothing in hand.
-        interrupted: its scope was cancelled.
-    """
-
-    __slots__ = ("delivery", "held", "interrupted", "retired", "scope", "settling", "task")
-
-    def __init__(self) -> None:
-        self.delivery: Delivery | None = None
-        self.held = False
-        self.settling = False
-        self.retired = False
-        self.interrupted = False
-        self.scope = trio.CancelScope()
-        self.task: trio.lowlevel.Task | None = None
-
-    def interrupt(self) -> None:
-        """Cancel what it does: the handler, or its waiting for a message."""
-        self.interrupted = True
-        self.scope.cancel()
+from ._worker import Guarded, Settlement, Slot
 
 
 class Pool:
@@ -86,6 +48,7 @@ class Pool:
         deliver: Callable[[Message, float], Delivery],
         *,
         queue: RouteQueue | None,
+        room: RouteSlots | None,
         guarded: Guarded | None,
     ) -> None:
         self.slots: dict[Slot, None] = {}
@@ -96,6 +59,7 @@ class Pool:
         self._source = source
         self._call = call
         self._queue = queue
+        self._room = room
         self._guarded = guarded
         self._settlement = settlement
         self._gate = gate
@@ -174,6 +138,8 @@ class Pool:
                 return
             delivery = slot.delivery
             assert delivery is not None
+            if self._room is not None:
+                await self._acquire(self._room, slot, delivery)
             if guarded is not None:
                 ended = await guarded(delivery)
             else:
@@ -188,6 +154,8 @@ class Pool:
             else:
                 queue.end(delivery, ended, current_time() - delivery.began)
             slot.delivery = None
+            if slot.has_room:
+                self._release(slot)
             if self._gate.shut or self._drainer.requested:
                 self._look_again()
 
@@ -216,6 +184,18 @@ class Pool:
             return False
         return True
 
+    async def _acquire(self, room: RouteSlots, slot: Slot, delivery: Delivery) -> None:
+        """Wait until the router may run one handler more; the delivery's time begins then."""
+        delivery.began = math.inf
+        await room.acquire()
+        slot.has_room = True
+        delivery.began = trio.current_time()
+
+    def _release(self, slot: Slot) -> None:
+        slot.has_room = False
+        if self._room is not None:
+            self._room.release()
+
     async def _expire(self, slot: Slot, delivery: Delivery) -> None:
         slot.settling = True
         try:
@@ -225,7 +205,9 @@ class Pool:
         self._end(slot, delivery, ended)
 
     def _end(self, slot: Slot, delivery: Delivery, ended: str) -> None:
-        seconds = trio.current_time() - delivery.began
+        seconds = max(0.0, trio.current_time() - delivery.began)
+        if slot.has_room:
+            self._release(slot)
         if self._queue is None:
             self._counters.end(ended, seconds)
         else:
