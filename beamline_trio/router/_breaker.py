@@ -49,6 +49,10 @@ class Breaker:
     (on its last delivery it is dead-lettered, or terminated where there is no dead letter), a request is answered with
     the error 503 at once.
 
+    A failure is a handler that raised, asked for a later try, or was cancelled by its deadline, and one that took too
+    long. One that rejected its message is a success; one that was not called (a bad payload, a key that is not new) or
+    was cut short by the router's end says nothing.
+
     Attributes:
         by: the key of a message; each key has a breaker of its own. None: one for the route.
         failures: so many in a row open it, at least 1.

@@ -7,7 +7,6 @@ Must not settle the message.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from ..client import Message
@@ -28,19 +27,7 @@ class Delivery:
         trace: where in its sender's trace it stands; None: nowhere.
     """
 
-    __slots__ = (
-        "_metadata",
-        "_route",
-        "acking",
-        "before_ack",
-        "began",
-        "blocked",
-        "failure",
-        "history",
-        "message",
-        "trace",
-        "tries",
-    )
+    __slots__ = ("_metadata", "_route", "acking", "began", "blocked", "failure", "history", "message", "trace", "tries")
 
     def __init__(self, route: Route, message: Message, began: float) -> None:
         self._route = route
@@ -48,7 +35,6 @@ class Delivery:
         self.message = message
         self.began = began
         self.acking = False  # an ack is on its way that the server is to answer
-        self.before_ack: Callable[[], Awaitable[None]] | None = None  # done when its effects are confirmed
         self.blocked = False  # by an effect that could not be confirmed
         self.tries = 0  # failed ones of this delivery, which were tried again here
         self.failure: Exception | None = None  # what was raised before its handler could be called

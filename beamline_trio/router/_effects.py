@@ -18,12 +18,12 @@ from ..client import Client
 from ..jetstream import JetStream, is_retryable
 from ..protocol import HeadersInput
 from ._delivery import Delivery
-from ._gate import Gate
+from ._gate import PAUSE_SECONDS, Gate
 from ._outcomes import Confirm, Effect, Effects, Publish, Reply
 from ._statistics import RouteCounters
 
-PAUSE_SECONDS: Final = 0.5
-PAUSE_SECONDS_MAX: Final = 5.0
+# What the gate is told of.
+_TARGET: Final = "effects"
 _MESSAGE_ID: Final = "Nats-Msg-Id"
 
 
@@ -53,14 +53,14 @@ class EffectSender:
         left = [(index, effect) for index, effect in enumerate(effects)]
         pause = PAUSE_SECONDS
         if self._from_stream and not self._client.connection.link_is_up:
-            self._gate.doubt()
+            self._gate.doubt(_TARGET)
         while True:
             delivery.blocked = True
             failures = await self._attempt(delivery, left)
             if not failures:
                 delivery.blocked = False
                 self._counters.effects += len(effects)
-                self._gate.trust()
+                self._gate.trust(_TARGET)
                 return None
             self._counters.effect_failures += len(failures)
             errors = [error for _, _, error in failures]
@@ -68,10 +68,7 @@ class EffectSender:
             if fatal is not None or not self._from_stream:
                 return fatal or errors[0]
             left = [(index, effect) for index, effect, _ in failures]
-            self._gate.doubt()
-            self._gate.leave()
-            await trio.sleep(pause)
-            pause = min(2 * pause, PAUSE_SECONDS_MAX)
+            pause = await self._gate.wait_in_doubt(_TARGET, pause)
 
     async def _attempt(
         self, delivery: Delivery, effects: list[tuple[int, Effect]]

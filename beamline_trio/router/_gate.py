@@ -1,16 +1,22 @@
-"""What stands between a route's source and its workers: holds by their reasons, and doubt about the target of effects.
+"""What stands between a route's source and its workers: holds by their reasons, and doubts about what they depend on.
 
-Held, no worker takes a message. In doubt, one worker at a time does, as a probe: what cannot be passed on is better
-left where it is safe. At the end a held route's workers leave, and its messages go back.
+Held, no worker takes a message. In doubt (the target of effects or the store of keys does not answer), one worker at a
+time does, as a probe: what cannot be passed on is better left where it is safe. At the end a held route's workers
+leave, and its messages go back.
 
 Must not know messages, and must not close by itself.
 """
 
 from __future__ import annotations
 
+from typing import Final
+
 import trio
 
 from ..connection import Lot
+
+PAUSE_SECONDS: Final = 0.5
+PAUSE_SECONDS_MAX: Final = 5.0
 
 
 class Gate:
@@ -23,7 +29,7 @@ class Gate:
     def __init__(self) -> None:
         self.shut = False
         self._holds: dict[str, None] = {}
-        self._doubtful = False
+        self._doubts: dict[str, None] = {}
         self._ending = False
         self._probe: trio.lowlevel.Task | None = None
         self._lot = Lot()
@@ -36,7 +42,7 @@ class Gate:
     @property
     def doubtful(self) -> bool:
         """Whether one worker at a time is let through."""
-        return self._doubtful
+        return bool(self._doubts)
 
     def hold(self, reason: str) -> None:
         """Let nobody through until this reason is released; holding twice for it is holding once."""
@@ -49,23 +55,36 @@ class Gate:
             del self._holds[reason]
             self._open()
 
-    def doubt(self) -> None:
-        """The target of effects does not answer."""
-        self._doubtful = True
+    def doubt(self, what: str) -> None:
+        """This does not answer."""
+        self._doubts[what] = None
         self.shut = True
 
-    def trust(self) -> None:
-        """The target of effects has answered."""
-        if self._doubtful:
-            self._doubtful = False
-            self._probe = None
+    def trust(self, what: str) -> None:
+        """It has answered."""
+        if what in self._doubts:
+            del self._doubts[what]
+            if not self._doubts:
+                self._probe = None
             self._open()
 
+    async def wait_in_doubt(self, what: str, seconds: float) -> float:
+        """The worker that calls tries it again after so many seconds, and another may look meanwhile.
+
+        Returns:
+            Seconds to wait the next time.
+        """
+        self.doubt(what)
+        self.leave()
+        await trio.sleep(seconds)
+        return min(2 * seconds, PAUSE_SECONDS_MAX)
+
     def begin(self) -> None:
-        """A run of the route begins: holds stay, what was known of targets does not."""
+        """A run of the route begins: holds stay, doubts do not."""
         self._ending = False
         self._probe = None
-        self.trust()
+        self._doubts.clear()
+        self._open()
 
     def end(self) -> None:
         """Nothing more comes: what is here is worked on, unless the route is held."""
@@ -73,7 +92,7 @@ class Gate:
         self._lot.wake_all()
 
     def leave(self) -> None:
-        """The worker that calls is done with what it took, or waits for the target: another may look."""
+        """The worker that calls is done with what it took, or waits in doubt: another may look."""
         if self._probe is not None and self._probe is trio.lowlevel.current_task():
             self._probe = None
             self._lot.wake_one()
@@ -95,5 +114,5 @@ class Gate:
             await self._lot.wait()
 
     def _open(self) -> None:
-        self.shut = bool(self._holds) or self._doubtful
+        self.shut = bool(self._holds or self._doubts)
         self._lot.wake_all()

@@ -60,7 +60,16 @@ class IdempotenceStatistics:
 
 @runtime_checkable
 class Idempotence(Protocol):
-    """Where a router keeps which keys are done; `MemoryIdempotence`, `KVIdempotence`, or one's own."""
+    """Where a router keeps which keys are done; `MemoryIdempotence`, `KVIdempotence`, or one's own.
+
+    While it raises OSError, trio.BrokenResourceError, trio.TooSlowError or ConnectionLostError, a message of a stream
+    waits and asks again; anything else fails the message.
+    """
+
+    @property
+    def claim_seconds(self) -> float:
+        """After it a claim that was neither confirmed nor released lapses; longer than the deadline of any route."""
+        ...
 
     async def claim(self, key: str) -> Claim:
         """Ask for a key; NEW makes it the caller's. Cancelled, the caller has nothing to confirm or release."""
@@ -105,6 +114,11 @@ class MemoryIdempotence:
     def __len__(self) -> int:
         """How many keys it remembers, those included whose time is up and that nobody asked for since."""
         return len(self._claimed) + len(self._done)
+
+    @property
+    def claim_seconds(self) -> float:
+        """After it a claim that was neither confirmed nor released lapses."""
+        return self._claim_seconds
 
     async def claim(self, key: str) -> Claim:
         """Ask for a key; NEW makes it the caller's, to be confirmed or released.

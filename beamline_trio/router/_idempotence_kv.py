@@ -89,6 +89,11 @@ class KVIdempotence:
         config = BucketConfig(bucket=bucket, limit_marker_seconds=1, num_replicas=num_replicas)
         return cls(await create_bucket(js, config), ttl_seconds, claim_seconds=claim_seconds)
 
+    @property
+    def claim_seconds(self) -> float:
+        """After it a claim that was neither confirmed nor released lapses, rounded up to whole seconds."""
+        return self._claim_seconds
+
     async def claim(self, key: str) -> Claim:
         """Ask for a key; NEW makes it the caller's, to be confirmed or released.
 

@@ -9,8 +9,8 @@ Must not decide what a message's outcome means.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
+from typing import Protocol
 
 import trio
 
@@ -20,12 +20,51 @@ from ..protocol import NatsError
 from ._delivery import Delivery
 from ._gate import Gate
 from ._middleware import CallNext
+from ._outcomes import HandlerOutcome
 from ._queue import RouteQueue
 from ._settlement import log_handler_error
-from ._slots import RouteSlots
 from ._sources import Source
 from ._statistics import RouteCounters
-from ._worker import Guarded, Settlement, Slot
+
+
+class Settlement(Protocol):
+    """How messages end; each returns the outcome to count."""
+
+    async def settle(self, delivery: Delivery, outcome: HandlerOutcome) -> str: ...
+
+    async def fail(self, delivery: Delivery, error: Exception) -> str: ...
+
+    async def expire(self, delivery: Delivery) -> str: ...
+
+    async def abandon(self, delivery: Delivery) -> str: ...
+
+
+class Slot:
+    """One worker, as others see it.
+
+    Attributes:
+        delivery: what it has in hand.
+        held: it came together with an interruption, and its handler has not begun.
+        settling: its deadline has passed, and it is being settled.
+        retired: it ends when it has nothing in hand.
+        interrupted: its scope was cancelled.
+    """
+
+    __slots__ = ("delivery", "held", "interrupted", "retired", "scope", "settling", "task")
+
+    def __init__(self) -> None:
+        self.delivery: Delivery | None = None
+        self.held = False
+        self.settling = False
+        self.retired = False
+        self.interrupted = False
+        self.scope = trio.CancelScope()
+        self.task: trio.lowlevel.Task | None = None
+
+    def interrupt(self) -> None:
+        """Cancel what it does: the handler, or its waiting for a message."""
+        self.interrupted = True
+        self.scope.cancel()
 
 
 class Pool:
@@ -46,10 +85,7 @@ class Pool:
         gate: Gate,
         counters: RouteCounters,
         deliver: Callable[[Message, float], Delivery],
-        *,
-        queue: RouteQueue | None,
-        room: RouteSlots | None,
-        guarded: Guarded | None,
+        queue: RouteQueue | None = None,
     ) -> None:
         self.slots: dict[Slot, None] = {}
         self.error: NatsError | None = None
@@ -57,10 +93,8 @@ class Pool:
         self._connection = client.connection
         self._drainer = client.drainer
         self._source = source
-        self._call = call
+        self._call = call if queue is None else queue.guard(call)
         self._queue = queue
-        self._room = room
-        self._guarded = guarded
         self._settlement = settlement
         self._gate = gate
         self._counters = counters
@@ -113,7 +147,7 @@ class Pool:
         finally:
             if slot.delivery is not None:
                 self.abandoned += 1
-                self._end(slot, slot.delivery, self._settlement.abandon(slot.delivery))
+                self._end(slot, slot.delivery, await self._settlement.abandon(slot.delivery))
             del self.slots[slot]
 
     async def _check_cancelled(self, slot: Slot, errors: BaseExceptionGroup[BaseException]) -> None:
@@ -129,7 +163,6 @@ class Pool:
     async def _take(self, slot: Slot) -> None:
         """Messages, one after the other, until the worker is interrupted or retires."""
         counters, call, settlement, queue = self._counters, self._call, self._settlement, self._queue
-        guarded = self._guarded
         current_time = trio.current_time
         while True:
             if slot.held:
@@ -138,24 +171,17 @@ class Pool:
                 return
             delivery = slot.delivery
             assert delivery is not None
-            if self._room is not None:
-                await self._acquire(self._room, slot, delivery)
-            if guarded is not None:
-                ended = await guarded(delivery)
+            try:
+                outcome = await call(delivery)
+            except Exception as error:  # noqa: BLE001  # of the handler: what it means is the settlement's to say
+                ended = await settlement.fail(delivery, error)
             else:
-                try:
-                    outcome = await call(delivery)
-                except Exception as error:  # noqa: BLE001  # of the handler: what it means is the settlement's to say
-                    ended = await settlement.fail(delivery, error)
-                else:
-                    ended = await settlement.settle(delivery, outcome)
+                ended = await settlement.settle(delivery, outcome)
             if queue is None:
                 counters.end(ended, current_time() - delivery.began)
             else:
                 queue.end(delivery, ended, current_time() - delivery.began)
             slot.delivery = None
-            if slot.has_room:
-                self._release(slot)
             if self._gate.shut or self._drainer.requested:
                 self._look_again()
 
@@ -184,18 +210,6 @@ class Pool:
             return False
         return True
 
-    async def _acquire(self, room: RouteSlots, slot: Slot, delivery: Delivery) -> None:
-        """Wait until the router may run one handler more; the delivery's time begins then."""
-        delivery.began = math.inf
-        await room.acquire()
-        slot.has_room = True
-        delivery.began = trio.current_time()
-
-    def _release(self, slot: Slot) -> None:
-        slot.has_room = False
-        if self._room is not None:
-            self._room.release()
-
     async def _expire(self, slot: Slot, delivery: Delivery) -> None:
         slot.settling = True
         try:
@@ -205,9 +219,7 @@ class Pool:
         self._end(slot, delivery, ended)
 
     def _end(self, slot: Slot, delivery: Delivery, ended: str) -> None:
-        seconds = max(0.0, trio.current_time() - delivery.began)
-        if slot.has_room:
-            self._release(slot)
+        seconds = trio.current_time() - delivery.began
         if self._queue is None:
             self._counters.end(ended, seconds)
         else:

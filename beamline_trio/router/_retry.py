@@ -15,3 +15,8 @@ def retry_delay(policy: Retry, number: int, chance: random.Random) -> float:
     delays = policy.delays_seconds
     delay = delays[min(number, len(delays)) - 1]
     return delay * (1 + policy.jitter * (2 * chance.random() - 1))
+
+
+def refused_delay(policy: Retry, seconds: float, chance: random.Random) -> float:
+    """Seconds until a message comes again that is not to come before so many, with the policy's jitter behind them."""
+    return seconds * (1 + policy.jitter * chance.random())

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from ..client import Message
+from ..client import Client, Message
 from ..connection import OptionsError
+from ._admission import behind_breaker
+from ._claims import RouteClaims
 from ._delivery import Delivery
 from ._gate import Gate
 from ._guards import RouteBreaker
-from ._idempotence import Idempotence
 from ._middleware import CallNext
 from ._rate import Rate
 from ._route_options import RouteOptions, check_concurrency
@@ -36,16 +37,24 @@ class Route:
         counters: what it has counted; `statistics()` is a snapshot of them.
         gate: its holds.
         breaker: its circuit breakers; None: it has none.
+        claims: the keys of its deliveries; None: they have none.
+
+    Args:
+        options: what it is declared with.
+        call: its handler, with the middleware around it.
+        router: the name of its router.
     """
 
-    def __init__(self, options: RouteOptions, call: CallNext, idempotence: Idempotence | None) -> None:
+    def __init__(self, options: RouteOptions, call: CallNext, router: str = "router") -> None:
         self.name = options.name
         self.options = options
         self.counters = RouteCounters()
         self.gate = Gate()
-        self.call = call
-        self.idempotence = idempotence
         self.breaker = None if options.breaker is None else RouteBreaker(options.name, options.breaker)
+        self.claims = self._claims(router)
+        if self.breaker is not None:
+            call = behind_breaker(call, self.breaker, self.counters)
+        self.call = call if self.claims is None else self.claims.around(call)
         self.deadline_seconds = options.deadline_seconds
         self.traces: TraceReader | None = None
         self._concurrency = options.concurrency
@@ -130,11 +139,26 @@ class Route:
         """What it has counted by now, over all runs."""
         return self.counters.snapshot()
 
+    def _claims(self, router: str) -> RouteClaims | None:
+        """The keys of its deliveries: those of each route of each router are its own."""
+        by = self.options.idempotent_by
+        if by is None:
+            return None
+        gate = None if self.options.stream is None else self.gate
+        return RouteClaims(by, router, self.name, self.options.deadline_seconds, gate, self.counters)
+
     # For its run
 
-    def attach(self, run: RouteRun | None) -> None:
-        """It runs, or does no longer."""
+    def attach(self, run: RouteRun, client: Client) -> None:
+        """It runs, on this client."""
         self._run = run
+        for teller in (self.breaker, self.claims):
+            if teller is not None:
+                teller.attach(client)
+
+    def detach(self) -> None:
+        """It runs no longer."""
+        self._run = None
 
     def deliver(self, message: Message, now: float) -> Delivery:
         """A message that a worker has taken."""

@@ -16,17 +16,15 @@ from ..client import Client, Drainable
 from ..jetstream import unconfirmed_acks
 from ..protocol import NatsError
 from ._advisories import MaxDeliverAdvisories
-from ._guarded import GuardedHandling
-from ._pool import Pool
+from ._pool import Pool, Settlement
 from ._queue import RouteQueue
 from ._route import Route
 from ._settlement import StreamSettlement
+from ._settlement_claimed import ClaimedSettlement
 from ._settlement_core import CoreSettlement
-from ._slots import Slots
 from ._sources import Source, open_source
 from ._sweeper import Sweeper
 from ._trace import TraceReader
-from ._worker import Settlement
 
 
 @attrs.define
@@ -52,7 +50,7 @@ class RouteRun:
         finished: every message that came was handled, none will come, and the server has the acks.
     """
 
-    def __init__(self, client: Client, route: Route, source: Source, account: Account, slots: Slots | None) -> None:
+    def __init__(self, client: Client, route: Route, source: Source, account: Account) -> None:
         self.ending = False
         self.finished = False
         self._account = account
@@ -63,27 +61,7 @@ class RouteRun:
         laned = options.is_laned or route.rate is not None
         self.queue = RouteQueue(options, route.rate, source, counters, route.deliver) if laned else None
         settlement = _settlement(client, route, self.queue)
-        call = route.call if self.queue is None else self.queue.guard(route.call)
-        guarded = None
-        if route.breaker is not None or options.idempotent_by is not None:
-            if route.breaker is not None:
-                route.breaker.attach(client)
-            key_of = options.idempotent_by
-            handling = GuardedHandling(call, settlement, counters, route.breaker, route.idempotence, key_of)
-            guarded = handling.handle
-        self._room = None if slots is None else slots.join(route.name, options.weight)
-        self.pool = Pool(
-            client,
-            source,
-            call,
-            settlement,
-            route.gate,
-            counters,
-            route.deliver,
-            queue=self.queue,
-            room=self._room,
-            guarded=guarded,
-        )
+        self.pool = Pool(client, source, route.call, settlement, route.gate, counters, route.deliver, self.queue)
         self._advisories: MaxDeliverAdvisories | None = None
         if options.stream is not None and options.dead_letter is not None:
             self._advisories = MaxDeliverAdvisories(client, options, counters)
@@ -117,7 +95,7 @@ class RouteRun:
         route, client = self._route, self._client
         route.traces = TraceReader(client.connection.environment.random)
         route.gate.begin()
-        route.attach(self)
+        route.attach(self, client)
         client.services.append(self)
         try:
             async with trio.open_nursery() as nursery:
@@ -134,11 +112,9 @@ class RouteRun:
             self.ending = self.finished = True
             if self.queue is not None:
                 self.queue.close()
-            if self._room is not None:
-                self._room.leave()
             self._account.unfinished += self.pool.abandoned
             client.services.remove(self)
-            route.attach(None)
+            route.detach()
             client.drainer.look_again()
         if self.pool.error is not None:
             raise self.pool.error
@@ -171,9 +147,11 @@ class RouteRun:
 
 def _settlement(client: Client, route: Route, queue: RouteQueue | None) -> Settlement:
     if route.options.stream is None:
-        return CoreSettlement(client, route.counters, route.gate)
-    park = queue.park if queue is not None and route.options.ordered_by is not None else None
-    return StreamSettlement(client, route.options, route.counters, route.gate, park)
+        settlement: Settlement = CoreSettlement(client, route.counters, route.gate, route.claims)
+    else:
+        park = queue.park if queue is not None and route.options.ordered_by is not None else None
+        settlement = StreamSettlement(client, route.options, route.counters, route.gate, park, route.claims)
+    return settlement if route.claims is None else ClaimedSettlement(settlement, route.claims)
 
 
 async def run_route(
@@ -181,12 +159,11 @@ async def run_route(
     route: Route,
     runs: list[RouteRun],
     account: Account,
-    slots: Slots | None,
     task_status: trio.TaskStatus[None],
 ) -> None:
     """Run a route until its client, or its router, was drained. Started when the server has confirmed its interest.
 
-    The slots are those that all routes share, and the account gets what was left unfinished or unknown at its end.
+    The account gets what was left unfinished or unknown at its end.
 
     Raises:
         NatsError: the server refuses it, now or later, or its consumer is gone.
@@ -195,7 +172,7 @@ async def run_route(
         if source is None:  # drained before it began: a route without messages
             task_status.started()
             return
-        run = RouteRun(client, route, source, account, slots)
+        run = RouteRun(client, route, source, account)
         runs.append(run)
         try:
             await run.run(task_status)
@@ -210,5 +187,4 @@ class Started:
         self.event = trio.Event()
 
     def started(self, value: None = None) -> None:
-        """The task has said so."""
         self.event.set()

@@ -18,9 +18,10 @@ from ..jetstream import ConsumerConfig
 from ..protocol import NatsError
 from ._backpressure import Backpressure
 from ._breaker import Breaker
+from ._claims import IdempotenceSource
 from ._drain import DrainReport, RouterDrain
 from ._guards import RouterGuards
-from ._idempotence import Idempotence, MemoryIdempotence
+from ._idempotence import MemoryIdempotence
 from ._kill_switch import KillSwitch
 from ._middleware import Middleware, compose
 from ._outcomes import Retry
@@ -28,7 +29,6 @@ from ._route import Route
 from ._route_options import DEADLINE_SECONDS, RouteOptions
 from ._route_run import RouteRun, Started, run_route
 from ._signature import bind
-from ._slots import Slots
 
 GRACE_SECONDS = 25.0
 H = TypeVar("H", bound=Callable[..., Any])
@@ -40,10 +40,10 @@ class Router:
     Args:
         name: shown in logs and metrics.
         version: of the program, as `$SRV` discovery shows it.
-        concurrency_max: handlers of all routes that run at once, shared by the weights of the routes; None = no limit.
         kill_switch: pauses the intake of all routes while too many messages fail; None: nothing does.
         backpressure: at what numbers the router says that it is pressed; None = `Backpressure()`.
-        idempotence: where routes with `idempotent_by` keep which keys are done; None = `MemoryIdempotence()`.
+        idempotence: where routes with `idempotent_by` keep which keys are done, or an async function that opens it on
+            the client, as `lambda nc: KVIdempotence.open(JetStream(nc))`; None = `MemoryIdempotence()`.
         grace_seconds: at a drain, how long handlers may go on.
         middleware: around the handlers of all routes; the first is the outermost.
 
@@ -67,20 +67,16 @@ class Router:
         name: str = "router",
         *,
         version: str = "0.1.0",
-        concurrency_max: int | None = None,
         kill_switch: KillSwitch | None = None,
         backpressure: Backpressure | None = None,
-        idempotence: Idempotence | None = None,
+        idempotence: IdempotenceSource | None = None,
         grace_seconds: float = GRACE_SECONDS,
         middleware: Sequence[Middleware] = (),
     ) -> None:
         if not grace_seconds >= 0:
             raise OptionsError(f"grace_seconds is {grace_seconds!r}; it must be 0 or more")
-        if concurrency_max is not None:
-            Slots(concurrency_max)
         self.name = name
         self.version = version
-        self.concurrency_max = concurrency_max
         self.idempotence = idempotence if idempotence is not None else MemoryIdempotence()
         self.grace_seconds = grace_seconds
         self.middleware = tuple(middleware)
@@ -100,7 +96,6 @@ class Router:
         consumer: ConsumerConfig | None = None,
         name: str | None = None,
         concurrency: int = 1,
-        weight: float = 1.0,
         ordered_by: Callable[[Any], Hashable] | None = None,
         tenant_by: Callable[[Any], Hashable] | None = None,
         quota: int | None = None,
@@ -130,7 +125,6 @@ class Router:
             consumer: more of the durable's configuration.
             name: of the route, and the label of its metrics; None = the handler's name.
             concurrency: how many messages are handled at once.
-            weight: of two routes that always want more, each has its part of the router's `concurrency_max` by it.
             ordered_by: message -> key; of one key messages are handled one by one, in their order.
             tenant_by: message -> tenant; tenants take turns.
             quota: of one tenant so many messages are handled at once; None = no limit.
@@ -143,8 +137,8 @@ class Router:
             deadline_seconds: a handler and its effects are cancelled after it, and the message is tried again.
             rate: messages per second; None = no limit.
             double_ack: each ack waits until the server has said that it knows.
-            idempotent_by: message -> key; what was done under a key is not done again (the router's `idempotence`).
-            breaker: the circuit breaker before the handler.
+            idempotent_by: message -> key; of one key one message is handled, whatever publishes or delivers it again.
+            breaker: the circuit breakers before the handler.
             middleware: around this handler, inside the router's.
 
         Raises:
@@ -155,8 +149,8 @@ class Router:
         """
         given: dict[str, Any] = {
             "queue_group": queue_group, "stream": stream, "durable": durable, "consumer": consumer,
-            "concurrency": concurrency, "weight": weight, "ordered_by": ordered_by, "tenant_by": tenant_by,
-            "quota": quota, "weights": weights, "queue_messages_max": queue_messages_max,
+            "concurrency": concurrency, "ordered_by": ordered_by, "tenant_by": tenant_by, "quota": quota,
+            "weights": weights, "queue_messages_max": queue_messages_max,
             "queue_bytes_max": queue_bytes_max, "retry": retry if retry is not None else Retry(),
             "dead_letter": dead_letter, "deadline_seconds": deadline_seconds, "rate": rate, "double_ack": double_ack,
             "idempotent_by": idempotent_by, "breaker": breaker, "middleware": tuple(middleware),
@@ -171,7 +165,10 @@ class Router:
             if label in self.routes:
                 raise ValueError(f"a route named {label!r} exists; give this one another name=")
             call = compose((*self.middleware, *middleware), bind(handler, local))
-            self.routes[label] = Route(options(name=label), call, self.idempotence)
+            route = Route(options(name=label), call, self.name)
+            if route.claims is not None and not callable(self.idempotence):
+                route.claims.use(self.idempotence)
+            self.routes[label] = route
             return handler
 
         return add
@@ -191,7 +188,7 @@ class Router:
 
         Raises:
             PermissionsError: the server refuses a subject.
-            NatsError: a stream is not there, or a consumer is gone.
+            NatsError: a stream is not there, a consumer is gone, or the store of keys cannot be opened.
             ValueError: there is no route.
             RuntimeError: it runs already.
         """
@@ -229,8 +226,12 @@ class Router:
     async def _run(
         self, client: Client, drain: RouterDrain, runs: list[RouteRun], task_status: trio.TaskStatus[None]
     ) -> None:
+        if callable(self.idempotence):
+            store = await self.idempotence(client)
+            for route in self.routes.values():
+                if route.claims is not None:
+                    route.claims.use(store)
         failures: list[NatsError] = []
-        slots = None if self.concurrency_max is None else Slots(self.concurrency_max)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(drain.run)
             nursery.start_soon(self.guards.run, client, self.routes)
@@ -238,7 +239,7 @@ class Router:
 
                 async def run_one(route: Route, started: Started) -> None:
                     try:
-                        await run_route(client, route, runs, drain.account, slots, started)
+                        await run_route(client, route, runs, drain.account, started)
                     except NatsError as error:  # raised bare, and once, below
                         failures.append(error)
                         nursery.cancel_scope.cancel()

@@ -18,13 +18,15 @@ from ..client import Client
 from ..connection import ClientClosedError, ClientLog
 from ..jetstream import AcksPendingError, JetStream, JetStreamMessage
 from ..protocol import NatsError
+from ._admission import AlreadyDoneError, RefusedError
+from ._claims import RouteClaims
 from ._dead_letter import Cause, dead_letter_headers, dead_letter_id
 from ._delivery import Delivery
 from ._effects import EffectSender
 from ._gate import Gate
 from ._outcomes import DeadLetter, HandlerOutcome, Reject, Retry, one_line, read_error
 from ._payload import BadPayloadError
-from ._retry import retry_delay
+from ._retry import refused_delay, retry_delay
 from ._route_options import RouteOptions
 from ._statistics import RouteCounters
 
@@ -42,12 +44,20 @@ class StreamSettlement:
         counters: of the route.
         gate: of the route.
         park: keeps a message here to be tried again, where its order demands that; None: it goes back to the server.
+        claims: the keys of its deliveries; None: they have none.
     """
 
     def __init__(
-        self, client: Client, options: RouteOptions, counters: RouteCounters, gate: Gate, park: Park | None = None
+        self,
+        client: Client,
+        options: RouteOptions,
+        counters: RouteCounters,
+        gate: Gate,
+        park: Park | None = None,
+        claims: RouteClaims | None = None,
     ) -> None:
         self._park = park
+        self._claims = claims
         self._environment = client.connection.environment
         self._log = client.connection.log
         self._options = options
@@ -65,10 +75,9 @@ class StreamSettlement:
                 error = await self._effects.send(delivery, outcome)
                 if error is not None:
                     return await self._fail(delivery, "publish_error", str(error))
-            if delivery.before_ack is not None:
-                try:
-                    await delivery.before_ack()
-                except NatsError as error:
+            if self._claims is not None:
+                error = await self._claims.confirm(delivery)
+                if error is not None:
                     return await self._fail(delivery, "publish_error", str(error))
             return await self._ack(delivery, "ok")
         if isinstance(outcome, Retry):
@@ -76,7 +85,11 @@ class StreamSettlement:
         return await self._reject(delivery, outcome, "requested")
 
     async def fail(self, delivery: Delivery, error: Exception) -> str:
-        """The handler raised, or its payload could not be read; returns the outcome to count."""
+        """The handler raised, or was not called; returns the outcome to count."""
+        if isinstance(error, AlreadyDoneError):
+            return await self._ack(delivery, "duplicate")
+        if isinstance(error, RefusedError):
+            return await self._refuse(delivery, error)
         if isinstance(error, BadPayloadError):
             return await self._give_up(delivery, "bad_payload", error.reason)
         meant = read_error(error)
@@ -87,27 +100,17 @@ class StreamSettlement:
         log_handler_error(self._log, delivery, error)
         return await self._fail(delivery, "handler_error", f"{type(error).__name__}: {error}")
 
-    async def refuse(self, delivery: Delivery, seconds: float) -> str:
-        """An open breaker keeps it from the handler for so long; returns the outcome to count."""
-        if delivery.is_last:
-            return await self._give_up(delivery, "breaker_open", "the circuit breaker was open at the last delivery")
-        ended = await self._nak(delivery, "backpressure", seconds)
-        return "returned" if ended == "retried" else ended
-
-    async def skip(self, delivery: Delivery) -> str:
-        """It was done before; returns the outcome to count."""
-        return await self._ack(delivery, "duplicate")
-
     async def expire(self, delivery: Delivery) -> str:
         """Its deadline has passed; returns the outcome to count."""
         if delivery.acking:
             return "unknown"
         seconds = self._options.deadline_seconds
         if delivery.blocked:
-            return await self._fail(delivery, "publish_error", f"an effect was not confirmed within {seconds:g} s")
+            text = f"an effect or a key was not confirmed within {seconds:g} s"
+            return await self._fail(delivery, "publish_error", text)
         return await self._fail(delivery, "processing_timeout", f"not done within {seconds:g} s (deadline_seconds)")
 
-    def abandon(self, delivery: Delivery) -> str:
+    async def abandon(self, delivery: Delivery) -> str:
         """The router ends under it: somebody else should have it. Returns the outcome to count."""
         message = _message_of(delivery)
         if delivery.acking:
@@ -123,6 +126,15 @@ class StreamSettlement:
         if delivery.is_last:
             return await self._give_up(delivery, "handler_error", outcome.reason)
         return await self._nak(delivery, "backoff", outcome.delay_seconds)
+
+    async def _refuse(self, delivery: Delivery, error: RefusedError) -> str:
+        delivery.history.append(f"{error.reason}: {error}")
+        if delivery.is_last:
+            return await self._give_up(delivery, error.reason, str(error))
+        delay = error.delay_seconds
+        if delay is not None:
+            delay = refused_delay(self._options.retry, delay, self._environment.random)
+        return await self._nak(delivery, "backpressure", delay, "returned")
 
     async def _fail(self, delivery: Delivery, reason: str, text: str) -> str:
         self._counters.failures += 1
@@ -191,7 +203,7 @@ class StreamSettlement:
         except NatsError:  # closed, or a double ack that was not answered: it is counted where it happened
             return "unknown"
 
-    async def _nak(self, delivery: Delivery, reason: str, delay: float | None) -> str:
+    async def _nak(self, delivery: Delivery, reason: str, delay: float | None, outcome: str = "retried") -> str:
         if delay is None:
             delay = retry_delay(self._options.retry, delivery.number, self._environment.random)
         self._counters.retries[reason] += 1
@@ -201,7 +213,7 @@ class StreamSettlement:
             await _message_of(delivery).nak(delay, reason=reason)
         except (AcksPendingError, ClientClosedError):
             pass  # as if its nak were lost: it comes again after its ack wait
-        return "retried"
+        return outcome
 
     async def _terminate(self, delivery: Delivery, reason: str, text: str) -> str:
         self._log(

@@ -10,15 +10,18 @@ from typing import Final
 
 from ..client import ERROR_CODE_HEADER, ERROR_HEADER, ERROR_HEADERS, Client
 from ..protocol import NatsError
+from ._admission import AlreadyDoneError, RefusedError
+from ._claims import RouteClaims
 from ._delivery import Delivery
 from ._effects import EffectSender
 from ._gate import Gate
-from ._outcomes import DeadLetter, Effects, HandlerOutcome, Retry, one_line, read_error
+from ._outcomes import DeadLetter, HandlerOutcome, Retry, one_line, read_error
 from ._payload import BadPayloadError
 from ._settlement import log_handler_error
 from ._statistics import RouteCounters
 
 _BAD_PAYLOAD: Final = "400"
+_DUPLICATE: Final = "409"
 _REJECTED: Final = "422"
 _UNAVAILABLE: Final = "503"
 _DEADLINE: Final = "504"
@@ -27,7 +30,8 @@ _DEADLINE: Final = "504"
 class CoreSettlement:
     """Settles the messages of one core route. Arguments are those of `StreamSettlement`."""
 
-    def __init__(self, client: Client, counters: RouteCounters, gate: Gate) -> None:
+    def __init__(self, client: Client, counters: RouteCounters, gate: Gate, claims: RouteClaims | None = None) -> None:
+        self._claims = claims
         self._counters = counters
         self._log = client.connection.log
         self._effects = EffectSender(client, gate, counters, from_stream=False)
@@ -35,10 +39,13 @@ class CoreSettlement:
     async def settle(self, delivery: Delivery, outcome: HandlerOutcome) -> str:
         """What the handler said becomes true; returns the outcome to count."""
         if isinstance(outcome, tuple):
-            if not outcome and delivery.before_ack is None:
-                return "ok"
-            error = await self._accept(delivery, outcome)
-            return "ok" if error is None else await self._raise(delivery, error)
+            if outcome:
+                error = await self._effects.send(delivery, outcome)
+                if error is not None:
+                    return await self._raise(delivery, error)
+            if self._claims is not None:  # told where it happened; the work is done, and cannot be given back
+                await self._claims.confirm(delivery)
+            return "ok"
         if isinstance(outcome, Retry):
             self._counters.failures += 1
             return await self._answer(delivery, "unavailable", _UNAVAILABLE, outcome.reason)
@@ -48,7 +55,11 @@ class CoreSettlement:
         return await self._answer(delivery, "rejected", _REJECTED, outcome.reason)
 
     async def fail(self, delivery: Delivery, error: Exception) -> str:
-        """The handler raised, or its payload could not be read; returns the outcome to count."""
+        """The handler raised, or was not called; returns the outcome to count."""
+        if isinstance(error, AlreadyDoneError):
+            return await self._answer(delivery, "duplicate", _DUPLICATE, str(error))
+        if isinstance(error, RefusedError):
+            return await self._answer(delivery, "unavailable", _UNAVAILABLE, str(error))
         if isinstance(error, BadPayloadError):
             return await self._answer(delivery, "bad_payload", _BAD_PAYLOAD, error.reason)
         meant = read_error(error)
@@ -56,31 +67,14 @@ class CoreSettlement:
             return await self.settle(delivery, meant)
         return await self._raise(delivery, error)
 
-    async def refuse(self, delivery: Delivery, seconds: float) -> str:
-        """An open breaker keeps it from the handler; returns the outcome to count."""
-        return await self._answer(delivery, "unavailable", _UNAVAILABLE, f"not available for {seconds:.0f} s")
-
-    async def skip(self, delivery: Delivery) -> str:
-        """It was done before; returns the outcome to count."""
-        return "duplicate"
-
     async def expire(self, delivery: Delivery) -> str:
         """Its deadline has passed; returns the outcome to count."""
         self._counters.failures += 1
         return await self._answer(delivery, "deadline", _DEADLINE, "not done in time")
 
-    def abandon(self, delivery: Delivery) -> str:
+    async def abandon(self, delivery: Delivery) -> str:
         """The router ends under it. Returns the outcome to count."""
         return "discarded"
-
-    async def _accept(self, delivery: Delivery, effects: Effects) -> Exception | None:
-        error = await self._effects.send(delivery, effects) if effects else None
-        if error is None and delivery.before_ack is not None:
-            try:
-                await delivery.before_ack()
-            except NatsError as failure:
-                return failure
-        return error
 
     async def _raise(self, delivery: Delivery, error: Exception) -> str:
         self._counters.failures += 1

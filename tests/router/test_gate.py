@@ -57,11 +57,11 @@ async def test_who_is_held_waits_for_all_reasons(autojump_clock: MockClock) -> N
 
 
 async def test_in_doubt_one_at_a_time_is_let_through(autojump_clock: MockClock) -> None:
-    """The next when that one is done, also when it waits for the target; all when the target has answered."""
+    """The next when that one is done, also when it waits for the target; all when whatever was in doubt has answered."""
     gate = Gate()
     workers = Workers(gate)
     async with trio.open_nursery() as nursery:
-        gate.doubt()
+        gate.doubt("effects")
         for _ in range(4):
             nursery.start_soon(workers.work)
         await trio.sleep(10.5)
@@ -72,7 +72,11 @@ async def test_in_doubt_one_at_a_time_is_let_through(autojump_clock: MockClock) 
         gate.release("a")
         await trio.sleep(0.5)
         assert (workers.most, workers.inside) == (1, 1)
-        gate.trust()
+        gate.doubt("keys")
+        gate.trust("effects")
+        await trio.sleep(0.2)
+        assert (workers.inside, gate.doubtful) == (1, True)
+        gate.trust("keys")
         await trio.sleep(0.2)
         assert workers.inside == 4
         nursery.cancel_scope.cancel()
@@ -81,7 +85,7 @@ async def test_in_doubt_one_at_a_time_is_let_through(autojump_clock: MockClock) 
 async def test_a_probe_that_is_cancelled_leaves_its_place(autojump_clock: MockClock) -> None:
     """A worker that is interrupted while it waits, or that was let through, keeps nobody out."""
     gate = Gate()
-    gate.doubt()
+    gate.doubt("effects")
     await gate.admit()
     with trio.move_on_after(1) as scope:
         async with trio.open_nursery() as nursery:
@@ -102,7 +106,7 @@ async def test_at_the_end_a_held_route_lets_its_workers_go(held: bool, autojump_
         if held:
             gate.hold("a")
         else:
-            gate.doubt()
+            gate.doubt("effects")
         for _ in range(3):
             nursery.start_soon(workers.work)
         await trio.sleep(0.5)
