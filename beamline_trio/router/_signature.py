@@ -133,8 +133,16 @@ def _resolved(
 
 
 def _closure(function: Any) -> dict[str, Any]:
-    cells = inspect.getclosurevars(function).nonlocals if inspect.isfunction(function) else {}
-    return dict(cells)
+    """What it closes over and has a value by now; a name may get its own behind the handler."""
+    if not inspect.isfunction(function) or function.__closure__ is None:
+        return {}
+    known = {}
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__, strict=True):
+        try:
+            known[name] = cell.cell_contents
+        except ValueError:  # it is empty
+            continue
+    return known
 
 
 def is_async(handler: Any) -> bool:

@@ -9,7 +9,7 @@ import trio
 
 from beamline_trio import JetStream, Message, Router, StreamConfig
 from beamline_trio.router import Backpressure, Breaker, DeadLetter, KillSwitch
-from beamline_trio.router._guards import RouteBreaker, RouterGuards
+from beamline_trio.router._guards import RouterGuards
 from beamline_trio.simulation import ServerConfig, World
 from tests.metrics._watch import Watch
 from tests.router._guarded import StandInRoute
@@ -18,17 +18,20 @@ from tests.router._guarded import StandInRoute
 async def breakers(world: World, watch: Watch) -> None:
     """A breaker opens, refuses, fails its trial, and closes at the next one."""
     server = await world.start_server("a")
-    router = guarded_router()
-    (route,) = router.routes.values()
-    breaker = route.breaker = RouteBreaker("orders", Breaker(failures=1, successes=1))
-    async with watch.open(server.url, world.dialer("app")) as (nc, _):
+    router = Router("contract")
+
+    @router.route("orders.*", name="orders", breaker=Breaker(failures=1, successes=1))
+    async def orders(message: Message) -> None:
+        if message.payload:
+            raise ValueError(message.payload)
+
+    async with watch.open(server.url, world.dialer("app")) as (nc, _), trio.open_nursery() as nursery:
         watch.add_router(router, nc)
-        breaker.attach(nc)
-        for now, failed in ((0.0, True), (60.0, True), (120.0, False)):
-            call = breaker.admit(None, now)
-            assert call is not None
-            breaker.settle(call, failed=failed, seconds=0.1, now=now)
-            assert (breaker.admit(None, now) is None) == failed
+        await nursery.start(router.run, nc)
+        for payload, seconds in ((b"fails", 1), (b"refused", 60), (b"fails", 61), (b"", 1)):
+            await nc.publish("orders.a", payload)
+            await trio.sleep(seconds)
+        nursery.cancel_scope.cancel()
 
 
 async def pressed(world: World, watch: Watch) -> None:

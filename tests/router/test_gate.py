@@ -57,7 +57,7 @@ async def test_who_is_held_waits_for_all_reasons(autojump_clock: MockClock) -> N
 
 
 async def test_in_doubt_one_at_a_time_is_let_through(autojump_clock: MockClock) -> None:
-    """The next when that one is done, also when it waits for the target; all when whatever was in doubt has answered."""
+    """The next when that one is done, also when it waits for the target; all when what was in doubt has answered."""
     gate = Gate()
     workers = Workers(gate)
     async with trio.open_nursery() as nursery:

@@ -17,7 +17,7 @@ from beamline_trio.router._signature import HandlerError, bind
 if TYPE_CHECKING:
     from decimal import Decimal as OnlyForCheckers
 
-    from beamline_trio.router._delivery import Delivery  # type: ignore[import-not-found]
+    from beamline_trio.router._delivery import Delivery
 
 
 @attrs.frozen
@@ -126,6 +126,13 @@ async def test_annotations_in_strings_see_where_they_are_written() -> None:
         return payload
 
     assert await called(with_closure, b'{"number":1}') == (Local(1), Local)
+
+    async def with_later(payload: Local) -> object:
+        return payload, later, Local
+
+    invoke = bind(with_later)
+    later = 7
+    assert await invoke(given(b'{"number":1}')) == (Local(1), later, Local)
     with pytest.raises(HandlerError, match="'Local' of its parameter 'payload' cannot be resolved"):
         bind(without)
     assert await called(without, b'{"number":1}', Local=Local) == Local(1)
