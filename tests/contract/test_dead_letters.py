@@ -145,6 +145,12 @@ async def test_what_dies_again_meanwhile_is_not_replayed_twice(nats: EitherServe
         report = await replay_letters(one.js, place)
         assert report.counts[Replayed.REPLAYED] == 1
         assert await one.left() == [b"m2"]
+        # Also when the last one is gone by then, and the next that is found came later.
+        place = await find_place(one.js, "DLQ")
+        await one.js.delete_message("DLQ", 2)
+        await one.dies(3)
+        assert (await replay_letters(one.js, place)).counts[Replayed.REPLAYED] == 0
+        assert await one.left() == [b"m3"]
 
 
 @pytest.mark.parametrize("fault", [error(), timeout(seconds=30)], ids=["refused", "unanswered"])
