@@ -53,6 +53,9 @@ NIGHTLY_DETERMINISM_SEEDS: Final = 1_000
 NIGHTLY_MUTATED_STREAMS: Final = 1_000_000
 # What each fault looked like in the suites, for docs/failure_tables.py.
 FAILURES: Final = ROOT / "build" / "failures.json"
+ROUTER_SCENARIO: Final = "examples/router_accounting.py"
+ROUTER_SEEDS: Final = "1:1000"
+ROUTER_REAL: Final = "tests/integration/router"
 SWEEP: Final = "tests/simulation/test_sweep.py"
 # What tests may read besides the package; a copy of these is their root.
 TREE: Final = (
@@ -182,6 +185,33 @@ def security(session: nox.Session) -> None:
 def mutants(session: nox.Session) -> None:
     """Bugs that were put into the client, and 20 drawn ones: does the simulation find them?"""
     _module(session, "tests.mutants", "--draw", "20")
+
+
+@nox.session
+def router(session: nox.Session) -> None:
+    """The router's laws under 1,000 seeds, its mutants, and between real streams: kills, outage, drain and load."""
+    parser = argparse.ArgumentParser(prog="nox -s router --")
+    parser.add_argument("--seeds", default=ROUTER_SEEDS, metavar="FIRST:LAST")
+    parser.add_argument("--kills-seconds", default="180", help="a SIGKILL every 5 s for so long")
+    parser.add_argument("--outage-seconds", default="60", help="the target is down for so long")
+    options = parser.parse_args(session.posargs)
+    session.install(f"{_wheel(session)}[server,testing,nkeys]", *_test_tools())
+    tree = _tree(session)
+    mutants = sorted(path.stem for path in (tree / "tests" / "mutants").glob("router_*.diff"))
+    record = _Record(session)
+    with session.chdir(tree):
+        sweep = functools.partial(session.run, "beamline", "simulate", ROUTER_SCENARIO, "--seeds", options.seeds)
+        record.run(f"laws of routers under the seeds {options.seeds}", sweep)
+        found = functools.partial(session.run, "python", "-m", "tests.mutants", "--verbose", "--mutants", *mutants)
+        record.run(f"{len(mutants)} bugs put into the router, which the laws must find", found)
+    lengths = {
+        "BEAMLINE_ROUTER_KILLS_SECONDS": options.kills_seconds,
+        "BEAMLINE_ROUTER_OUTAGE_SECONDS": options.outage_seconds,
+    }
+    real = functools.partial(_pytest, session, "python", tree, ROUTER_REAL, "-s", variables=lengths)
+    text = f"killed for {options.kills_seconds} s, without a target for {options.outage_seconds} s, drained, overloaded"
+    record.run(f"real streams: {text}", real)
+    record.report()
 
 
 @nox.session

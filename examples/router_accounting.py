@@ -21,7 +21,7 @@ from typing import Any
 
 import trio
 
-from beamline_trio import Client, JetStream, NatsError, UndeliveredError, open_client
+from beamline_trio import Client, JetStream, Message, NatsError, UndeliveredError, open_client
 from beamline_trio.jetstream import PublishRetry, StreamConfig
 from beamline_trio.router import DeadLetter, Delivery, Publish, Reject, Retry, RetryLater, Router
 from beamline_trio.testing import (
@@ -33,6 +33,7 @@ from beamline_trio.testing import (
     keeps_what_it_acked,
     laws,
     no_ack_precedes_its_effect,
+    one_at_a_time,
     routes_balance,
     settled_once,
 )
@@ -54,7 +55,8 @@ CUSTOMERS = ("ada", "bob", "cleo")
 STREAMS = (
     StreamConfig(name="ORDERS", subjects=("orders.>",)),
     StreamConfig(name="OUT", subjects=("out.>",), duplicate_window_seconds=600.0),
-    StreamConfig(name="DLQ", subjects=("dlq.>",), duplicate_window_seconds=600.0),
+    StreamConfig(name="DLQ", subjects=("dlq.billing",), duplicate_window_seconds=600.0),
+    StreamConfig(name="LATE", subjects=("dlq.recent",), duplicate_window_seconds=600.0),
 )
 QUIET_SECONDS = 10.0
 HEALTHY_SECONDS = 3.0
@@ -64,6 +66,10 @@ WORKED_OFF_SECONDS = 180.0
 def customer_of(identity: str) -> str | None:
     """The key of an order: whoever published it."""
     return identity.partition("/")[2].partition("/")[0]
+
+
+def by_customer(message: Message) -> str | None:
+    return customer_of(message.headers["Sim-Id"])
 
 
 def figures(evidence: Evidence) -> dict[str, int]:
@@ -78,9 +84,11 @@ def figures(evidence: Evidence) -> dict[str, int]:
 
 
 @laws(
-    no_ack_precedes_its_effect("DLQ"), settled_once, routes_balance, keeps_what_it_acked,
+    no_ack_precedes_its_effect("DLQ", "LATE"), settled_once, routes_balance, keeps_what_it_acked,
     each_input_ends("ORDERS", "billing", max_deliver=RETRY.max_deliver, dead_letters="DLQ"),
     each_input_ends("ORDERS", "audit", max_deliver=RETRY.max_deliver),
+    each_input_ends("ORDERS", "recent", max_deliver=RETRY.max_deliver, dead_letters="LATE"),
+    one_at_a_time("ORDERS", "recent", customer_of),
     faults=Draw(seconds=15, count=5, longest_seconds=10), quiet_seconds=QUIET_SECONDS, figures=figures,
 )  # fmt: skip
 async def scenario(world: World) -> None:
@@ -215,6 +223,10 @@ def make_router(world: World, who: str) -> Router:
     options: dict[str, Any] = {"stream": "ORDERS", "retry": RETRY, "deadline_seconds": DEADLINE_SECONDS}
     router.route("orders.>", name="billing", concurrency=4, dead_letter="dlq.billing", **options)(handle("billing", 3))
     router.route("orders.>", name="audit", double_ack=True, **options)(handle("audit", 1))
+    in_order = router.route(
+        "orders.>", name="recent", concurrency=4, ordered_by=by_customer, dead_letter="dlq.recent", **options
+    )
+    in_order(handle("recent", 1))
     return router
 
 

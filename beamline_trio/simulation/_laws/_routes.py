@@ -9,7 +9,7 @@ Must not know the router.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeAlias, TypeVar
 
@@ -19,6 +19,8 @@ from ._evidence import Evidence, Finding, Law, named
 
 # One delivery: stream, consumer, sequence, and which delivery of it.
 _Place: TypeAlias = tuple[str, str, int, int]
+# One message of a consumer: stream, consumer, sequence.
+_Message: TypeAlias = tuple[str, str, int]
 _Note = TypeVar("_Note", Handled, HandedOut)
 _Durable: TypeAlias = tuple[str, str]
 
@@ -26,8 +28,9 @@ _Durable: TypeAlias = tuple[str, str]
 def no_ack_precedes_its_effect(*dead_letters: str) -> Law:
     """An ack leaves when the PubAcks of all effects have arrived, or that of the dead letter; not before.
 
-    Each PubAck must have come to the host that acks, behind the handler's return, or the delivery where there was no
-    handler. Effects carry identities of their own, and a dead letter that of its message.
+    Each PubAck must have come to the host that acks, behind the handler's return; that of a dead letter behind the
+    first delivery. Effects carry identities of their own, and a dead letter that of its message. A message that comes
+    again may be acked for what was confirmed before.
 
     Args:
         dead_letters: the streams of dead letters.
@@ -35,25 +38,25 @@ def no_ack_precedes_its_effect(*dead_letters: str) -> Law:
 
     def no_ack_precedes_its_effect_(evidence: Evidence) -> Iterator[Finding]:
         proof = _Proof(evidence)
-        said_by = _by_place(evidence.journal.handled)
-        handed_out = _by_place(evidence.journal.handed_out)
-        consumers = {place[:2] for place in said_by}
+        said_by = _by_message(evidence.journal.handled)
+        handed_out = _by_message(evidence.journal.handed_out)
+        consumers = {message[:2] for message in said_by}
         for said in evidence.journal.settlements.said:
-            place = _place(said)
-            if said.kind != "ack" or place[:2] not in consumers:
+            message = _message(said)
+            if said.kind != "ack" or message[:2] not in consumers:
                 continue
-            host = evidence.link(said.link).source
-            missing: list[str] = []
-            for handled in said_by.get(place, []):
-                if evidence.host(handled.who) == host and handled.at <= said.at and handled.effects is not None:
-                    missing = [one for one in handled.effects if not proof.has(host, one, None, handled.at, said.at)]
+            host, until = evidence.link(said.link).source, said.at
+            missing: list[str] | None = None
+            for handled in said_by.get(message, []):
+                if evidence.host(handled.who) == host and handled.at <= until and handled.effects is not None:
+                    missing = [one for one in handled.effects if not proof.has(host, one, None, handled.at, until)]
                     if not missing:
                         break
             else:
-                out = handed_out.get(place, [])
-                if not any(proof.has(host, one.identity, dead_letters, one.at, said.at) for one in out):
-                    what = f"the PubAck of {', '.join(missing)}" if missing else "the PubAck of a dead letter"
-                    yield said.at, f"{_text(place)} was acked by {host} before {what} had come"
+                out = handed_out.get(message, [])
+                if not any(proof.has(host, one.identity, dead_letters, one.at, until) for one in out):
+                    what = "the PubAck of a dead letter" if missing is None else f"the PubAck of {', '.join(missing)}"
+                    yield until, f"{_text(_place(said))} was acked by {host} before {what} had come"
 
     return named(no_ack_precedes_its_effect_, "no_ack_precedes_its_effect")
 
@@ -62,14 +65,19 @@ def settled_once(evidence: Evidence) -> Iterator[Finding]:
     """A delivery is acked, naked or terminated: one of them; and each one is, where a router ended in order.
 
     That is judged for routes whose accounts were handed over as drained, and for deliveries that had come to the host
-    over a link that lived until then.
+    over a link that lived until then. A word about another delivery of the same message, later, is one about this.
     """
     kinds: dict[tuple[str, _Place], dict[str, float]] = defaultdict(dict)
+    last_word: dict[tuple[str, _Message], float] = {}
     for said in evidence.journal.settlements.said:
-        kinds[evidence.link(said.link).source, _place(said)].setdefault(said.kind, said.at)
+        host = evidence.link(said.link).source
+        kinds[host, _place(said)].setdefault(said.kind, said.at)
+        last_word[host, _message(said)] = said.at
     consumers = {one.consumer for one in evidence.journal.routes}
+    handed_out = Counter(_place(one) for one in evidence.journal.handed_out)
     for (host, place), found in kinds.items():
-        if len(found) > 1 and place[:2] in consumers:
+        # A server that lost its power may count deliveries anew.
+        if len(found) > 1 and place[:2] in consumers and handed_out[place] == 1:
             yield max(found.values()), f"{_text(place)} was settled by {host} in two ways: {', '.join(sorted(found))}"
     # Who ended in between has no say in what came later.
     began: dict[tuple[str, _Durable], float] = {}
@@ -78,8 +86,8 @@ def settled_once(evidence: Evidence) -> Iterator[Finding]:
         host, key = evidence.host(books.who), (evidence.host(books.who), books.consumer)
         since, began[key] = began.get(key, 0.0), books.at
         for at, ended_at, one in reached.get(key, []) if books.drained else []:
-            lived = since < at <= books.at <= ended_at
-            if lived and not kinds.get((host, _place(one))):
+            lived = since < at <= books.at < ended_at
+            if lived and last_word.get((host, _message(one)), 0.0) < at:
                 yield books.at, f"{_text(_place(one))} came to {host} at {at:.6f} s and had no word when it ended"
 
 
@@ -147,7 +155,9 @@ def each_input_ends(stream: str, consumer: str, *, max_deliver: int, dead_letter
 
 
 def one_at_a_time(stream: str, consumer: str, key_of: Callable[[str], str | None]) -> Law:
-    """Of one key messages are handled one by one, and accepted in their order, whatever comes again.
+    """Of one key a router handles messages one by one, and in their order, whatever it has to try again.
+
+    What comes again from a router that ended before may come behind later ones.
 
     Args:
         stream: of the messages.
@@ -156,19 +166,30 @@ def one_at_a_time(stream: str, consumer: str, key_of: Callable[[str], str | None
     """
 
     def one_at_a_time_(evidence: Evidence) -> Iterator[Finding]:
-        last: dict[tuple[str, str], Handled] = {}
-        for one in sorted(evidence.journal.handled, key=lambda handled: handled.began_at):
+        turns: dict[tuple[str, str], list[Handled]] = defaultdict(list)
+        for one in evidence.journal.handled:
             key = key_of(one.identity) if _of(one, stream, consumer) else None
-            if key is None:
-                continue
-            before = last.get((one.who, key))
-            if before is not None and one.began_at < before.at:
-                yield one.began_at, f"{one.identity} was begun while {before.identity} of the same key was handled"
-            if before is not None and one.sequence < before.sequence and one.deliveries == 1:
-                yield one.began_at, f"{one.identity} was handled for the first time behind {before.identity}"
-            last[one.who, key] = one
+            if key is not None:
+                turns[one.who, key].append(one)
+        for notes in turns.values():
+            yield from _out_of_turn(sorted(notes, key=lambda note: (note.began_at, note.at)))
 
     return named(one_at_a_time_, "one_at_a_time")
+
+
+def _out_of_turn(notes: list[Handled]) -> Iterator[Finding]:
+    """Of one key and router, in the order in which they were begun."""
+    seen: dict[int, None] = {}
+    before: Handled | None = None
+    for one in notes:
+        if before is not None and one.began_at < before.at:
+            yield one.began_at, f"{one.identity} was begun while {before.identity} of the same key was handled"
+        if before is not None and one.sequence in seen and one.sequence != before.sequence:
+            yield one.began_at, f"{one.identity} was tried again behind {before.identity} of the same key"
+        if one.deliveries == 1 and one.sequence < max(seen, default=0):
+            yield one.began_at, f"{one.identity} came for the first time, and was handled behind a later one of its key"
+        seen[one.sequence] = None
+        before = one
 
 
 class _Proof:
@@ -223,11 +244,15 @@ def _reached(evidence: Evidence) -> dict[tuple[str, _Durable], list[tuple[float,
     return found
 
 
-def _by_place(notes: Iterable[_Note]) -> dict[_Place, list[_Note]]:
-    found: dict[_Place, list[_Note]] = defaultdict(list)
+def _by_message(notes: Iterable[_Note]) -> dict[_Message, list[_Note]]:
+    found: dict[_Message, list[_Note]] = defaultdict(list)
     for one in notes:
-        found[_place(one)].append(one)
+        found[_message(one)].append(one)
     return found
+
+
+def _message(one: Said | Handled | HandedOut) -> _Message:
+    return one.stream, one.consumer, one.sequence
 
 
 def _place(one: Said | Handled | HandedOut) -> _Place:

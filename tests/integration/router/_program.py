@@ -1,0 +1,76 @@
+"""A router as a program: from the stream A to the stream B, with what it counts printed as lines of JSON.
+
+    python -m tests.integration.router._program URL HANDLER_SECONDS CONCURRENCY
+
+SIGTERM drains it; the exit code is 3 when something was left whose fate is unknown.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+
+import trio
+
+from beamline_trio import open_client
+from beamline_trio.router import Delivery, Publish, Retry, Router
+from tests.integration._measure import resident_bytes
+
+ACK_WAIT_SECONDS = 5.0
+MAX_DELIVER = 100
+GRACE_SECONDS = 10.0
+TELL_EVERY_SECONDS = 0.25
+UNKNOWN = 3
+
+
+def make_router(handler_seconds: float, concurrency: int) -> Router:
+    """One route; what it publishes has the payload of what it was given."""
+    router = Router("pipe", grace_seconds=GRACE_SECONDS)
+
+    @router.route(
+        "a.in",
+        stream="A",
+        durable="pipe",
+        concurrency=concurrency,
+        retry=Retry(max_deliver=MAX_DELIVER, ack_wait_seconds=ACK_WAIT_SECONDS),
+    )
+    async def pipe(payload: bytes, delivery: Delivery) -> Publish:
+        await trio.sleep(handler_seconds)
+        return Publish("b.out", payload)
+
+    return router
+
+
+async def main(url: str, handler_seconds: float, concurrency: int) -> int:
+    """Run until SIGTERM."""
+    router = make_router(handler_seconds, concurrency)
+    with trio.open_signal_receiver(signal.SIGTERM) as signals:
+        async with open_client(url, name="pipe") as nc, trio.open_nursery() as nursery:
+            await nursery.start(router.run, nc)
+            nursery.start_soon(tell, router)
+            async for _ in signals:
+                break
+            report = await router.drain()
+            nursery.cancel_scope.cancel()
+    tell_once(router)
+    return UNKNOWN if report.unknown or report.unfinished else 0
+
+
+async def tell(router: Router) -> None:
+    """What it has counted, again and again."""
+    while True:
+        tell_once(router)
+        await trio.sleep(TELL_EVERY_SECONDS)
+
+
+def tell_once(router: Router) -> None:
+    """What it has counted, in a line."""
+    route = router.routes["pipe"]
+    numbers = route.statistics()
+    line = {"taken": numbers.taken, "ok": numbers.outcomes["ok"], "in_flight": numbers.in_flight}
+    print(json.dumps({**line, "waiting": route.waiting, "resident": resident_bytes()}), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(trio.run(main, sys.argv[1], float(sys.argv[2]), int(sys.argv[3])))
