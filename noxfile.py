@@ -509,7 +509,7 @@ class _Record:
         self._lines: list[str] = []
         self._failures = 0
 
-    def run(self, name: str, part: Callable[[], None]) -> None:
+    def run(self, name: str, part: Callable[[], object]) -> None:
         """Run one part and note how it went."""
         start = time.monotonic()
         try:

@@ -108,8 +108,8 @@ def each_input_ends(stream: str, consumer: str, *, max_deliver: int, dead_letter
 
     It ends with all its effects stored, as a dead letter, or terminated where the route has no dead letters.
 
-    Of a message that came `max_deliver` times, and was never settled by the last of them, only the server knows; those
-    are not judged.
+    Of a message that came `max_deliver` times, and was never settled by the last of them, only the server knows: it is
+    a dead letter too, and without dead letters not judged.
 
     Args:
         stream: of the inputs.
@@ -138,15 +138,16 @@ def each_input_ends(stream: str, consumer: str, *, max_deliver: int, dead_letter
         for message in journal.stored:
             if message.stream != stream:
                 continue
+            lettered = bool(dead_letters) and (dead_letters, message.identity) in stored
             if message.sequence not in done:
-                if deliveries[message.sequence] < max_deliver:
+                used_up = deliveries[message.sequence] >= max_deliver
+                if not used_up or (dead_letters and not lettered):
                     text = f"{message.identity} was delivered {deliveries[message.sequence]} times to {consumer}"
                     yield evidence.ended_at, f"{text}, and has no end"
                 continue
             accepted = wanted.get(message.sequence)
             effects = () if accepted is None else accepted.effects or ()
             fulfilled = accepted is not None and all(one in stored for one in effects)
-            lettered = bool(dead_letters) and (dead_letters, message.identity) in stored
             given_up = not dead_letters and message.sequence in terminated
             if not (fulfilled or lettered or given_up):
                 yield evidence.ended_at, f"{message.identity} is acknowledged to {consumer}, and nothing came of it"
