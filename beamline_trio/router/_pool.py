@@ -9,8 +9,8 @@ Must not decide what a message's outcome means.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import Protocol
 
 import trio
 
@@ -20,51 +20,12 @@ from ..protocol import NatsError
 from ._delivery import Delivery
 from ._gate import Gate
 from ._middleware import CallNext
-from ._outcomes import HandlerOutcome
 from ._queue import RouteQueue
 from ._settlement import log_handler_error
+from ._slots import RouteSlots
 from ._sources import Source
 from ._statistics import RouteCounters
-
-
-class Settlement(Protocol):
-    """How messages end; each returns the outcome to count."""
-
-    async def settle(self, delivery: Delivery, outcome: HandlerOutcome) -> str: ...
-
-    async def fail(self, delivery: Delivery, error: Exception) -> str: ...
-
-    async def expire(self, delivery: Delivery) -> str: ...
-
-    async def abandon(self, delivery: Delivery) -> str: ...
-
-
-class Slot:
-    """One worker, as others see it.
-
-    Attributes:
-        delivery: what it has in hand.
-        held: it came together with an interruption, and its handler has not begun.
-        settling: its deadline has passed, and it is being settled.
-        retired: it ends when it has nothing in hand.
-        interrupted: its scope was cancelled.
-    """
-
-    __slots__ = ("delivery", "held", "interrupted", "retired", "scope", "settling", "task")
-
-    def __init__(self) -> None:
-        self.delivery: Delivery | None = None
-        self.held = False
-        self.settling = False
-        self.retired = False
-        self.interrupted = False
-        self.scope = trio.CancelScope()
-        self.task: trio.lowlevel.Task | None = None
-
-    def interrupt(self) -> None:
-        """Cancel what it does: the handler, or its waiting for a message."""
-        self.interrupted = True
-        self.scope.cancel()
+from ._worker import Settlement, Slot
 
 
 class Pool:
@@ -85,7 +46,9 @@ class Pool:
         gate: Gate,
         counters: RouteCounters,
         deliver: Callable[[Message, float], Delivery],
-        queue: RouteQueue | None = None,
+        *,
+        queue: RouteQueue | None,
+        room: RouteSlots | None,
     ) -> None:
         self.slots: dict[Slot, None] = {}
         self.error: NatsError | None = None
@@ -95,6 +58,7 @@ class Pool:
         self._source = source
         self._call = call if queue is None else queue.guard(call)
         self._queue = queue
+        self._room = room
         self._settlement = settlement
         self._gate = gate
         self._counters = counters
@@ -171,6 +135,8 @@ class Pool:
                 return
             delivery = slot.delivery
             assert delivery is not None
+            if self._room is not None:
+                await self._acquire(self._room, slot, delivery)
             try:
                 outcome = await call(delivery)
             except Exception as error:  # noqa: BLE001  # of the handler: what it means is the settlement's to say
@@ -182,6 +148,8 @@ class Pool:
             else:
                 queue.end(delivery, ended, current_time() - delivery.began)
             slot.delivery = None
+            if slot.has_room:
+                self._release(slot)
             if self._gate.shut or self._drainer.requested:
                 self._look_again()
 
@@ -210,6 +178,18 @@ class Pool:
             return False
         return True
 
+    async def _acquire(self, room: RouteSlots, slot: Slot, delivery: Delivery) -> None:
+        """Wait until the router may run one handler more; the delivery's time begins then."""
+        delivery.began = math.inf
+        await room.acquire()
+        slot.has_room = True
+        delivery.began = trio.current_time()
+
+    def _release(self, slot: Slot) -> None:
+        slot.has_room = False
+        if self._room is not None:
+            self._room.release()
+
     async def _expire(self, slot: Slot, delivery: Delivery) -> None:
         slot.settling = True
         try:
@@ -219,7 +199,9 @@ class Pool:
         self._end(slot, delivery, ended)
 
     def _end(self, slot: Slot, delivery: Delivery, ended: str) -> None:
-        seconds = trio.current_time() - delivery.began
+        seconds = max(0.0, trio.current_time() - delivery.began)
+        if slot.has_room:
+            self._release(slot)
         if self._queue is None:
             self._counters.end(ended, seconds)
         else:

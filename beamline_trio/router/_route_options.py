@@ -84,6 +84,8 @@ class RouteOptions:
                 raise OptionsError(f"{name} is {value}; it must be at least 1")
         if self.rate is not None:
             Rate(self.rate)
+        if not self.weight > 0:
+            raise OptionsError(f"weight is {self.weight!r}; it must be above 0")
         Lanes(quota=self.quota, weights=self.weights)
         if not self.deadline_seconds > 0:
             raise OptionsError(f"deadline_seconds is {self.deadline_seconds!r}; it must be above 0")

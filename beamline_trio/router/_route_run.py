@@ -16,15 +16,17 @@ from ..client import Client, Drainable
 from ..jetstream import unconfirmed_acks
 from ..protocol import NatsError
 from ._advisories import MaxDeliverAdvisories
-from ._pool import Pool, Settlement
+from ._pool import Pool
 from ._queue import RouteQueue
 from ._route import Route
 from ._settlement import StreamSettlement
 from ._settlement_claimed import ClaimedSettlement
 from ._settlement_core import CoreSettlement
+from ._slots import Slots
 from ._sources import Source, open_source
 from ._sweeper import Sweeper
 from ._trace import TraceReader
+from ._worker import Settlement
 
 
 @attrs.define
@@ -50,7 +52,7 @@ class RouteRun:
         finished: every message that came was handled, none will come, and the server has the acks.
     """
 
-    def __init__(self, client: Client, route: Route, source: Source, account: Account) -> None:
+    def __init__(self, client: Client, route: Route, source: Source, account: Account, slots: Slots | None) -> None:
         self.ending = False
         self.finished = False
         self._account = account
@@ -61,7 +63,18 @@ class RouteRun:
         laned = options.is_laned or route.rate is not None
         self.queue = RouteQueue(options, route.rate, source, counters, route.deliver) if laned else None
         settlement = _settlement(client, route, self.queue)
-        self.pool = Pool(client, source, route.call, settlement, route.gate, counters, route.deliver, self.queue)
+        self._room = None if slots is None else slots.join(route.name, options.weight)
+        self.pool = Pool(
+            client,
+            source,
+            route.call,
+            settlement,
+            route.gate,
+            counters,
+            route.deliver,
+            queue=self.queue,
+            room=self._room,
+        )
         self._advisories: MaxDeliverAdvisories | None = None
         if options.stream is not None and options.dead_letter is not None:
             self._advisories = MaxDeliverAdvisories(client, options, counters)
@@ -112,6 +125,8 @@ class RouteRun:
             self.ending = self.finished = True
             if self.queue is not None:
                 self.queue.close()
+            if self._room is not None:
+                self._room.leave()
             self._account.unfinished += self.pool.abandoned
             client.services.remove(self)
             route.detach()
@@ -159,11 +174,12 @@ async def run_route(
     route: Route,
     runs: list[RouteRun],
     account: Account,
+    slots: Slots | None,
     task_status: trio.TaskStatus[None],
 ) -> None:
     """Run a route until its client, or its router, was drained. Started when the server has confirmed its interest.
 
-    The account gets what was left unfinished or unknown at its end.
+    The slots are those that all routes share, and the account gets what was left unfinished or unknown at its end.
 
     Raises:
         NatsError: the server refuses it, now or later, or its consumer is gone.
@@ -172,7 +188,7 @@ async def run_route(
         if source is None:  # drained before it began: a route without messages
             task_status.started()
             return
-        run = RouteRun(client, route, source, account)
+        run = RouteRun(client, route, source, account, slots)
         runs.append(run)
         try:
             await run.run(task_status)
@@ -187,4 +203,5 @@ class Started:
         self.event = trio.Event()
 
     def started(self, value: None = None) -> None:
+        """The task has said so."""
         self.event.set()

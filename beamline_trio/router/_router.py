@@ -29,6 +29,7 @@ from ._route import Route
 from ._route_options import DEADLINE_SECONDS, RouteOptions
 from ._route_run import RouteRun, Started, run_route
 from ._signature import bind
+from ._slots import Slots
 
 GRACE_SECONDS = 25.0
 H = TypeVar("H", bound=Callable[..., Any])
@@ -40,6 +41,7 @@ class Router:
     Args:
         name: shown in logs and metrics.
         version: of the program, as `$SRV` discovery shows it.
+        concurrency_max: handlers of all routes that run at once, shared by the weights of the routes; None = no limit.
         kill_switch: pauses the intake of all routes while too many messages fail; None: nothing does.
         backpressure: at what numbers the router says that it is pressed; None = `Backpressure()`.
         idempotence: where routes with `idempotent_by` keep which keys are done, or an async function that opens it on
@@ -67,6 +69,7 @@ class Router:
         name: str = "router",
         *,
         version: str = "0.1.0",
+        concurrency_max: int | None = None,
         kill_switch: KillSwitch | None = None,
         backpressure: Backpressure | None = None,
         idempotence: IdempotenceSource | None = None,
@@ -75,8 +78,11 @@ class Router:
     ) -> None:
         if not grace_seconds >= 0:
             raise OptionsError(f"grace_seconds is {grace_seconds!r}; it must be 0 or more")
+        if concurrency_max is not None:
+            Slots(concurrency_max)
         self.name = name
         self.version = version
+        self.concurrency_max = concurrency_max
         self.idempotence = idempotence if idempotence is not None else MemoryIdempotence()
         self.grace_seconds = grace_seconds
         self.middleware = tuple(middleware)
@@ -96,6 +102,7 @@ class Router:
         consumer: ConsumerConfig | None = None,
         name: str | None = None,
         concurrency: int = 1,
+        weight: float = 1.0,
         ordered_by: Callable[[Any], Hashable] | None = None,
         tenant_by: Callable[[Any], Hashable] | None = None,
         quota: int | None = None,
@@ -125,6 +132,7 @@ class Router:
             consumer: more of the durable's configuration.
             name: of the route, and the label of its metrics; None = the handler's name.
             concurrency: how many messages are handled at once.
+            weight: of two routes that always want more, each has its part of the router's `concurrency_max` by it.
             ordered_by: message -> key; of one key messages are handled one by one, in their order.
             tenant_by: message -> tenant; tenants take turns.
             quota: of one tenant so many messages are handled at once; None = no limit.
@@ -149,8 +157,8 @@ class Router:
         """
         given: dict[str, Any] = {
             "queue_group": queue_group, "stream": stream, "durable": durable, "consumer": consumer,
-            "concurrency": concurrency, "ordered_by": ordered_by, "tenant_by": tenant_by, "quota": quota,
-            "weights": weights, "queue_messages_max": queue_messages_max,
+            "concurrency": concurrency, "weight": weight, "ordered_by": ordered_by, "tenant_by": tenant_by,
+            "quota": quota, "weights": weights, "queue_messages_max": queue_messages_max,
             "queue_bytes_max": queue_bytes_max, "retry": retry if retry is not None else Retry(),
             "dead_letter": dead_letter, "deadline_seconds": deadline_seconds, "rate": rate, "double_ack": double_ack,
             "idempotent_by": idempotent_by, "breaker": breaker, "middleware": tuple(middleware),
@@ -232,6 +240,7 @@ class Router:
                 if route.claims is not None:
                     route.claims.use(store)
         failures: list[NatsError] = []
+        slots = None if self.concurrency_max is None else Slots(self.concurrency_max)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(drain.run)
             nursery.start_soon(self.guards.run, client, self.routes)
@@ -239,7 +248,7 @@ class Router:
 
                 async def run_one(route: Route, started: Started) -> None:
                     try:
-                        await run_route(client, route, runs, drain.account, started)
+                        await run_route(client, route, runs, drain.account, slots, started)
                     except NatsError as error:  # raised bare, and once, below
                         failures.append(error)
                         nursery.cancel_scope.cancel()

@@ -8,7 +8,7 @@ from __future__ import annotations
 from ._claims import RouteClaims
 from ._delivery import Delivery
 from ._outcomes import HandlerOutcome
-from ._pool import Settlement
+from ._worker import Settlement
 
 
 class ClaimedSettlement:

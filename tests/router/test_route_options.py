@@ -19,6 +19,7 @@ from beamline_trio.router._route_options import RouteOptions
         ({"queue_bytes_max": 0}, OptionsError, "queue_bytes_max is 0"),
         ({"deadline_seconds": 0}, OptionsError, "deadline_seconds is 0"),
         ({"rate": 0}, OptionsError, "rate is 0"),
+        ({"weight": 0}, OptionsError, "weight is 0"),
         ({"quota": 0}, OptionsError, "quota is 0"),
         ({"weights": {"a": 0}}, OptionsError, "weight of tenant 'a'"),
         ({"dead_letter": "a.*", "stream": "S"}, InvalidSubjectError, "wildcard"),
@@ -42,10 +43,12 @@ def test_what_cannot_work_is_refused(options: dict[str, Any], error: type[Except
     assert router.routes == {}
 
 
-def test_a_router_has_a_grace() -> None:
-    """Of no less than nothing."""
+def test_a_routers_own_numbers_have_bounds() -> None:
+    """Its grace and its handlers."""
     with pytest.raises(OptionsError, match="grace_seconds is -1"):
         Router("r", grace_seconds=-1)
+    with pytest.raises(OptionsError, match="concurrency_max is 0"):
+        Router("r", concurrency_max=0)
 
 
 def test_the_consumer_of_a_route_has_what_the_route_says_and_what_was_given() -> None:
