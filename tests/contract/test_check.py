@@ -6,7 +6,7 @@ import attrs
 import pytest
 import trio
 
-from beamline_trio import ConsumerConfig, JetStream, StreamConfig, open_client
+from beamline_trio import ConsumerConfig, JetStream, Message, StreamConfig, open_client
 from beamline_trio.operation.check import RouteNeeds, Severity, Target, find_problems, survey_server
 from beamline_trio.server_process import Server, open_server
 from beamline_trio.testing import EitherServer
@@ -93,3 +93,19 @@ async def test_permissions_are_found_without_trying_them(nats_server_executable:
 async def _changes(server: Server, user: str, needs: list[RouteNeeds]) -> list[str]:
     async with open_client(server.url, user=user, password="x") as nc:
         return [one.change for one in find_problems(needs, await survey_server(nc, needs))]
+
+
+async def test_an_answer_without_permissions(nats: EitherServer) -> None:
+    """Somebody else who answers there is not believed: permissions are unknown, and that is told."""
+    with trio.fail_after(LIMIT_SECONDS):
+        async with open_client(nats.url, dialer=nats.dialer()) as nc, trio.open_nursery() as nursery:
+            if nats.simulated:  # the real server keeps this subject for itself
+
+                async def answer(_: Message) -> bytes:
+                    return b"[]"
+
+                await nursery.start(nc.serve, "$SYS.REQ.USER.INFO", answer)
+            survey = await survey_server(nc, [])
+            assert (survey.permissions is None) == nats.simulated
+            assert bool(survey.unanswered) == nats.simulated
+            nursery.cancel_scope.cancel()

@@ -180,7 +180,11 @@ def test_each_missing_permission_is_named_as_it_has_to_be_given() -> None:
         "allow it: publish '$JS.ACK.ORDERS.billing.>'",
         "allow it: publish 'dlq.orders'",
         "allow it: publish 'bills.*'",
+        "allow it: publish '$JS.API.STREAM.NAMES'",
+        "allow it: publish '$JS.API.STREAM.MSG.GET.ORDERS'",
     ]
+    found = find_problems([NEEDS], attrs.evolve(GOOD, permissions=publish("nothing")))
+    assert [one.severity for one in found] == [*[Severity.ERROR] * 6, *[Severity.WARNING] * 2]
     assert missing(NEEDS, publish("$JS.API.>", "$JS.ACK.>", "dlq.*", "bills.>")) == []
     assert missing(NEEDS, publish(deny=("bills.9",))) == ["allow it: publish 'bills.*'"]
     assert missing(NEEDS, subscribe("orders.>")) == ["allow it: subscribe '_INBOX.>'"]

@@ -36,6 +36,14 @@ def permission_findings(route: RouteNeeds, survey: Survey) -> Iterator[Finding]:
                 what=f"{user} may not publish to {pattern!r}, {why}",
                 change=f"allow it: publish {pattern!r}",
             )
+    for pattern in _advised(route):
+        if not permissions.publish.allows(pattern):
+            yield Finding(
+                severity=Severity.WARNING,
+                route=route.name,
+                what=f"{user} may not publish to {pattern!r}: what the server gives up on becomes no dead letter",
+                change=f"allow it: publish {pattern!r}",
+            )
     if route.stream is None and not permissions.responses and not permissions.publish.allows("_INBOX.>"):
         yield Finding(
             severity=Severity.WARNING,
@@ -65,3 +73,10 @@ def _published(route: RouteNeeds) -> Iterator[tuple[str, str]]:
         yield route.dead_letter, "where its dead letters go"
     for target in route.targets:
         yield target.pattern, "where it publishes"
+
+
+def _advised(route: RouteNeeds) -> Iterator[str]:
+    """To find the stream of the server's advisories, and the messages that they are about."""
+    if route.stream is not None and route.dead_letter is not None:
+        yield "$JS.API.STREAM.NAMES"
+        yield f"$JS.API.STREAM.MSG.GET.{route.stream}"

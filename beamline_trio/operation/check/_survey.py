@@ -70,7 +70,10 @@ class _Survey:
         except (NoRespondersError, OperationTimeoutError, PermissionsError) as error:
             self.unanswered[_USER_INFO] = f"{error}; permissions are not checked"
             return None
-        return read_permissions(answer.payload)
+        permissions = read_permissions(answer.payload)
+        if permissions is None:
+            self.unanswered[_USER_INFO] = "the answer has no permissions in it; they are not checked"
+        return permissions
 
     async def _jetstream(self, needs: Sequence[RouteNeeds]) -> str | None:
         """Look at streams and consumers; why there are none, or None."""
