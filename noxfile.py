@@ -155,6 +155,18 @@ def contract(session: nox.Session) -> None:
 
 
 @nox.session
+def alerts(session: nox.Session) -> None:
+    """Each alert fires and clears, in a real Prometheus, and the rules' unit tests; the table of it."""
+    for name in ("prometheus", "promtool"):
+        if shutil.which(name) is None:
+            session.skip(f"{name} is not on PATH; on Debian `apt-get install prometheus` brings both")
+    session.install(f"{_wheel(session)}[server,testing,nkeys]", *_test_tools())
+    with session.chdir(_tree(session)):
+        session.run("python", "-m", "pytest", "-q", "tests/alerts", env={"BEAMLINE_TEST_INSTALLED": "1"})
+        session.run("python", "-m", "tests.alerts", "--output", str(ROOT / "build" / "alerts"), *session.posargs)
+
+
+@nox.session
 def determinism(session: nox.Session) -> None:
     """100 seeds, two processes with different hash seeds: the same traces, byte for byte."""
     _module(session, "tests.determinism", "--seeds", DETERMINISM_SEEDS)

@@ -1,6 +1,7 @@
 """Metrics for Prometheus, read from the stages' statistics at scrape, and log records as JSON lines."""
 
 from ._alerts import alert_rules as alert_rules
+from ._alerts import dashboard as dashboard
 from ._collector import CONTENT_TYPE as CONTENT_TYPE
 from ._collector import Collector as Collector
 from ._contract import EventContract as EventContract

@@ -1,4 +1,4 @@
-"""What Prometheus is given: the alerts that are shipped beside this module, as text.
+"""What Prometheus and Grafana are given: the alerts and the dashboard that are shipped beside this module, as text.
 
 The alerts can be printed for a wiki of one's own, and faster: a staging system need not wait for minutes to see one
 fire. Only the text is changed, so that whoever compares the two sees the same rules.
@@ -37,6 +37,11 @@ def alert_rules(*, runbooks: str = RUNBOOKS, faster: float = 1.0) -> str:
         for durations in (_FOR, _WINDOW):
             text = durations.sub(lambda found: _divided(found, faster), text)
     return text
+
+
+def dashboard() -> str:
+    """The dashboard for Grafana (JSON), which asks for its data source when it is imported."""
+    return _shipped("dashboard.json")
 
 
 def _divided(found: re.Match[str], by: float) -> str:

@@ -59,7 +59,7 @@ def unknown_in(expression: str) -> list[str]:
         if metric is None:
             unknown.append(selector.metric)
             continue
-        labels |= set(metric.labels)
+        labels |= set(metric.labels) | ({"le"} if metric.type == "histogram" else set())
         for label, values in selector.matchers.items():
             bounded = metric.labels.get(label)
             unknown += [f"{selector.metric}.{label}={value}" for value in values if value not in (bounded or ())]
