@@ -15,7 +15,7 @@ from ..protocol import check_number, check_text, decode_subject
 from ._api import is_no_responders, send_request
 from ._errors import AckNotTakenError, MessageSettledError
 from ._fields import SECONDS_MAX
-from ._metadata import Metadata, read_metadata
+from ._metadata import Metadata, read_metadata, read_position
 from ._statistics import NAK_REASONS
 from ._wire import encode_json, nanoseconds
 
@@ -61,6 +61,15 @@ class JetStreamMessage(Message):
             ProtocolError: the server gave an ack subject that this version does not know.
         """
         return read_metadata(self._ack_subject)
+
+    @property
+    def position(self) -> tuple[str, int]:
+        """The stream and the sequence in it: what of `metadata` tells a message from all others.
+
+        Raises:
+            ProtocolError: the server gave an ack subject that this version does not know.
+        """
+        return read_position(self._ack_subject)
 
     @property
     def settled(self) -> bool:

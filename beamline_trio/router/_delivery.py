@@ -90,10 +90,10 @@ class Delivery:
 
         A core message has none; it is empty then.
         """
-        metadata = self.metadata
-        if metadata is None:
+        if not isinstance(self.message, JetStreamMessage):
             return ""
-        return f"{metadata.stream}:{metadata.stream_sequence}:{self._route.name}"
+        stream, sequence = self.message.position
+        return f"{stream}:{sequence}:{self._route.name}"
 
     def __repr__(self) -> str:
         return f"<Delivery of {self.message!r} to {self._route.name!r}, number {self.number}>"

@@ -10,7 +10,7 @@ Must not settle the input.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypeAlias
 
 import trio
 
@@ -24,6 +24,9 @@ from ._statistics import RouteCounters
 
 # What the gate is told of.
 _TARGET: Final = "effects"
+# The place of an effect among those of its delivery, the effect, and why it is not confirmed.
+Failure: TypeAlias = tuple[int, Effect, Exception]
+
 _MESSAGE_ID: Final = "Nats-Msg-Id"
 
 
@@ -40,6 +43,7 @@ class EffectSender:
     def __init__(self, client: Client, gate: Gate, counters: RouteCounters, *, from_stream: bool) -> None:
         self._client = client
         self._jetstream = JetStream(client)
+        self._connection = client.connection
         self._gate = gate
         self._counters = counters
         self._from_stream = from_stream
@@ -50,13 +54,16 @@ class EffectSender:
         On a route from a stream it tries again what may end better, for as long as its caller lets it: cancelled, what
         was not confirmed may have been stored.
         """
-        left = [(index, effect) for index, effect in enumerate(effects)]
-        pause = PAUSE_SECONDS
-        if self._from_stream and not self._client.connection.link_is_up:
+        if self._from_stream and not self._connection.link_is_up:
             self._gate.doubt(_TARGET)
+        delivery.blocked = True
+        left = list(enumerate(effects))
+        pause = PAUSE_SECONDS
         while True:
-            delivery.blocked = True
-            failures = await self._attempt(delivery, left)
+            if len(left) == 1:
+                failures = await self._attempt_one(delivery, *left[0])
+            else:
+                failures = await self._attempt(delivery, left)
             if not failures:
                 delivery.blocked = False
                 self._counters.effects += len(effects)
@@ -70,25 +77,24 @@ class EffectSender:
             left = [(index, effect) for index, effect, _ in failures]
             pause = await self._gate.wait_in_doubt(_TARGET, pause)
 
-    async def _attempt(
-        self, delivery: Delivery, effects: list[tuple[int, Effect]]
-    ) -> list[tuple[int, Effect, Exception]]:
+    async def _attempt_one(self, delivery: Delivery, index: int, effect: Effect) -> list[Failure]:
+        try:
+            await self._send(delivery, index, effect)
+        except Exception as error:  # noqa: BLE001  # sorted by who asked for it
+            return [(index, effect, error)]
+        return []
+
+    async def _attempt(self, delivery: Delivery, effects: list[tuple[int, Effect]]) -> list[Failure]:
         """Each once; those that failed, and why.
 
         What goes to no stream leaves first, one after the other, so that an answer is out before what it announces;
         where one of them fails, nothing behind it leaves. What goes to streams is sent at the same time.
         """
-        failures: list[tuple[int, Effect, Exception]] = []
+        failures: list[Failure] = []
 
         async def one(index: int, effect: Effect) -> None:
-            try:
-                await self._send(delivery, index, effect)
-            except Exception as error:  # noqa: BLE001  # sorted by who asked for it
-                failures.append((index, effect, error))
+            failures.extend(await self._attempt_one(delivery, index, effect))
 
-        if len(effects) == 1:
-            await one(*effects[0])
-            return failures
         plain = [(index, effect) for index, effect in effects if self._confirm(effect) != "stream"]
         stored = [(index, effect) for index, effect in effects if self._confirm(effect) == "stream"]
         for place, (index, effect) in enumerate(plain, start=1):

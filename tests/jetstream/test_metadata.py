@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from beamline_trio import ProtocolError
 from beamline_trio.jetstream import Metadata
-from beamline_trio.jetstream._metadata import read_metadata
+from beamline_trio.jetstream._metadata import read_metadata, read_position
 
 names = st.text(st.characters(exclude_characters=".*> \t\r\n\f/\\", exclude_categories=["Cs", "Cc"]), min_size=1)
 numbers = st.integers(0, 2**63)
@@ -24,6 +24,7 @@ def test_both_layouts(
     rest = ".".join([stream, consumer, *map(str, five)])
     reply = f"$JS.ACK.{domain}.HASH.{'.'.join([rest, *more])}" if new else f"$JS.ACK.{rest}"
     metadata = read_metadata(reply.encode())
+    assert read_position(reply.encode()) == (stream, five[1])
     assert metadata == Metadata(
         stream=stream,
         consumer=consumer,
@@ -34,6 +35,26 @@ def test_both_layouts(
         pending=five[4],
         domain="" if not new or domain == "_" else domain,
     )
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        b"",
+        b"_INBOX.a.1",
+        b"$JS.ACK.S.c.1.1.1.1",
+        b"$JS.ACK.S.c.1.1.1.1.0.0",
+        b"$JS.ACK.S.c.1.x.1.1.0",
+        b"$JS.ACK.S.c.1.-1.1.1.0",
+        b"$JS.ACK.S.c.1." + b"1" * 21 + b".1.1.0",
+        b"$JS.NAK.S.c.1.1.1.1.0",
+        b"$JS.ACK.d.h.S.c.1..1.1.0",
+    ],
+)
+def test_what_is_no_ack_subject_has_no_position(reply: bytes) -> None:
+    """Another count of tokens, another beginning, or no number where the sequence is."""
+    with pytest.raises(ProtocolError):
+        read_position(reply)
 
 
 def test_the_time_of_a_message() -> None:
