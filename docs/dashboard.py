@@ -114,10 +114,10 @@ ROWS: Final[dict[str, tuple[Panel, ...]]] = {
         Panel(
             "Connection events",
             {
-                "established": rate("nats_connection_established_total", "job"),
-                "lost": rate("nats_connection_lost_total", "job"),
-                "restored": rate("nats_connection_restored_total", "job"),
-                "exhausted": rate("nats_reconnection_exhausted_total", "job"),
+                "established {{job}}": rate("nats_connection_established_total", "job"),
+                "lost {{job}}": rate("nats_connection_lost_total", "job"),
+                "restored {{job}}": rate("nats_connection_restored_total", "job"),
+                "exhausted {{job}}": rate("nats_reconnection_exhausted_total", "job"),
             },
             "cps", "Per second, of all instances that are chosen.",
         ),

@@ -21,7 +21,7 @@ STEP_SECONDS: Final = 1.0
 CHOSEN: Final = {
     "$job": ".*",
     "$instance": ".*",
-    "$client": "calm|down|queue|refused|given|breaks|prices.*",
+    "$client": "calm|down|queue|refused|given|breaks|pressed|prices.*",
     "$__rate_interval": "5s",
 }
 
