@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ._report import can_plot, heading, list_rows, table_of, write_json, write_plot
-from ._rows import OURS, PEERS, Row, choose_rows
+from ._rows import OURS, PEERS, ROUTER_PEERS, Row, choose_rows
 from ._runner import Pins, Runner, pin_runner, probe, restrict, select_peers
 from ._server import BenchServer, ServerError, find_server
 from ._summary import RowSummary, summarise
@@ -31,9 +31,10 @@ def arguments() -> argparse.ArgumentParser:
         prog="python -m benchmarks",
         description="Measure beamline_trio beside the other Python NATS clients on one real nats-server.",
     )
+    parser.add_argument("rows", nargs="*", metavar="ROW", help="as --row; the first word of names is all that have it")
     parser.add_argument("--list", action="store_true", help="name the rows, their contenders and goals, and end")
     parser.add_argument("--row", action="extend", nargs="+", metavar="NAME", help="only these rows")
-    parser.add_argument("--peers", metavar="A,B", help=f"only these peers, of {','.join(PEERS)}")
+    parser.add_argument("--peers", metavar="A,B", help=f"only these peers, of {','.join((*PEERS, *ROUTER_PEERS))}")
     parser.add_argument("--rounds", type=int, metavar="N", help=f"rounds per row (default {DEFAULT_ROUNDS})")
     parser.add_argument("--quick", action="store_true", help="one round of little work: does everything run?")
     parser.add_argument("--ceiling", action="store_true", help="also measure a bare socket where that makes sense")
@@ -48,7 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     try:
         peers = select_peers(options.peers)
-        rows = [restrict(row, peers, options.ceiling) for row in choose_rows(options.row)]
+        rows = [
+            restrict(row, peers, options.ceiling) for row in choose_rows([*options.rows, *(options.row or ())] or None)
+        ]
     except ValueError as error:
         parser.error(str(error))
     if options.rounds is not None and options.rounds < 1:

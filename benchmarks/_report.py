@@ -109,7 +109,8 @@ def _verdict_of(figure: Figure, summary: RowSummary) -> Verdict | None:
 
 
 def _verdict_text(verdict: Verdict) -> str:
-    value = "" if verdict.value is None else f" ({verdict.value:.2f}{'x' if verdict.goal.against else ''})"
+    unit = "x" if verdict.goal.against and not verdict.goal.added else ""
+    value = "" if verdict.value is None else f" ({verdict.value:.2f}{unit})"
     reason = f": {verdict.reason}" if verdict.reason else ""
     return f"{verdict.verdict}{value}{reason}"
 

@@ -19,6 +19,9 @@ from ._protocol import CREDIT_EVERY, IN_FLIGHT_MAX, PULL_MESSAGES
 OURS = "beamline_trio"
 NATS_PY, NATS_CORE, NATSIO, NATSRPY = "nats-py", "nats-core", "natsio", "natsrpy"
 PEERS = (NATS_PY, NATS_CORE, NATSIO, NATSRPY)
+FASTSTREAM = "faststream"
+ROUTER_PEERS = (FASTSTREAM,)
+"""Peers of the router alone: they have handlers, and a client of somebody else's below."""
 PYTHON_PEERS = (NATS_PY, NATS_CORE, NATSIO)
 """Peers whose protocol code is Python; natsrpy's is Rust."""
 BEST_PYTHON = "the best Python peer"
@@ -29,6 +32,7 @@ MODULES = {
     NATS_CORE: "benchmarks.contenders.peer_nats_core",
     NATSIO: "benchmarks.contenders.peer_natsio",
     NATSRPY: "benchmarks.contenders.peer_natsrpy",
+    FASTSTREAM: "benchmarks.contenders.peer_faststream",
     CEILING: "benchmarks.contenders.raw_socket",
 }
 
@@ -59,18 +63,23 @@ class Metric:
 class Goal:
     """A limit on our figure: a ratio to a peer's (`against`), or absolute (`against` is None).
 
-    The metric decides whether the limit is a least or a most.
+    The metric decides whether the limit is a least or a most. Against ourselves it is one of our other styles
+    (`against_style`), and the limit a ratio to it, or what may be added to it (`added`).
     """
 
     metric: Metric
     style: str
     limit: float
     against: str | None
+    against_style: str | None = None
+    added: bool = False
 
     def text(self) -> str:
         sign = ">=" if self.metric.higher_is_better else "<="
-        target = f"{self.limit:g}x {self.against}" if self.against else f"{self.limit:g} {self.metric.label}"
-        return f"{sign} {target}"
+        if self.against is None:
+            return f"{sign} {self.limit:g} {self.metric.label}"
+        peer = self.against_style or self.against
+        return f"{sign} {peer} + {self.limit:g}" if self.added else f"{sign} {self.limit:g}x {peer}"
 
 
 @attrs.frozen
@@ -110,6 +119,7 @@ class Row:
 
 
 RATE = Metric("rate_k", "k msg/s", higher_is_better=True)
+CPU = Metric("cpu_us", "us of processor time", higher_is_better=False, digits=2)
 P50 = Metric("p50_us", "us p50", higher_is_better=False)
 P99 = Metric("p99_us", "us p99", higher_is_better=False)
 FIRST = Metric("latency_ms", "ms", higher_is_better=False)
@@ -338,6 +348,53 @@ MEMORY_STREAM = Row(
     rounds_max=3,
 )
 
+NO_HANDLERS = "it has no router"
+ROUTER_CORE = Row(
+    name="router_core",
+    title="a handler that counts, 128 B, one at a time",
+    workload="handle",
+    metrics=(CPU, RATE),
+    entrants=(*_ours("router", "serve", "async for"), Entrant(FASTSTREAM, "subscriber")),
+    params={"payload_bytes": 128, "messages": 100 * CREDIT_EVERY, "warmup_messages": 5 * CREDIT_EVERY},
+    slower={FASTSTREAM: {"messages": 20 * CREDIT_EVERY, "warmup_messages": 2 * CREDIT_EVERY}},
+    quick={"messages": 10 * CREDIT_EVERY},
+    goals=(
+        Goal(CPU, "router", 6.0, OURS, "async for", added=True),
+        Goal(CPU, "router", 3.0, OURS, "serve"),
+        Goal(RATE, "router", 3.0, FASTSTREAM),
+    ),
+    left_out=dict.fromkeys(PEERS, NO_HANDLERS),
+    support="feeder",
+    feed={"payload_bytes": 128},
+)
+
+ROUTER_STREAM = Row(
+    name="router_stream",
+    title="from a stream to another, 128 B, 64 at a time, PubAck before ack",
+    workload="route",
+    metrics=(CPU, RATE),
+    entrants=_ours("router", "client"),
+    params={"payload_bytes": 128, "messages": 64 * 300, "concurrency": 64},
+    quick={"messages": 64 * 45},
+    goals=(Goal(CPU, "router", 1.5, OURS, "client"),),
+    left_out=dict.fromkeys(PEERS, NO_HANDLERS) | {FASTSTREAM: "its acks do not wait for PubAcks"},
+    support="stream",
+)
+
+ROUTER_INSTANCES = Row(
+    name="router_instances",
+    title="processes on one durable, each handling 8 messages of 20 ms at a time",
+    workload="instances",
+    metrics=(RATE, CPU),
+    entrants=_ours("1 instance", "2 instances", "4 instances", "8 instances"),
+    params={"payload_bytes": 128, "messages": 4000, "warmup_messages": 500},
+    quick={"messages": 1000, "warmup_messages": 100},
+    goals=(Goal(RATE, "4 instances", 3.6, OURS, "1 instance"),),
+    left_out=dict.fromkeys((*PEERS, FASTSTREAM), "what is shown is how ours scales"),
+    support="stream",
+    rounds_max=3,
+)
+
 ROWS: tuple[Row, ...] = (
     _publish("16", 16, 300_000, 1.4, NATS_CORE),
     _publish("128", 128, 300_000, 1.4, NATS_CORE),
@@ -358,17 +415,26 @@ ROWS: tuple[Row, ...] = (
     RECONNECT_DEFAULT,
     MEMORY_SUBSCRIPTIONS,
     MEMORY_STREAM,
+    ROUTER_CORE,
+    ROUTER_STREAM,
+    ROUTER_INSTANCES,
 )
 
 
 def choose_rows(names: Sequence[str] | None) -> list[Row]:
     """Return the rows of these names, in the table's order; all without names.
 
+    What is no name may be the first word of some: "router" is all rows whose names begin with "router_".
+
     Raises:
-        ValueError: a name is not a row.
+        ValueError: a name is neither.
     """
-    known = [row.name for row in ROWS]
-    unknown = [name for name in names or () if name not in known]
-    if unknown:
-        raise ValueError(f"unknown row {', '.join(unknown)}; the rows are {', '.join(known)}")
-    return [row for row in ROWS if names is None or row.name in names]
+    chosen = {row.name for row in ROWS} if names is None else set[str]()
+    for name in names or ():
+        found = {row.name for row in ROWS if row.name == name} or {
+            row.name for row in ROWS if row.name.startswith(f"{name}_")
+        }
+        if not found:
+            raise ValueError(f"unknown row {name}; the rows are {', '.join(row.name for row in ROWS)}")
+        chosen |= found
+    return [row for row in ROWS if row.name in chosen]

@@ -19,13 +19,15 @@ import attrs
 from ._outage import run_outages
 from ._process import PROJECT, Child, ChildError
 from ._protocol import FeedPlan, Params
-from ._rows import CEILING, MODULES, OURS, PEERS, Entrant, Row
+from ._rows import CEILING, MODULES, OURS, PEERS, ROUTER_PEERS, Entrant, Row
 from ._server import BenchServer, ServerError
 from ._stream import BenchStream, StreamError
 from ._summary import Measurement
 
 FEEDER = "benchmarks._feeder"
 RESPONDER = "benchmarks._responder"
+CONSUMING = ("consume", "route", "instances")
+"""Workloads that take from the stream what is in it."""
 START_SECONDS = 15.0
 """Allowed for a child to start and import; beyond the workload's own deadline."""
 
@@ -180,7 +182,7 @@ class Runner:
 
     def _with_stream(self, row: Row, entrant: Entrant, params: Params) -> dict[str, Any]:
         """Run the contender on a stream of its own, and compare what it says with what the server has counted."""
-        consumed = row.workload == "consume"
+        consumed = row.workload in CONSUMING
         with BenchStream(params.url, params.messages if consumed else 0, params.payload_bytes) as stream:
             report = self._contend(row, entrant, params)
             if consumed and (problem := check_acknowledged(params.messages, stream.acknowledged())):
@@ -210,9 +212,10 @@ def select_peers(text: str | None) -> tuple[str, ...]:
         ValueError: a name is not a peer.
     """
     if text is None:
-        return PEERS
+        return (*PEERS, *ROUTER_PEERS)
     names = [name.strip() for name in text.split(",") if name.strip()]
-    unknown = [name for name in names if name not in PEERS]
+    known = (*PEERS, *ROUTER_PEERS)
+    unknown = [name for name in names if name not in known]
     if unknown:
-        raise ValueError(f"unknown peer {', '.join(unknown)}; the peers are {', '.join(PEERS)}")
-    return tuple(peer for peer in PEERS if peer in names)
+        raise ValueError(f"unknown peer {', '.join(unknown)}; the peers are {', '.join(known)}")
+    return tuple(peer for peer in known if peer in names)

@@ -168,7 +168,12 @@ def _judge(goal: Goal, row: Row, figures: Sequence[Figure], failures: Sequence[s
     if ours is None:
         return Verdict(goal, None, NOT_JUDGED, "no figure of ours")
     value: float | None = ours
-    if goal.against is not None:
+    if goal.against == OURS:
+        theirs = _median_of(figures, goal.metric, OURS, goal.against_style)
+        value = None if theirs is None else ours - theirs if goal.added else ratio(ours, theirs)
+        if value is None:
+            return Verdict(goal, None, NOT_JUDGED, f"no figure of {goal.against_style}")
+    elif goal.against is not None:
         peer, reason = _opponent(goal, row, figures)
         if peer is None:
             return Verdict(goal, None, NOT_JUDGED, reason)

@@ -16,6 +16,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 OURS = "beamline_trio"
 PEERS = ("nats-py", "nats-core", "natsio", "natsrpy")
+ROUTER = "router_"
 BEGIN = "<!-- speed table: filled by docs/speed_tables.py from build/benchmarks/results.json -->"
 END = "<!-- end of speed table -->"
 
@@ -49,6 +50,8 @@ def table(results: dict[str, Any], *, every_style: bool) -> list[str]:
     columns = ["workload", "ours", "better is", *PEERS]
     lines = [columns, ["---"] * len(columns)]
     for row in results["rows"]:
+        if row["row"].startswith(ROUTER):
+            continue  # the router has other peers, and a section of its own
         for figure in figures_of(row, OURS) if every_style else headlines(row):
             style = figure["style"]
             if every_style:

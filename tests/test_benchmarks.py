@@ -193,7 +193,8 @@ def test_every_row_is_complete(row: Row, quick: bool) -> None:
     even.
     """
     entered = {entrant.contender for entrant in row.entrants}
-    assert entered | set(row.left_out) == {OURS, *_rows.PEERS}
+    of_router = _rows.ROUTER_PEERS if row.name.startswith("router_") else ()
+    assert entered | set(row.left_out) == {OURS, *_rows.PEERS, *of_router}
     assert not entered & set(row.left_out)
     styles = {entrant.style for entrant in row.entrants if entrant.contender == OURS}
     assert {goal.style for goal in row.goals} <= styles
@@ -201,6 +202,29 @@ def test_every_row_is_complete(row: Row, quick: bool) -> None:
         params = _protocol.Params(url="", style="", **row.params_for(contender, quick))
         step = _protocol.CREDIT_EVERY if row.support == "feeder" else params.concurrency
         assert params.messages % step == params.warmup_messages % step == 0
+
+
+@pytest.mark.parametrize(
+    "router, verdicts_of_router", [(15.0, [True, True]), (17.0, [False, True]), (31.0, [False, False])]
+)
+def test_a_goal_against_ourselves_is_a_sum_or_a_ratio(router: float, verdicts_of_router: list[bool]) -> None:
+    """The router is judged by what it adds to the bare subscription, and by how much of `serve` it is."""
+    row = row_named("router_core")
+    figures = {"router": router, "serve": 10.0, "async for": 10.0}
+    taken = [
+        _summary.Measurement(entrant, 0, {"cpu_us": [figures.get(entrant.style, 90.0)], "rate_k": [1.0]})
+        for entrant in row.entrants
+    ]
+    summary = _summary.summarise(row, 1, taken, {})
+    found = [verdict.verdict == _summary.REACHED for verdict in summary.verdicts]
+    assert found[:2] == verdicts_of_router
+    assert [verdict.goal.text() for verdict in summary.verdicts][:2] == ["<= async for + 6", "<= 3x serve"]
+
+
+def test_the_first_word_of_names_chooses_all_that_have_it() -> None:
+    """And a whole name only itself."""
+    assert [row.name for row in choose_rows(["router"])] == ["router_core", "router_stream", "router_instances"]
+    assert [row.name for row in choose_rows(["request"])] == ["request"]
 
 
 def test_names_on_the_command_line_are_checked() -> None:

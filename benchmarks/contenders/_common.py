@@ -41,9 +41,10 @@ class Stopwatch:
 
 def throughput(messages: int, elapsed: Elapsed, **counts: int) -> Result:
     """Return the result of a workload that is measured in messages per second."""
+    cpu_us = elapsed.cpu_seconds / messages * 1e6
     return {
-        "metrics": {"rate_k": [messages / elapsed.wall_seconds / 1e3]},
-        "cpu_us": elapsed.cpu_seconds / messages * 1e6,
+        "metrics": {"rate_k": [messages / elapsed.wall_seconds / 1e3], "cpu_us": [cpu_us]},
+        "cpu_us": cpu_us,
         **counts,
     }
 

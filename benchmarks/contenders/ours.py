@@ -28,6 +28,7 @@ from benchmarks._protocol import (
 )
 
 from ._common import Result, Stopwatch, latencies, main, rss_mb, say, throughput
+from .ours_router import handle, instances, route
 
 Take = Callable[[int], Awaitable[None]]
 FASTEST_RECONNECT: dict[str, Any] = {
@@ -292,6 +293,9 @@ WORKLOADS = {
     "consume": consume,
     "reconnect": reconnect,
     "subscriptions": subscriptions,
+    "handle": lambda params: (subscribe if params.style == "async for" else handle)(params),
+    "route": route,
+    "instances": instances,
 }
 
 if __name__ == "__main__":

@@ -134,7 +134,7 @@ async def in_flight(params: Params) -> Result:
 
     async def burst(messages: int) -> None:
         for _ in range(messages):
-            await js.publish_async(STREAM_SUBJECT, payload)
+            _ = await js.publish_async(STREAM_SUBJECT, payload)  # its PubAck is awaited below
         await js.publish_async_completed()
 
     result = await timed_burst(burst, params)
