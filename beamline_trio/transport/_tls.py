@@ -75,7 +75,7 @@ class TLSFiles:
     def _load_certificate(self, context: ssl.SSLContext, cert_file: str | os.PathLike[str]) -> None:
         for field, name in (("cert_file", cert_file), ("key_file", self.key_file)):
             if name is not None and not os.path.exists(name):
-                raise TLSFilesNotFoundError(field, name, "no such file; check the path given as tls=TLSFiles(...)")
+                raise TLSFilesNotFoundError(field, name, "no such file; check the path")
         # An empty password keeps OpenSSL from asking at the terminal for that of an encrypted key.
         password = self.key_password if self.key_password is not None else Secret("")
         try:

@@ -207,7 +207,7 @@ def test_an_argument_that_is_no_option_is_a_type_error() -> None:
         ("name = ", "is no TOML"),
         ("servers = 5", "servers is no list of server URLs"),
         ("servers = [5]", "servers is no list of server URLs"),
-        ("[name]\nx = 1", "name must be a str"),
+        ("[name]\nx = 1", "name must be a text"),
     ],
 )
 def test_a_file_that_will_not_do_is_an_error(file: Path, text: str, message: str) -> None:
@@ -319,7 +319,7 @@ def test_tls_that_is_off_or_given_stays(certificates: dict[str, str]) -> None:
     "environment, message",
     [
         ({"NATS_TLS_CA_CERT_FILE": "/nowhere"}, "NATS_TLS_CA_CERT_FILE is '/nowhere': No such file"),
-        ({"NATS_TLS_CERT_FILE": "/nowhere"}, "NATS_TLS_CERT_FILE is '/nowhere': No such file"),
+        ({"NATS_TLS_CERT_FILE": "/nowhere"}, "NATS_TLS_CERT_FILE is '/nowhere': no such file"),
         ({"NATS_TLS_KEY_FILE": "key"}, "NATS_TLS_KEY_FILE is .*: it is given without a certificate"),
         ({"NATS_TLS_CERT_FILE": "encrypted"}, "it must be PEM, certificate and key of a pair, and key_password that"),
         ({"NATS_TLS_CERT_FILE": "ca", "NATS_TLS_KEY_FILE": "key"}, "it must be PEM, certificate and key of a pair"),
