@@ -28,7 +28,7 @@ _HEAVY: Final = (
 )  # fmt: skip
 _IMPORT_ROUNDS: Final = 15
 # What a program needs that opens a client; and every name there is, with the records of JetStream.
-_IMPORT_RATIOS_MAX: Final = {"open_client": 1.5, "*": 1.8}
+_IMPORT_RATIOS_MAX: Final = {"open_client": 1.5, "*": 2.2}
 
 _TIME_ONE_IMPORT: Final = """
 import sys, time
@@ -180,7 +180,7 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", _IMPORT_RATIOS_MAX)
 def test_what_importing_costs(tmp_path: Path, name: str) -> None:
-    """Importing what opens a client takes less than 1.5 times what importing trio takes; JetStream's records, more.
+    """Importing what opens a client takes less than 1.5 times what importing trio takes; all stages together, more.
 
     A name brings its stage when it is first asked for. Medians of fresh interpreters that take turns, so that a busy
     moment of the machine meets both. Their byte code lies in a directory of the test: an installed package has it, a

@@ -192,7 +192,7 @@ async def test_stored_messages_are_read_and_deleted(nats: EitherServer) -> None:
         assert (await js.get_message("S", sequence=1, subject="S.>")).sequence == 3
         for absent in ({"sequence": 1}, {"sequence": 4, "subject": "S.>"}, {"subject": "S.z"}):
             with pytest.raises(MessageNotFoundError):
-                await js.get_message("S", **absent)  # type: ignore[arg-type]
+                await js.get_message("S", **absent)
         with pytest.raises(MessageNotFoundError):
             await js.delete_message("S", 1)
         with pytest.raises(StreamNotFoundError):
