@@ -74,6 +74,7 @@ class RouterDrain:
             await self._requested.wait()
             nursery.cancel_scope.cancel()
         self._log(logging.INFO, "ROUTER_DRAIN_STARTED")
+        self.account.ending = True
         runs = tuple(self._runs)
         async with trio.open_nursery() as nursery:
             for run in runs:
@@ -82,7 +83,7 @@ class RouterDrain:
                     nursery.start_soon(run.drain_source)
             await trio.sleep(self._grace())
             nursery.cancel_scope.cancel()
-        for run in runs:
+        for run in tuple(self._runs):
             run.cut()
 
     def _grace(self) -> float:

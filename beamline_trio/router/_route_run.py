@@ -36,10 +36,12 @@ class Account:
     Attributes:
         unfinished: messages that were in hand when it was cut short; those of streams were given back.
         unknown: acks of the client that are not known to have arrived.
+        ending: the router is being drained, so a route that is only beginning ends at once.
     """
 
     unfinished: int = 0
     unknown: int = 0
+    ending: bool = False
 
 
 class RouteRun:
@@ -113,6 +115,9 @@ class RouteRun:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._sweeper.run)
+                if self._account.ending:
+                    self.end_intake()
+                    nursery.start_soon(self.drain_source)
                 if self._advisories is not None:
                     await self._advisories.open()
                     nursery.start_soon(self._advisories.run)

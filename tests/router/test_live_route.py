@@ -161,3 +161,24 @@ async def test_a_drain_that_is_cancelled_goes_on(nats_world: World) -> None:
                 await router.drain()
             assert scope.cancelled_caught
     assert ended(router.routes["work"]) == {"ok": 2}
+
+
+@pytest.mark.parametrize("after", [0.0, 0.0005, 0.001, 0.002, 0.004, 0.01])
+async def test_a_drain_while_the_router_begins_ends_it(after: float, nats_world: World) -> None:
+    """Also the routes whose sources are not open yet: none is left running."""
+    router = Router("r", grace_seconds=5)
+
+    async def work(message: Message) -> None:
+        return
+
+    for name in ("a", "b", "c"):
+        router.route("in.*", stream="IN", name=name)(work)
+    async with streams(nats_world) as (_, nc, jetstream):
+        await fill(jetstream, 3)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(router.run, nc)
+            await trio.testing.wait_all_tasks_blocked()
+            await trio.sleep(after)
+            began = trio.current_time()
+            await router.drain()
+            assert trio.current_time() - began < 1
