@@ -294,9 +294,10 @@ def nightly(session: nox.Session) -> None:
     swept = {
         "BEAMLINE_SWEEP_SEEDS": f"{first}:{last}",
         "BEAMLINE_ACCOUNT_SEEDS": f"{first_account}:{last_account}",
+        "BEAMLINE_ROUTER_SEEDS": f"{first_account}:{last_account}",
     }
     sweep = functools.partial(_pytest, session, pythons[_RUNNING], tree, SWEEP, "-s", variables=swept)
-    text = f"simulation under the seeds {first} to {last}, accounts under {first_account} to {last_account}"
+    text = f"simulation under the seeds {first} to {last}, accounts and routers under {first_account} to {last_account}"
     record.run(f"{text}, Python {_RUNNING}", sweep)
 
     seed = int(time.time())

@@ -19,10 +19,11 @@ import attrs
 import trio
 
 from beamline_trio import JetStream, open_client
-from beamline_trio.jetstream import ConsumerConfig, ConsumerInfo, StreamConfig
+from beamline_trio.jetstream import ConsumerConfig, ConsumerInfo, StoredMessage, StreamConfig
 from beamline_trio.server_process import open_server
 
 ROOT = Path(__file__).resolve().parents[3]
+MAX_DELIVER = 100
 PROGRAM = "tests.integration.router._program"
 TARGET = StreamConfig(name="B", subjects=("b.out",), duplicate_window_seconds=600.0, storage="file")
 # The same stream, and nobody listens on the subject of the router's publishes.
@@ -34,21 +35,27 @@ class Program:
 
     Attributes:
         lines: what it has said of itself, in order.
+        works: it has said something, or has ended.
     """
 
     def __init__(self, process: trio.Process) -> None:
         self._process = process
+        self.works = trio.Event()
         self.lines: list[dict[str, int]] = []
 
-    async def read(self, task_status: trio.TaskStatus[None]) -> None:
-        """Read its lines until it ends; started when the first one is there."""
+    async def read(self) -> None:
+        """Read its lines until it ends."""
         assert self._process.stdout is not None
         rest = b""
         async for chunk in self._process.stdout:
             *lines, rest = (rest + chunk).split(b"\n")
             self.lines += [json.loads(line) for line in lines]
-            if self.lines and len(self.lines) == len(lines):
-                task_status.started()
+            self.works.set()
+        self.works.set()
+
+    async def wait(self) -> int:
+        """Its exit code, when it has ended by itself."""
+        return await self._process.wait()
 
     def kill(self) -> None:
         """SIGKILL."""
@@ -74,14 +81,18 @@ class Pipe:
         self.published = 0
 
     @asynccontextmanager
-    async def program(self, *, handler_seconds: float = 0.0, concurrency: int = 64) -> AsyncGenerator[Program]:
+    async def program(
+        self, *, handler_seconds: float = 0.0, concurrency: int = 64, max_deliver: int = MAX_DELIVER
+    ) -> AsyncGenerator[Program]:
         """A router at work; killed at the end, if it has not ended."""
-        command = [sys.executable, "-m", PROGRAM, self._url, str(handler_seconds), str(concurrency)]
+        options = map(str, (handler_seconds, concurrency, max_deliver))
+        command = [sys.executable, "-m", PROGRAM, self._url, *options]
         process = await trio.lowlevel.open_process(command, cwd=ROOT, stdout=subprocess.PIPE)
         program = Program(process)
         try:
             async with trio.open_nursery() as nursery:
-                await nursery.start(program.read)
+                nursery.start_soon(program.read)
+                await program.works.wait()
                 yield program
                 program.kill()
         finally:
@@ -107,6 +118,12 @@ class Pipe:
         """How often the consumer has delivered what it had delivered before."""
         delivered = (await self.info()).delivered
         return delivered.consumer_seq - delivered.stream_seq
+
+    async def dead_letter(self) -> StoredMessage:
+        """The first one, when it is there."""
+        while not (await self.jetstream.stream_info("DLQ")).state.messages:  # noqa: ASYNC110  # no event tells
+            await trio.sleep(0.1)
+        return await self.jetstream.get_message("DLQ", sequence=1)
 
     async def worked_off(self, within_seconds: float) -> None:
         """Wait until everything of A is acknowledged."""
@@ -138,9 +155,10 @@ class Pipe:
 
 @asynccontextmanager
 async def open_pipe() -> AsyncGenerator[Pipe]:
-    """A server with both streams on disk."""
+    """A server with both streams and one for dead letters, on disk."""
     async with open_server(jetstream=True) as server, open_client(server.url, name="harness") as nc:
         jetstream = JetStream(nc)
         await jetstream.create_stream(StreamConfig(name="A", subjects=("a.in",), storage="file"))
         await jetstream.create_stream(TARGET)
+        await jetstream.create_stream(StreamConfig(name="DLQ", subjects=("dlq.>",), storage="file"))
         yield Pipe(server.url, jetstream)

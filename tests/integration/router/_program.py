@@ -1,13 +1,14 @@
 """A router as a program: from the stream A to the stream B, with what it counts printed as lines of JSON.
 
-    python -m tests.integration.router._program URL HANDLER_SECONDS CONCURRENCY
+    python -m tests.integration.router._program URL HANDLER_SECONDS CONCURRENCY MAX_DELIVER
 
-SIGTERM drains it; the exit code is 3 when something was left whose fate is unknown.
+SIGTERM drains it; the exit code is 3 when something was left whose fate is unknown. A message POISON kills the process.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 
@@ -18,13 +19,14 @@ from beamline_trio.router import Delivery, Publish, Retry, Router
 from tests.integration._measure import resident_bytes
 
 ACK_WAIT_SECONDS = 5.0
-MAX_DELIVER = 100
 GRACE_SECONDS = 10.0
 TELL_EVERY_SECONDS = 0.25
 UNKNOWN = 3
+POISON = b"poison"
+DEAD_LETTERS = "dlq.pipe"
 
 
-def make_router(handler_seconds: float, concurrency: int) -> Router:
+def make_router(handler_seconds: float, concurrency: int, max_deliver: int) -> Router:
     """One route; what it publishes has the payload of what it was given."""
     router = Router("pipe", grace_seconds=GRACE_SECONDS)
 
@@ -33,18 +35,21 @@ def make_router(handler_seconds: float, concurrency: int) -> Router:
         stream="A",
         durable="pipe",
         concurrency=concurrency,
-        retry=Retry(max_deliver=MAX_DELIVER, ack_wait_seconds=ACK_WAIT_SECONDS),
+        retry=Retry(max_deliver=max_deliver, ack_wait_seconds=ACK_WAIT_SECONDS),
+        dead_letter=DEAD_LETTERS,
     )
     async def pipe(payload: bytes, delivery: Delivery) -> Publish:
+        if payload == POISON:
+            os.kill(os.getpid(), signal.SIGKILL)
         await trio.sleep(handler_seconds)
         return Publish("b.out", payload)
 
     return router
 
 
-async def main(url: str, handler_seconds: float, concurrency: int) -> int:
+async def main(url: str, handler_seconds: float, concurrency: int, max_deliver: int) -> int:
     """Run until SIGTERM."""
-    router = make_router(handler_seconds, concurrency)
+    router = make_router(handler_seconds, concurrency, max_deliver)
     with trio.open_signal_receiver(signal.SIGTERM) as signals:
         async with open_client(url, name="pipe") as nc, trio.open_nursery() as nursery:
             await nursery.start(router.run, nc)
@@ -73,4 +78,4 @@ def tell_once(router: Router) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(trio.run(main, sys.argv[1], float(sys.argv[2]), int(sys.argv[3])))
+    sys.exit(trio.run(main, sys.argv[1], float(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])))

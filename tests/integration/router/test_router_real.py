@@ -12,6 +12,7 @@ import pytest
 import trio
 
 from ._pipe import AWAY, TARGET, Pipe, Program, open_pipe
+from ._program import POISON
 
 KILLS_SECONDS = float(os.environ.get("BEAMLINE_ROUTER_KILLS_SECONDS", "20"))
 OUTAGE_SECONDS = float(os.environ.get("BEAMLINE_ROUTER_OUTAGE_SECONDS", "10"))
@@ -65,6 +66,25 @@ async def test_a_router_whose_target_is_down_stops_its_intake_and_resumes() -> N
     assert taken <= 8
     assert after["ok"] == before["ok"]
     assert grown < GROWTH_BYTES_MAX
+
+
+async def test_a_message_that_kills_its_router_each_time_becomes_a_dead_letter() -> None:
+    """Nobody is left to say so: the server's advisory does, which waits for the next router in a stream."""
+    deliveries = 2
+    async with open_pipe() as pipe:
+        await pipe.jetstream.publish("a.in", POISON)
+        for _ in range(deliveries):
+            async with pipe.program(max_deliver=deliveries) as program:
+                with trio.fail_after(WORKED_OFF_SECONDS):
+                    assert await program.wait() < 0
+        async with pipe.program(max_deliver=deliveries):
+            with trio.fail_after(WORKED_OFF_SECONDS):
+                letter = await pipe.dead_letter()
+            arrived = (await pipe.jetstream.stream_info("B")).state.messages
+    causes = [letter.headers[name] for name in ("Beamline-Cause", "Beamline-Sequence", "Beamline-Deliveries")]
+    print(f"\na message that kills its router: dead letter {causes}")
+    assert (letter.payload, arrived) == (POISON, 0)
+    assert causes == ["maxdeliver_exhausted", "1", str(deliveries)]
 
 
 async def test_a_router_that_is_drained_under_load_leaves_nothing_behind() -> None:
