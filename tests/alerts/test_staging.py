@@ -45,7 +45,7 @@ def steps(ports: dict[str, str]) -> list[tuple[str, list[str]]]:
 
 def script(ports: dict[str, str]) -> str:
     """One program of all blocks, which says where each begins; whatever it has started ends with it."""
-    ends = "trap 'for file in staging/*.pid; do kill -9 $(cat $file) 2> /dev/null; done' EXIT"
+    ends = "trap 'kill -9 $(jobs -pr) 2> /dev/null' EXIT"
     marked = [f"echo '=== {number}'\n{block}" for number, (block, _) in enumerate(steps(ports))]
     return "\n".join([ends, *marked, "echo '=== end'"])
 
