@@ -7,7 +7,7 @@ Must not decide about single messages.
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Iterable, Set
 
 import attrs
 import trio
@@ -172,6 +172,37 @@ def _settlement(client: Client, route: Route, queue: RouteQueue | None) -> Settl
         park = queue.park if queue is not None and route.options.ordered_by is not None else None
         settlement = StreamSettlement(client, route.options, route.counters, route.gate, park, route.claims)
     return settlement if route.claims is None else ClaimedSettlement(settlement, route.claims)
+
+
+async def run_routes(
+    client: Client,
+    routes: Iterable[Route],
+    runs: list[RouteRun],
+    account: Account,
+    slots: Slots | None,
+    task_status: trio.TaskStatus[None],
+) -> NatsError | None:
+    """Run these until the client, or the router, was drained. Started when the server has confirmed every interest.
+
+    Returns:
+        Why one of them failed, which has ended the others; raised by who calls, bare and once.
+    """
+    failures: list[NatsError] = []
+    async with trio.open_nursery() as nursery:
+
+        async def run_one(route: Route, started: Started) -> None:
+            try:
+                await run_route(client, route, runs, account, slots, started)
+            except NatsError as error:
+                failures.append(error)
+                nursery.cancel_scope.cancel()
+
+        for route in routes:
+            started = Started()
+            nursery.start_soon(run_one, route, started)
+            await started.event.wait()
+        task_status.started()
+    return failures[0] if failures else None
 
 
 async def run_route(

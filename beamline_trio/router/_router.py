@@ -15,7 +15,6 @@ import trio
 from ..client import Client
 from ..connection import OptionsError
 from ..jetstream import ConsumerConfig
-from ..protocol import NatsError
 from ._backpressure import Backpressure
 from ._breaker import Breaker
 from ._claims import IdempotenceSource
@@ -27,7 +26,7 @@ from ._middleware import Middleware, compose
 from ._outcomes import Retry
 from ._route import Route
 from ._route_options import DEADLINE_SECONDS, RouteOptions
-from ._route_run import RouteRun, Started, run_route
+from ._route_run import RouteRun, run_routes
 from ._signature import bind
 from ._slots import Slots
 
@@ -239,25 +238,11 @@ class Router:
             for route in self.routes.values():
                 if route.claims is not None:
                     route.claims.use(store)
-        failures: list[NatsError] = []
         slots = None if self.concurrency_max is None else Slots(self.concurrency_max)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(drain.run)
             nursery.start_soon(self.guards.run, client, self.routes)
-            async with trio.open_nursery() as routes:
-
-                async def run_one(route: Route, started: Started) -> None:
-                    try:
-                        await run_route(client, route, runs, drain.account, slots, started)
-                    except NatsError as error:  # raised bare, and once, below
-                        failures.append(error)
-                        nursery.cancel_scope.cancel()
-
-                for route in self.routes.values():
-                    started = Started()
-                    routes.start_soon(run_one, route, started)
-                    await started.event.wait()
-                task_status.started()
+            failure = await run_routes(client, self.routes.values(), runs, drain.account, slots, task_status)
             nursery.cancel_scope.cancel()
-        if failures:
-            raise failures[0]
+        if failure is not None:
+            raise failure
