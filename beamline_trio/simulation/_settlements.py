@@ -15,10 +15,10 @@ from ._facts import PubAcked, Said
 
 _SAID: Final = re.compile(
     rb"PUB \$JS\.ACK\.(?P<stream>[^.\s]+)\.(?P<consumer>[^.\s]+)\.(?P<deliveries>\d+)\.(?P<sequence>\d+)"
-    rb"\.\d+\.\d+\.\d+ [^\r\n]*\r\n(?P<body>[+-][A-Z]+|\r\n)"
+    rb"\.\d+\.\d+\.\d+ [^\r\n]*\r\n(?:(?P<body>[+-][A-Z]+)[\r ]|\r\n)"
 )
 _PUBACK: Final = re.compile(rb'\{"stream":"(?P<stream>[^"]+)"(?:,"domain":"[^"]*")?,"seq":(?P<sequence>\d+)[,}]')
-_KINDS: Final = {b"+ACK": "ack", b"\r\n": "ack", b"-NAK": "nak", b"+TERM": "term", b"+NXT": "ack"}
+_KINDS: Final = {b"+ACK": "ack", None: "ack", b"-NAK": "nak", b"+TERM": "term", b"+NXT": "ack"}
 # Longer than what is looked for: two writes, or two packets, may cut it.
 _OVERLAP_BYTES: Final = 256
 
@@ -27,7 +27,7 @@ class Settlements:
     """The acknowledgements and the PubAcks of a run.
 
     Attributes:
-        said: what left, in order, each once for a link. Progress (`+WPI`) is not among it.
+        said: what left, in order. Progress (`+WPI`) is not among it.
         pubacked: what arrived, in order.
     """
 
@@ -35,17 +35,18 @@ class Settlements:
         self._now = now
         self._sent: dict[int, bytes] = {}
         self._came: dict[int, bytes] = {}
-        self._known: set[tuple[int, str, str, int, int, str]] = set()
         self.said: list[Said] = []
         self.pubacked: list[PubAcked] = []
 
     def sent(self, link: int, data: bytes) -> None:
         """Bytes that a client handed to the network."""
-        data = self._sent.pop(link, b"") + data
-        if b"$JS.ACK." in data:
-            for found in _SAID.finditer(data):
-                self._note(link, found)
-        self._sent[link] = data[-_OVERLAP_BYTES:]
+        cut = self._sent.pop(link, b"")
+        joined = cut + data
+        if b"$JS.ACK." in joined:
+            for found in _SAID.finditer(joined):
+                if found.end() > len(cut):
+                    self._note(link, found)
+        self._sent[link] = joined[-_OVERLAP_BYTES:]
 
     def arrived(self, link: int, data: bytes) -> None:
         """Bytes that have come to the host of a client."""
@@ -64,7 +65,4 @@ class Settlements:
             return
         stream, consumer = found["stream"].decode(), found["consumer"].decode()
         sequence, deliveries = int(found["sequence"]), int(found["deliveries"])
-        key = (link, stream, consumer, sequence, deliveries, kind)
-        if key not in self._known:  # else it was whole in the write before, too
-            self._known.add(key)
-            self.said.append(Said(*key, self._now()))
+        self.said.append(Said(link, stream, consumer, sequence, deliveries, kind, self._now()))

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import attrs
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from beamline_trio.simulation import (
@@ -195,6 +195,7 @@ def _tried_again_behind_a_later_one(history: RouterHistory) -> None:
 
 
 Broken = Callable[[RouterHistory], None]
+Test = Callable[[list[int]], None]
 
 
 @pytest.mark.parametrize(
@@ -298,7 +299,19 @@ CAME = (
 )
 
 
+def examples_of(size: int) -> Callable[[Test], Test]:
+    """Each single cut is among the examples."""
+
+    def add(test: Test) -> Test:
+        for cut in range(size + 1):
+            test = example([cut])(test)
+        return test
+
+    return add
+
+
 @given(st.lists(st.integers(0, len(SENT)), max_size=6))
+@examples_of(len(SENT))
 def test_what_was_said_is_read_at_every_split(cuts: list[int]) -> None:
     """However the bytes are cut by writes, each is noted once, and progress is not."""
     settlements = Settlements(lambda: 1.0)
@@ -310,6 +323,7 @@ def test_what_was_said_is_read_at_every_split(cuts: list[int]) -> None:
 
 
 @given(st.lists(st.integers(0, len(CAME)), max_size=6))
+@examples_of(len(CAME))
 def test_pubacks_are_read_at_every_split(cuts: list[int]) -> None:
     """However the bytes are cut by packets, each is noted, also the second of a duplicate; an error is none."""
     settlements = Settlements(lambda: 1.0)
