@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,7 @@ from beamline_trio.router import (
     RetryLater,
     Router,
 )
+from beamline_trio.router._retry import refused_delay
 from beamline_trio.simulation import World
 from tests.router._streams import ended, fill, running, streams
 
@@ -136,6 +138,14 @@ async def watch(nc: Client, seen: list[Event]) -> None:
     """All events of a client."""
     async for event in nc.events():
         seen.append(event)
+
+
+def test_refused_messages_do_not_come_back_together() -> None:
+    """Never before the breaker is tried again, and spread behind it as the route's retries are."""
+    chance = random.Random(7)
+    delays = [refused_delay(Retry(jitter=0.2), 10.0, chance) for _ in range(1000)]
+    assert 10 <= min(delays) < 10.1
+    assert 11.9 < max(delays) <= 12
 
 
 def raising(error: Exception) -> Callable[[], object]:

@@ -19,13 +19,16 @@ from beamline_trio.router import (
     Router,
 )
 from beamline_trio.simulation import World
-from tests.router._keys import QUICK, by_payload, copying
+from tests.router._keys import QUICK, FailingStore, by_payload, copying
 from tests.router._streams import contents, ended, fill, running, streams
 
 
 async def test_of_two_messages_with_one_key_one_is_handled(nats_world: World) -> None:
-    """The other is acked, and counted as a duplicate and a hit."""
-    router = Router("r", idempotence=MemoryIdempotence())
+    """The other is acked, and counted as a duplicate and a hit; what is confirmed is not released behind it."""
+    store = FailingStore()
+    released: list[str] = []
+    store.before["release"] = lambda: released.append("again")
+    router = Router("r", idempotence=store)
     copying(router)
     async with streams(nats_world) as (_, nc, jetstream):
         await fill(jetstream, 5)
@@ -37,6 +40,7 @@ async def test_of_two_messages_with_one_key_one_is_handled(nats_world: World) ->
     statistics = router.routes["copy"].statistics()
     assert ended(router.routes["copy"]) == {"ok": 5, "duplicate": 5}
     assert (statistics.idempotency_hits, statistics.idempotency_misses) == (5, 5)
+    assert released == []
 
 
 async def test_keys_of_routes_are_apart(nats_world: World) -> None:
