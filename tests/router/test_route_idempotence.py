@@ -9,6 +9,7 @@ import trio
 
 from beamline_trio import JetStream, Message, OptionsError, open_client
 from beamline_trio.router import (
+    Breaker,
     Claim,
     DeadLetter,
     Delivery,
@@ -215,3 +216,34 @@ def test_claims_that_lapse_while_a_handler_may_work_are_refused() -> None:
     """Where the route is declared."""
     with pytest.raises(OptionsError, match="lapse after 20 s"):
         copying(Router("r", idempotence=MemoryIdempotence(claim_seconds=20)), deadline_seconds=20)
+
+
+async def test_order_holds_where_keys_and_a_breaker_refuse(nats_world: World) -> None:
+    """What is refused waits here with its order's key, as what failed does, and each is handled once, in order."""
+    router = Router("r", idempotence=MemoryIdempotence())
+    done: list[bytes] = []
+    failed: set[bytes] = set()
+
+    @router.route(
+        "in.*",
+        stream="IN",
+        concurrency=4,
+        ordered_by=lambda message: message.subject,
+        idempotent_by=by_payload,
+        breaker=Breaker(failures=1, successes=1, open_seconds=2),
+        retry=Retry(delays_seconds=(1,), max_deliver=50),
+    )
+    async def work(message: Message) -> None:
+        if message.payload not in failed:
+            failed.add(message.payload)
+            raise ValueError("the first time")
+        done.append(message.payload)
+
+    async with streams(nats_world) as (_, nc, jetstream):
+        await fill(jetstream, 6)
+        await fill(jetstream, 6)
+        async with running(router, nc):
+            await trio.sleep(120)
+        assert (await jetstream.consumer_info("IN", "work")).num_ack_pending == 0
+    assert done == [b"%d" % number for number in range(6)]
+    assert ended(router.routes["work"]) == {"ok": 6, "duplicate": 6}
