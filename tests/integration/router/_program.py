@@ -20,6 +20,7 @@ from tests.integration._measure import resident_bytes
 
 ACK_WAIT_SECONDS = 5.0
 GRACE_SECONDS = 10.0
+DEADLINE_SECONDS = 20.0
 TELL_EVERY_SECONDS = 0.25
 UNKNOWN = 3
 POISON = b"poison"
@@ -37,6 +38,7 @@ def make_router(handler_seconds: float, concurrency: int, max_deliver: int) -> R
         concurrency=concurrency,
         retry=Retry(max_deliver=max_deliver, ack_wait_seconds=ACK_WAIT_SECONDS),
         dead_letter=DEAD_LETTERS,
+        deadline_seconds=DEADLINE_SECONDS,
     )
     async def pipe(payload: bytes, delivery: Delivery) -> Publish:
         if payload == POISON:
