@@ -1,6 +1,7 @@
 """`python -m tests.determinism [--seeds 1:100] [--scenario MODULE:FUNCTION]`; exit code 0 if all are identical.
 
-Without a scenario the seeds are shared: the last quarter of them goes to the accounts, which have JetStream.
+Without a scenario the seeds are shared: the last quarter of them goes to the accounts, which have JetStream, half of it
+to those of routers.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from ._compare import HASH_SEEDS, Traced, compare
 
 # The full client under faults: what the mutants are found with.
 SCENARIO = "tests.mutants._workload:scenario"
-ACCOUNTS = str(Path(__file__).resolve().parents[2] / "examples" / "accounting.py")
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+ACCOUNTS = str(EXAMPLES / "accounting.py")
+ROUTERS = str(EXAMPLES / "router_accounting.py")
 
 
 def main() -> int:
@@ -45,8 +48,9 @@ def _parts(scenario: str | None, first: int, last: int) -> list[tuple[str, int, 
     """Which scenario runs under which seeds."""
     if scenario is not None:
         return [(scenario, first, last)]
-    middle = last - (last + 1 - first) // 4
-    return [part for part in ((SCENARIO, first, middle), (ACCOUNTS, middle + 1, last)) if part[1] <= part[2]]
+    middle, eighth = last - (last + 1 - first) // 4, last - (last + 1 - first) // 8
+    parts = ((SCENARIO, first, middle), (ACCOUNTS, middle + 1, eighth), (ROUTERS, eighth + 1, last))
+    return [part for part in parts if part[1] <= part[2]]
 
 
 if __name__ == "__main__":
