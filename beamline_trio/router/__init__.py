@@ -7,6 +7,9 @@ from ._breaker import BREAKER_TRANSITIONS as BREAKER_TRANSITIONS
 from ._breaker import Breaker as Breaker
 from ._breaker import Breakers as Breakers
 from ._breaker import BreakerState as BreakerState
+from ._dead_letter import DEAD_LETTER_PREFIX as DEAD_LETTER_PREFIX
+from ._dead_letter import ORIGINAL_PREFIX as ORIGINAL_PREFIX
+from ._dead_letter import DeadLetterHeader as DeadLetterHeader
 from ._delivery import Delivery as Delivery
 from ._drain import DrainReport as DrainReport
 from ._events import BackpressureChanged as BackpressureChanged

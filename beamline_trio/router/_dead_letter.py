@@ -9,6 +9,7 @@ Must not send.
 from __future__ import annotations
 
 import datetime
+from enum import StrEnum
 from typing import Final
 
 import attrs
@@ -17,20 +18,31 @@ from ..jetstream import Metadata
 from ..protocol import Headers
 from ._outcomes import one_line
 
-CAUSE: Final = "Beamline-Cause"
-REASON: Final = "Beamline-Reason"
-ROUTE: Final = "Beamline-Route"
-SUBJECT: Final = "Beamline-Subject"
-STREAM: Final = "Beamline-Stream"
-SEQUENCE: Final = "Beamline-Sequence"
-DELIVERIES: Final = "Beamline-Deliveries"
-HISTORY: Final = "Beamline-History"
-TIME: Final = "Beamline-Time"
-# Before the name of a header of the original that would act.
-ORIGINAL: Final = "Beamline-Original-"
 HISTORY_MAX: Final = 10
 _ACTING: Final = ("nats-msg-id", "nats-expected-", "nats-ttl", "nats-rollup", "nats-schedule", "nats-incr")
-_OWN: Final = "beamline-"
+
+
+class DeadLetterHeader(StrEnum):
+    """The headers that a dead letter has beside those of its message."""
+
+    #: in one word, of DEAD_LETTER_REASONS
+    CAUSE = "Beamline-Cause"
+    #: what the handler said, or raised
+    REASON = "Beamline-Reason"
+    ROUTE = "Beamline-Route"
+    SUBJECT = "Beamline-Subject"
+    STREAM = "Beamline-Stream"
+    SEQUENCE = "Beamline-Sequence"
+    DELIVERIES = "Beamline-Deliveries"
+    #: how a try ended; one for each that is known
+    HISTORY = "Beamline-History"
+    #: when it was given up, in ISO format
+    TIME = "Beamline-Time"
+
+
+# Of them all, in lower case; and before the name of a header of the original that would act.
+DEAD_LETTER_PREFIX: Final = "beamline-"
+ORIGINAL_PREFIX: Final = "Beamline-Original-"
 
 
 @attrs.frozen(kw_only=True)
@@ -57,20 +69,20 @@ def dead_letter_headers(
     built = Headers()
     for name, value in headers.items():
         lowered = name.lower()
-        if lowered.startswith(_OWN) and not lowered.startswith(ORIGINAL.lower()):
+        if lowered.startswith(DEAD_LETTER_PREFIX) and not lowered.startswith(ORIGINAL_PREFIX.lower()):
             continue  # of an earlier dead letter, which was replayed
-        built.add(ORIGINAL + name if lowered.startswith(_ACTING) else name, value)
-    built[CAUSE] = cause.reason
+        built.add(ORIGINAL_PREFIX + name if lowered.startswith(_ACTING) else name, value)
+    built[DeadLetterHeader.CAUSE] = cause.reason
     if cause.text:
-        built[REASON] = one_line(cause.text)
-    built[ROUTE] = route
-    built[SUBJECT] = subject
-    built[STREAM] = metadata.stream
-    built[SEQUENCE] = str(metadata.stream_sequence)
-    built[DELIVERIES] = str(cause.deliveries)
+        built[DeadLetterHeader.REASON] = one_line(cause.text)
+    built[DeadLetterHeader.ROUTE] = route
+    built[DeadLetterHeader.SUBJECT] = subject
+    built[DeadLetterHeader.STREAM] = metadata.stream
+    built[DeadLetterHeader.SEQUENCE] = str(metadata.stream_sequence)
+    built[DeadLetterHeader.DELIVERIES] = str(cause.deliveries)
     for line in cause.history[-HISTORY_MAX:]:
-        built.add(HISTORY, one_line(line))
-    built[TIME] = datetime.datetime.fromtimestamp(wall_clock, datetime.UTC).isoformat()
+        built.add(DeadLetterHeader.HISTORY, one_line(line))
+    built[DeadLetterHeader.TIME] = datetime.datetime.fromtimestamp(wall_clock, datetime.UTC).isoformat()
     return built
 
 

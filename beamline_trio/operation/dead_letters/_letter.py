@@ -16,18 +16,8 @@ import attrs
 
 from ...jetstream import StoredMessage
 from ...protocol import Headers
+from ...router import DEAD_LETTER_PREFIX, ORIGINAL_PREFIX, DeadLetterHeader
 
-_OWN: Final = "beamline-"
-_ORIGINAL: Final = "Beamline-Original-"
-_CAUSE: Final = "Beamline-Cause"
-_REASON: Final = "Beamline-Reason"
-_ROUTE: Final = "Beamline-Route"
-_SUBJECT: Final = "Beamline-Subject"
-_STREAM: Final = "Beamline-Stream"
-_SEQUENCE: Final = "Beamline-Sequence"
-_DELIVERIES: Final = "Beamline-Deliveries"
-_HISTORY: Final = "Beamline-History"
-_TIME: Final = "Beamline-Time"
 _MESSAGE_ID: Final = "Nats-Msg-Id"
 # Of the first try: an id would be a duplicate, an expectation is about a stream that has moved on.
 _NOT_REPLAYED: Final = ("nats-msg-id", "nats-expected-")
@@ -68,15 +58,15 @@ class DeadLetterRecord:
         headers = message.headers
         return cls(
             message=message,
-            cause=headers.get(_CAUSE, "") or "",
-            reason=headers.get(_REASON, "") or "",
-            route=headers.get(_ROUTE, "") or "",
-            subject=headers.get(_SUBJECT, "") or "",
-            stream=headers.get(_STREAM, "") or "",
-            stream_sequence=_number(headers.get(_SEQUENCE)),
-            deliveries=_number(headers.get(_DELIVERIES)),
-            history=tuple(headers.get_all(_HISTORY)),
-            time=headers.get(_TIME, "") or "",
+            cause=headers.get(DeadLetterHeader.CAUSE, "") or "",
+            reason=headers.get(DeadLetterHeader.REASON, "") or "",
+            route=headers.get(DeadLetterHeader.ROUTE, "") or "",
+            subject=headers.get(DeadLetterHeader.SUBJECT, "") or "",
+            stream=headers.get(DeadLetterHeader.STREAM, "") or "",
+            stream_sequence=_number(headers.get(DeadLetterHeader.SEQUENCE)),
+            deliveries=_number(headers.get(DeadLetterHeader.DELIVERIES)),
+            history=tuple(headers.get_all(DeadLetterHeader.HISTORY)),
+            time=headers.get(DeadLetterHeader.TIME, "") or "",
         )
 
     @property
@@ -117,7 +107,7 @@ def replay_id(letter: DeadLetterRecord) -> str:
     for an earlier one.
     """
     headers = letter.message.headers
-    known = headers.get(_ORIGINAL + _MESSAGE_ID) or headers.get(_MESSAGE_ID)
+    known = headers.get(ORIGINAL_PREFIX + _MESSAGE_ID) or headers.get(_MESSAGE_ID)
     name = known or f"{letter.message.stream}:{letter.sequence}"
     match = _REPLAY.match(name)
     base, count = (match[1], int(match[2])) if match else (name, 0)
@@ -129,8 +119,8 @@ def replay_headers(letter: DeadLetterRecord) -> Headers:
     headers = Headers()
     for kept, value in letter.message.headers.items():
         lower = kept.lower()
-        name = kept[len(_ORIGINAL) :] if lower.startswith(_ORIGINAL.lower()) else kept
-        acts_here = name is kept and lower.startswith((_OWN, "nats-"))
+        name = kept[len(ORIGINAL_PREFIX) :] if lower.startswith(ORIGINAL_PREFIX.lower()) else kept
+        acts_here = name is kept and lower.startswith((DEAD_LETTER_PREFIX, "nats-"))
         if name and not acts_here and not name.lower().startswith(_NOT_REPLAYED):
             headers.add(name, value)
     return headers
