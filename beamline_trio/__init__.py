@@ -98,6 +98,7 @@ if typing.TYPE_CHECKING:
     from .protocol import ServerInfo as ServerInfo
     from .router import BackpressureChanged as BackpressureChanged
     from .router import BadPayloadError as BadPayloadError
+    from .router import Batch as Batch
     from .router import Breaker as Breaker
     from .router import BreakerChanged as BreakerChanged
     from .router import DeadLetter as DeadLetter
@@ -152,9 +153,9 @@ else:
             "ServerInfo",
         ),
         "router": (
-            "BackpressureChanged", "BadPayloadError", "Breaker", "BreakerChanged", "DeadLetter", "HandlerError",
-            "IntakePaused", "IntakeResumed", "KillSwitch", "Publish", "Reject", "Reply", "Retry", "RetryLater",
-            "Router",
+            "BackpressureChanged", "BadPayloadError", "Batch", "Breaker", "BreakerChanged", "DeadLetter",
+            "HandlerError", "IntakePaused", "IntakeResumed", "KillSwitch", "Publish", "Reject", "Reply", "Retry",
+            "RetryLater", "Router",
         ),
         "transport": (
             "AddressError", "ConnectError", "Dialer", "NameResolutionError", "ServerUnreachableError", "TCPDialer",

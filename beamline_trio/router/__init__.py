@@ -3,6 +3,7 @@
 from ._backpressure import Backpressure as Backpressure
 from ._backpressure import BackpressureLevel as BackpressureLevel
 from ._backpressure import BackpressureStatus as BackpressureStatus
+from ._batches import Batch as Batch
 from ._breaker import BREAKER_TRANSITIONS as BREAKER_TRANSITIONS
 from ._breaker import Breaker as Breaker
 from ._breaker import Breakers as Breakers
@@ -11,6 +12,7 @@ from ._dead_letter import DEAD_LETTER_PREFIX as DEAD_LETTER_PREFIX
 from ._dead_letter import ORIGINAL_PREFIX as ORIGINAL_PREFIX
 from ._dead_letter import DeadLetterHeader as DeadLetterHeader
 from ._delivery import Delivery as Delivery
+from ._delivery_batch import DeliveryBatch as DeliveryBatch
 from ._drain import DrainReport as DrainReport
 from ._events import BackpressureChanged as BackpressureChanged
 from ._events import BreakerChanged as BreakerChanged

@@ -66,6 +66,7 @@ class Batches(Generic[T]):
         self._lanes = lanes
         self._size = batch.size
         self._seconds = batch.seconds
+        self._finishing = False
         self._start_batch()
 
     def __len__(self) -> int:
@@ -131,6 +132,10 @@ class Batches(Generic[T]):
         self._lanes.set_rate(per_second, now)
         self._retry_behind()
 
+    def finish(self) -> None:
+        """Nothing more will be put: from now on a batch does not wait for others."""
+        self._finishing = True
+
     def drain(self) -> list[T]:
         """Everything that was never taken, the forming batch too, in order within each key; it is queued no longer."""
         behind = self._lanes.drain()
@@ -148,7 +153,7 @@ class Batches(Generic[T]):
 
     def _complete(self, now: float) -> bool:
         formed = len(self._forming)
-        return formed >= self._size or (formed > 0 and (self._due <= now or self._lanes.full))
+        return formed >= self._size or (formed > 0 and (self._finishing or self._due <= now or self._lanes.full))
 
     def _retry_behind(self) -> None:
         """What was kept out may have room now: the next call tries."""

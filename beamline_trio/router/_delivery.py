@@ -85,6 +85,11 @@ class Delivery:
         return not isinstance(self.message, JetStreamMessage) or self.number >= self._route.options.retry.max_deliver
 
     @property
+    def count(self) -> int:
+        """How many messages it is: one, unless it is a batch."""
+        return 1
+
+    @property
     def identity(self) -> str:
         """What its effects' message ids begin with: the same at each delivery, another for each message of a stream.
 

@@ -110,7 +110,7 @@ class Pool:
                     await self._expire(slot, slot.delivery)
         finally:
             if slot.delivery is not None:
-                self.abandoned += 1
+                self.abandoned += slot.delivery.count
                 self._end(slot, slot.delivery, await self._settlement.abandon(slot.delivery))
             del self.slots[slot]
 

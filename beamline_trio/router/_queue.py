@@ -14,8 +14,8 @@ import heapq
 import itertools
 import math
 from collections import OrderedDict
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Hashable
+from typing import Final, Protocol
 
 import trio
 
@@ -36,6 +36,21 @@ from ._statistics import RouteCounters
 PARKED: Final = "parked"
 # Messages of a stream that were done with, whose second coming is recognised.
 REMEMBERED_MAX: Final = 4_096
+
+
+class Line(Protocol):
+    """What the queue asks of where messages wait, whether they are taken one by one or in batches."""
+
+    @property
+    def full(self) -> bool: ...
+
+    def __len__(self) -> int: ...
+
+    def put(self, value: Delivery, *, key: Hashable | None, tenant: Hashable | None, size: int, now: float) -> None: ...
+
+    def next_ready(self, now: float) -> float: ...
+
+    def set_rate(self, per_second: float | None, now: float) -> None: ...
 
 
 class RouteQueue:
@@ -66,6 +81,7 @@ class RouteQueue:
             weights=options.weights,
             rate=None if rate is None else Rate(rate),
         )
+        self._line: Line = self._lanes
         self._here: dict[Delivery, Item[Delivery] | None] = {}
         self._sequences: dict[int, None] = {}
         self._remembered: OrderedDict[int, None] = OrderedDict()
@@ -79,7 +95,7 @@ class RouteQueue:
 
     def __len__(self) -> int:
         """How many wait here; parked ones among them."""
-        return len(self._lanes) + len(self._parked)
+        return len(self._line) + len(self._parked)
 
     # In
 
@@ -87,7 +103,7 @@ class RouteQueue:
         """Take from the source until it ends."""
         try:
             while True:
-                while self._lanes.full:
+                while self._line.full:
                     await self._room.wait()
                 self._put(await self._source.receive())
         except NatsError as error:
@@ -96,6 +112,7 @@ class RouteQueue:
             pass
         finally:
             self._ended = True
+            self._finish()
             self._ready.wake_all()
 
     def _put(self, message: Message) -> None:
@@ -115,7 +132,7 @@ class RouteQueue:
             key = tenant = None
             delivery.failure = error
         self._here[delivery] = None
-        self._lanes.put(delivery, key=key, tenant=tenant, size=size, now=now)
+        self._line.put(delivery, key=key, tenant=tenant, size=size, now=now)
         self._ready.wake_one()
 
     def _came_before(self, delivery: Delivery) -> bool:
@@ -155,7 +172,7 @@ class RouteQueue:
                 self._ready.wake_all()
                 raise self.error if self.error is not None else trio.EndOfChannel
             due = self._parked[0][0] if self._parked else math.inf
-            with trio.CancelScope(deadline=min(due, self._lanes.next_ready(now))):
+            with trio.CancelScope(deadline=min(due, self._line.next_ready(now))):
                 await self._ready.wait()
             self._pace.yielded()
 
@@ -163,17 +180,29 @@ class RouteQueue:
         if self._parked and self._parked[0][0] <= now:
             delivery = heapq.heappop(self._parked)[2]
         else:
-            item = self._lanes.take(now)
-            if item is None:
+            picked = self._pick(now)
+            if picked is None:
                 return None
-            delivery = item.value
-            self._here[delivery] = item
-            if not self._lanes.full:
+            delivery = picked
+            if not self._line.full:
                 self._room.wake_one()
+        self._begin(delivery, now)
+        return delivery
+
+    def _pick(self, now: float) -> Delivery | None:
+        item = self._lanes.take(now)
+        if item is None:
+            return None
+        self._here[item.value] = item
+        return item.value
+
+    def _begin(self, delivery: Delivery, now: float) -> None:
         delivery.began = now
         delivery.blocked = delivery.acking = False
         self._counters.unqueue(len(delivery.message.payload))
-        return delivery
+
+    def _finish(self) -> None:
+        """Nothing more comes."""
 
     def park(self, delivery: Delivery, seconds: float) -> str:
         """To be tried again here after so long; its key stays taken. Returns what to say of it."""
@@ -226,14 +255,12 @@ class RouteQueue:
         Raises:
             OptionsError: it is not above 0 and finite.
         """
-        self._lanes.set_rate(per_second, trio.current_time())
+        self._line.set_rate(per_second, trio.current_time())
         self._ready.wake_all()
 
     def close(self) -> None:
         """The route ends: what waits goes back to its stream, in its order."""
-        parked = [delivery for _, _, delivery in sorted(self._parked)]
-        self._parked.clear()
-        for delivery in (*parked, *self._lanes.drain()):
+        for delivery in self._leftovers():
             message = delivery.message
             outcome = "discarded"
             if isinstance(message, JetStreamMessage):
@@ -242,3 +269,8 @@ class RouteQueue:
                 self._counters.retries["backpressure"] += 1
             self._counters.end_pending(outcome, len(message.payload))
             del self._here[delivery]
+
+    def _leftovers(self) -> list[Delivery]:
+        parked = [delivery for _, _, delivery in sorted(self._parked)]
+        self._parked.clear()
+        return parked + self._lanes.drain()

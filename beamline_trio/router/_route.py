@@ -14,8 +14,10 @@ from ..connection import OptionsError
 from ._admission import behind_breaker
 from ._claims import RouteClaims
 from ._delivery import Delivery
+from ._delivery_batch import DeliveryBatch
 from ._gate import Gate
 from ._guards import RouteBreaker
+from ._lanes import Item
 from ._middleware import CallNext
 from ._rate import Rate
 from ._route_options import RouteOptions, check_concurrency
@@ -84,7 +86,7 @@ class Route:
 
         Raises:
             OptionsError: it is not above 0 and finite; or the route runs and was started without a queue (`rate`,
-                `ordered_by`, `tenant_by`): then it holds from the next run on.
+                `ordered_by`, `tenant_by`, `batch`): then it holds from the next run on.
         """
         return self._rate
 
@@ -166,6 +168,10 @@ class Route:
         if message.header_block is not None and self.traces is not None:
             delivery.trace = self.traces.read(message)
         return delivery
+
+    def join(self, items: list[Item[Delivery]], now: float) -> DeliveryBatch:
+        """Messages of its queue that a worker has taken together."""
+        return DeliveryBatch(self, items, now)
 
     def __repr__(self) -> str:
         return f"<Route {self.name!r} from {self.subject!r}>"

@@ -15,6 +15,7 @@ import attrs
 from ..connection import OptionsError
 from ..jetstream import ConsumerConfig
 from ..protocol import check_name, encode_pattern, encode_queue_group, encode_subject
+from ._batches import Batch, Batches
 from ._breaker import Breaker
 from ._lanes import Lanes
 from ._middleware import Middleware
@@ -63,6 +64,7 @@ class RouteOptions:
     tenant_by: KeyFunction | None = None
     quota: int | None = None
     weights: Mapping[Any, int] | None = None
+    batch: Batch | None = None
     queue_messages_max: int | None = None
     queue_bytes_max: int | None = None
     retry: Retry = attrs.field(factory=Retry)
@@ -87,6 +89,8 @@ class RouteOptions:
         if not self.weight > 0:
             raise OptionsError(f"weight is {self.weight!r}; it must be above 0")
         Lanes(quota=self.quota, weights=self.weights)
+        if self.batch is not None:
+            self._check_batch(self.batch)
         if not self.deadline_seconds > 0:
             raise OptionsError(f"deadline_seconds is {self.deadline_seconds!r}; it must be above 0")
         if self.dead_letter is not None:
@@ -95,6 +99,24 @@ class RouteOptions:
             self._check_core()
         else:
             self._check_stream(self.stream)
+
+    def _check_batch(self, batch: Batch) -> None:
+        if self.stream is None:
+            raise OptionsError(
+                f"route {self.name!r} has a batch and no stream: its messages come once and each wants its own answer, "
+                "so a batch that fails would lose them all; give stream=, or leave batch out"
+            )
+        Batches(Lanes[Any](messages_max=self.queue_messages_max or QUEUE_MESSAGES_MAX), batch)
+        if self.idempotent_by is not None:
+            raise OptionsError(
+                f"route {self.name!r} has a batch and idempotent_by: a key is claimed and confirmed with one message, "
+                "and the messages of a batch have their effects in common; leave one of the two out"
+            )
+        if self.breaker is not None and self.breaker.by is not None:
+            raise OptionsError(
+                f"route {self.name!r} has a batch and a breaker for each key (Breaker(by=...)), and the messages of a "
+                "batch may have several keys; give the breaker no by, or leave batch out"
+            )
 
     def _check_core(self) -> None:
         if self.queue_group is not None:
@@ -121,7 +143,7 @@ class RouteOptions:
     @property
     def is_laned(self) -> bool:
         """Whether messages wait in a queue of the route's, since more than their coming decides who is next."""
-        return any(one is not None for one in (self.ordered_by, self.tenant_by, self.rate))
+        return any(one is not None for one in (self.ordered_by, self.tenant_by, self.rate, self.batch))
 
     @property
     def prefetch(self) -> int:
@@ -150,7 +172,8 @@ class RouteOptions:
     def _outstanding_max(self) -> int:
         """What may be unacked at once: here, on its way, and in hand."""
         queued = (self.queue_messages_max or QUEUE_MESSAGES_MAX) if self.is_laned else 0
-        return queued + 2 * self.prefetch + self.concurrency
+        in_hand = self.concurrency * (1 if self.batch is None else self.batch.size)
+        return queued + 2 * self.prefetch + in_hand
 
 
 def check_concurrency(value: int) -> None:

@@ -18,8 +18,10 @@ from ..protocol import NatsError
 from ._advisories import MaxDeliverAdvisories
 from ._pool import Pool
 from ._queue import RouteQueue
+from ._queue_batches import BatchQueue
 from ._route import Route
 from ._settlement import StreamSettlement
+from ._settlement_batch import BatchSettlement
 from ._settlement_claimed import ClaimedSettlement
 from ._settlement_core import CoreSettlement
 from ._slots import Slots
@@ -62,8 +64,7 @@ class RouteRun:
         self._route = route
         self._source = source
         options, counters = route.options, route.counters
-        laned = options.is_laned or route.rate is not None
-        self.queue = RouteQueue(options, route.rate, source, counters, route.deliver) if laned else None
+        self.queue = _queue(route, source)
         settlement = _settlement(client, route, self.queue)
         self._room = None if slots is None else slots.join(route.name, options.weight)
         self.pool = Pool(
@@ -165,12 +166,22 @@ class RouteRun:
         self.pool.cut()
 
 
+def _queue(route: Route, source: Source) -> RouteQueue | None:
+    options, rate = route.options, route.rate
+    if options.batch is not None:
+        return BatchQueue(options, options.batch, rate, source, route.counters, route.deliver, route.join)
+    if options.is_laned or rate is not None:
+        return RouteQueue(options, rate, source, route.counters, route.deliver)
+    return None
+
+
 def _settlement(client: Client, route: Route, queue: RouteQueue | None) -> Settlement:
     if route.options.stream is None:
         settlement: Settlement = CoreSettlement(client, route.counters, route.gate, route.claims)
     else:
         park = queue.park if queue is not None and route.options.ordered_by is not None else None
-        settlement = StreamSettlement(client, route.options, route.counters, route.gate, park, route.claims)
+        kind = StreamSettlement if route.options.batch is None else BatchSettlement
+        settlement = kind(client, route.options, route.counters, route.gate, park, route.claims)
     return settlement if route.claims is None else ClaimedSettlement(settlement, route.claims)
 
 

@@ -16,6 +16,7 @@ from ..client import Client
 from ..connection import OptionsError
 from ..jetstream import ConsumerConfig
 from ._backpressure import Backpressure
+from ._batches import Batch
 from ._breaker import Breaker
 from ._claims import IdempotenceSource
 from ._drain import DrainReport, RouterDrain
@@ -28,6 +29,7 @@ from ._route import Route
 from ._route_options import DEADLINE_SECONDS, RouteOptions
 from ._route_run import RouteRun, run_routes
 from ._signature import bind
+from ._signature_batch import bind_batch
 from ._slots import Slots
 
 GRACE_SECONDS = 25.0
@@ -106,6 +108,7 @@ class Router:
         tenant_by: Callable[[Any], Hashable] | None = None,
         quota: int | None = None,
         weights: Mapping[Any, int] | None = None,
+        batch: Batch | None = None,
         queue_messages_max: int | None = None,
         queue_bytes_max: int | None = None,
         retry: Retry | None = None,
@@ -136,6 +139,8 @@ class Router:
             tenant_by: message -> tenant; tenants take turns.
             quota: of one tenant so many messages are handled at once; None = no limit.
             weights: tenant -> messages in its turn; who is not in it has 1.
+            batch: the handler takes a list of payloads, and one of their deliveries if it wants them; what it returns
+                or raises holds for all of them. Only with a stream.
             queue_messages_max: messages that wait here; None = 1000 from a stream, else the client's
                 `subscription_pending_messages_max`.
             queue_bytes_max: the same in bytes; None = 64 MiB, or `subscription_pending_bytes_max`.
@@ -157,7 +162,7 @@ class Router:
         given: dict[str, Any] = {
             "queue_group": queue_group, "stream": stream, "durable": durable, "consumer": consumer,
             "concurrency": concurrency, "weight": weight, "ordered_by": ordered_by, "tenant_by": tenant_by,
-            "quota": quota, "weights": weights, "queue_messages_max": queue_messages_max,
+            "quota": quota, "weights": weights, "batch": batch, "queue_messages_max": queue_messages_max,
             "queue_bytes_max": queue_bytes_max, "retry": retry if retry is not None else Retry(),
             "dead_letter": dead_letter, "deadline_seconds": deadline_seconds, "rate": rate, "double_ack": double_ack,
             "idempotent_by": idempotent_by, "breaker": breaker, "middleware": tuple(middleware),
@@ -171,7 +176,8 @@ class Router:
             label = name if name is not None else getattr(handler, "__name__", subject)
             if label in self.routes:
                 raise ValueError(f"a route named {label!r} exists; give this one another name=")
-            call = compose((*self.middleware, *middleware), bind(handler, local))
+            invoke = bind(handler, local) if batch is None else bind_batch(handler, local)
+            call = compose((*self.middleware, *middleware), invoke)
             route = Route(options(name=label), call, self.name)
             if route.claims is not None and not callable(self.idempotence):
                 route.claims.use(self.idempotence)

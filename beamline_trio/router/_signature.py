@@ -58,17 +58,28 @@ def bind(handler: Callable[..., Awaitable[object]], names: Mapping[str, Any] | N
         HandlerError: it is not async, has other parameters, or an annotation that no payload can be made into.
         MissingExtraError: cattrs is needed and not installed.
     """
+    label, parameters, annotation = read_signature(handler, names or {})
+    if _takes_message(annotation, len(parameters)):
+        return lambda delivery: handler(delivery.message)
+    decode = decoder_for(label, parameters[0], bytes if annotation is inspect.Parameter.empty else annotation)
+    return _call(handler, decode, with_delivery=len(parameters) > 1)
+
+
+def read_signature(
+    handler: Callable[..., Awaitable[object]], names: Mapping[str, Any]
+) -> tuple[str, list[inspect.Parameter], Any]:
+    """The handler's name in texts, the parameters that the router gives, and the annotation of the first.
+
+    Raises:
+        HandlerError: as for `bind`.
+    """
     if not callable(handler):
         raise HandlerError(f"a handler is an async function, not {type(handler).__name__}; write {_FORMS}")
     label = shown(handler)
     if not is_async(handler):
         raise HandlerError(f"handler {label} is not async; write {_FORMS}")
     parameters = _parameters(handler, label)
-    annotation = _resolved(handler, label, parameters[0], names or {})
-    if _takes_message(annotation, len(parameters)):
-        return lambda delivery: handler(delivery.message)
-    decode = _decoder(label, parameters[0], bytes if annotation is inspect.Parameter.empty else annotation)
-    return _call(handler, decode, with_delivery=len(parameters) > 1)
+    return label, parameters, _resolved(handler, label, parameters[0], names)
 
 
 def _call(handler: Callable[..., Awaitable[object]], decode: Decode | None, *, with_delivery: bool) -> Invoke:
@@ -88,7 +99,8 @@ def _takes_message(annotation: Any, count: int) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, Message)
 
 
-def _decoder(label: str, parameter: inspect.Parameter, annotation: Any) -> Decode | None:
+def decoder_for(label: str, parameter: inspect.Parameter, annotation: Any) -> Decode | None:
+    """As `decoder_of`, with the names of handler and parameter in its errors."""
     try:
         return decoder_of(annotation)
     except (NoRuleError, MissingExtraError) as error:

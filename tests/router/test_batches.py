@@ -150,6 +150,20 @@ def test_a_batch_is_given_out_at_its_size_or_at_its_time() -> None:
     assert [values(batches.take(7.0)) for _ in range(3)] == [[0, 1, 2, 3], [4, 5, 6, 7], None]
 
 
+def test_a_batch_does_not_wait_for_others_when_none_will_come() -> None:
+    """At the end of the source what has formed is given out at once, and what may join only later follows."""
+    batches = make()
+    put_all(batches, 6, key="a")
+    first = batches.take(0.0)
+    assert first is not None
+    batches.finish()
+    assert batches.take(0.0) is None
+    batches.done(first)
+    assert batches.next_ready(0.0) == 0.0
+    assert values(batches.take(0.0)) == [4, 5]
+    assert batches.take(0.0) is None
+
+
 def test_one_key_fills_a_whole_batch_and_only_one() -> None:
     """Items of one key ride in one batch in their order; the next batch of the key waits until that one is done."""
     batches = make()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from beamline_trio import ConsumerConfig, InvalidSubjectError, OptionsError
-from beamline_trio.router import Retry, Router
+from beamline_trio.router import Batch, Breaker, Retry, Router
 from beamline_trio.router._retry import retry_delay
 from beamline_trio.router._route_options import RouteOptions
 
@@ -27,6 +27,11 @@ from beamline_trio.router._route_options import RouteOptions
         ({"dead_letter": "dead"}, OptionsError, "dead_letter and no stream"),
         ({"double_ack": True}, OptionsError, "double_ack and no stream"),
         ({"consumer": ConsumerConfig()}, OptionsError, "consumer and no stream"),
+        ({"batch": Batch(2, 1)}, OptionsError, "batch and no stream.*wants its own answer"),
+        ({"stream": "S", "batch": Batch(1001, 1)}, OptionsError, "size of a batch is 1001"),
+        ({"stream": "S", "batch": Batch(9, 1), "queue_messages_max": 8}, OptionsError, "the queue takes 8"),
+        ({"stream": "S", "batch": Batch(2, 1), "idempotent_by": str}, OptionsError, "batch and idempotent_by"),
+        ({"stream": "S", "batch": Batch(2, 1), "breaker": Breaker(by=str)}, OptionsError, "breaker for each key"),
         ({"stream": "S", "queue_group": "g"}, OptionsError, "queue_group"),
         ({"stream": "S.x"}, InvalidSubjectError, "stream"),
         ({"stream": "S", "durable": "a b"}, InvalidSubjectError, "durable"),
@@ -41,6 +46,14 @@ def test_what_cannot_work_is_refused(options: dict[str, Any], error: type[Except
     with pytest.raises(error, match=text):
         router.route("a", **options)
     assert router.routes == {}
+
+
+def test_a_batch_is_not_kept_short_by_the_consumer() -> None:
+    """The batches of all workers may be unacked at once, beside what waits."""
+    alone = RouteOptions(subject="a", name="r", stream="S", concurrency=3, rate=1).consumer_config().max_ack_pending
+    batched = RouteOptions(subject="a", name="r", stream="S", concurrency=3, batch=Batch(50, 1))
+    assert alone is not None
+    assert batched.consumer_config().max_ack_pending == alone + 3 * 49
 
 
 def test_a_routers_own_numbers_have_bounds() -> None:

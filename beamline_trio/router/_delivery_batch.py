@@ -1,0 +1,85 @@
+"""Deliveries that are handled and settled as one: what a worker of a route with `batch` has in hand.
+
+To middleware, the breaker and the clock it is a delivery: that of its first message. What its handler is given, and how
+each of its messages has ended, is asked of itself.
+
+Must not settle the messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Final
+
+from ..jetstream import JetStreamMessage
+from ._delivery import Delivery
+from ._lanes import Item
+
+if TYPE_CHECKING:
+    from ._route import Route
+
+_DIGEST_BYTES: Final = 8
+
+
+class DeliveryBatch(Delivery):
+    """Several deliveries to one route, in hand together; attributes of a single one are those of the first.
+
+    Attributes:
+        deliveries: those that have not ended, in their order.
+        items: what the queue has to be told when all have ended.
+        ended: how those of this try have ended so far.
+    """
+
+    __slots__ = ("deliveries", "ended", "items")
+
+    def __init__(self, route: Route, items: list[Item[Delivery]], began: float) -> None:
+        super().__init__(route, items[0].value.message, began)
+        self.items = items
+        self.deliveries: Sequence[Delivery] = [item.value for item in items]
+        self.ended: dict[Delivery, str] = {}
+
+    @property
+    def handled(self) -> list[Delivery]:
+        """Those that the handler is given: all but what failed before it could be called."""
+        return [delivery for delivery in self.deliveries if delivery.failure is None]
+
+    @property
+    def count(self) -> int:
+        """How many messages it is."""
+        return len(self.deliveries)
+
+    @property
+    def identity(self) -> str:
+        """What its effects' message ids begin with: the same for the same messages in the same order, and only then.
+
+        `<stream>:<first sequence>-<last sequence>.<count>:<route>`; where sequences are missing in between, or their
+        order is another, the count is followed by a digest of them: two batches with the same ends and the same number
+        of messages must not pass for one, since the effects of the second would be thrown away.
+        """
+        of = self.handled or self.deliveries
+        positions = [one.message.position for one in of if isinstance(one.message, JetStreamMessage)]
+        sequences = [sequence for _, sequence in positions]
+        first, last, count = sequences[0], sequences[-1], len(sequences)
+        which = f"{first}-{last}.{count}"
+        if sequences != list(range(first, first + count)):
+            text = ",".join(map(str, sequences)).encode()
+            which = f"{which}.{blake2b(text, digest_size=_DIGEST_BYTES).hexdigest()}"
+        return f"{positions[0][0]}:{which}:{self.route}"
+
+    def begin(self, now: float) -> None:
+        """A worker has taken it, for the first time or again."""
+        self.began = now
+        self.blocked = self.acking = False
+        self.ended = {}
+        for delivery in self.deliveries:
+            delivery.blocked = delivery.acking = False
+
+    def __repr__(self) -> str:
+        return f"<DeliveryBatch of {self.count} to {self.route!r}, the first is {self.message!r}>"
+
+
+def batch_of(delivery: Delivery) -> DeliveryBatch:
+    """What a worker of such a route has in hand is always a batch."""
+    assert isinstance(delivery, DeliveryBatch)
+    return delivery
