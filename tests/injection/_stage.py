@@ -9,7 +9,9 @@ Must not judge.
 from __future__ import annotations
 
 import inspect
+import math
 import re
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final
@@ -19,9 +21,12 @@ import trio
 import trio.testing
 
 from beamline_trio import Client, Message, NatsError, Router
-from beamline_trio.jetstream import ConsumerConfig, JetStream, JetStreamMessage
+from beamline_trio.jetstream import ConsumerConfig, JetStream, JetStreamMessage, StreamInfo
 from beamline_trio.jetstream._attachment import attachment_of
 from beamline_trio.jetstream._source import Source
+from beamline_trio.kv import Bucket, BucketConfig
+from beamline_trio.kv._configuration import bucket_status, stream_config
+from beamline_trio.router import KVIdempotence
 from tests._toy_server import Operation, ToyServer
 
 from ._surface import Place, calls_of, exported, records
@@ -41,6 +46,26 @@ def _stored_message(nc: Client) -> JetStreamMessage:
     return JetStreamMessage(nc, source, trio.current_time(), b"ordinary", b"x", reply, None)
 
 
+def _bucket(nc: Client) -> Bucket:
+    """A bucket as `create_bucket` gives it."""
+    config = stream_config(BucketConfig(bucket="ordinary", limit_marker_seconds=1))
+    return Bucket(JetStream(nc), bucket_status(StreamInfo(config=config)))
+
+
+class _HoldsEach(OrderedDict[str, tuple[float, int]]):
+    """Claims in which each key that is released is found."""
+
+    def pop(self, key: str, default: object = None) -> Any:
+        return math.inf, 1
+
+
+def _idempotence(nc: Client) -> KVIdempotence:
+    """One that has claimed what it is told to release."""
+    keys = KVIdempotence(_bucket(nc))
+    keys._held = _HoldsEach()
+    return keys
+
+
 ORDINARY: Final[dict[str, Any]] = {
     "subject": "ordinary.subject",
     "reply": "ordinary.reply",
@@ -52,7 +77,28 @@ ORDINARY: Final[dict[str, Any]] = {
     "on_outcome": None,
     "name": "ordinary",
     "stream": "ordinary",
+    "bucket": "ordinary",
+    "key": "ordinary",
+    "value": b"value",
+    "revision": 1,
+    "sequence": 1,
 }
+# Fields of records for which `ordinary` is none.
+ORDINARY_FIELDS: Final = {"version": "1.0.0"}
+# What an ordinary call has in a place that does not take any text.
+ORDINARY_TEXTS: Final = {"JetStreamMessage.nak.reason": "backoff", "serve_discovery.service.version": "1.0.0"}
+# Optional arguments without which a call does not use what it is given.
+_OF_A_STREAM: Final = {"stream": "ordinary"}
+TOGETHER_WITH: Final[dict[str, dict[str, Any]]] = {
+    "JetStream.get_message.stream": {"sequence": 1},
+    "Router.route.consumer": _OF_A_STREAM,
+    "Router.route.durable": _OF_A_STREAM,
+    "Router.route.dead_letter": _OF_A_STREAM,
+}
+# Where a route says itself what the configuration of its consumer may not.
+REFUSED: Final = tuple(
+    f"Router.route.consumer.{field}" for field in ("name", "durable_name", "filter_subject", "filter_subjects")
+)
 # How to get an object of each class that has calls.
 OBJECTS: Final[dict[str, Callable[[Client], Any]]] = {
     "Client": lambda nc: nc,
@@ -63,6 +109,8 @@ OBJECTS: Final[dict[str, Callable[[Client], Any]]] = {
     "Publisher": lambda nc: JetStream(nc).publisher(),
     "Subscription": lambda nc: nc.subscribe("ordinary"),
     "Replies": lambda nc: nc.request_many("ordinary"),
+    "Bucket": _bucket,
+    "KVIdempotence": _idempotence,
 }
 # Objects that are entered before they are called, and what the server reads of entering and leaving alone.
 ENTERED: Final = {"Publisher": [("SUB", 2, 0), ("UNSUB", 1, 0)]}
@@ -92,8 +140,9 @@ def _record_with(place: Place, text: str) -> Any:
     annotation = str(inspect.signature(function_of(place)).parameters[place.parameter].annotation)
     record = next(record for name, record in records().items() if re.search(rf"\b{name}\b", annotation))
     value = _of_type(str(getattr(attrs.fields(record), place.field).type), text)
-    # A durable name that is given beside another name must be the same.
-    return attrs.evolve(ordinary_record(record, named=place.field != "durable_name"), **{place.field: value})
+    # A durable name that is given beside another name must be the same, and a route names its consumer itself.
+    named = place.field != "durable_name" and place.owner != "Router"
+    return attrs.evolve(ordinary_record(record, named=named), **{place.field: value})
 
 
 def _of_type(annotation: str, text: str) -> Any:
@@ -106,7 +155,7 @@ def _of_type(annotation: str, text: str) -> Any:
 def ordinary_record(record: type, *, named: bool = True) -> Any:
     """A record with an ordinary name, and an ordinary value in each field that must be given."""
     given = {
-        field.name: _of_type(str(field.type), "ordinary")
+        field.name: _of_type(str(field.type), ORDINARY_FIELDS.get(field.name, "ordinary"))
         for field in attrs.fields(record)
         if field.default is attrs.NOTHING or (named and field.name == "name")
     }
@@ -123,8 +172,8 @@ def function_of(place: Place) -> Callable[..., Any]:
 
 def arguments_for(nc: Client, place: Place, value: Any) -> dict[str, Any]:
     """All arguments of a call: the one in question, and ordinary ones where there is no default."""
-    arguments: dict[str, Any] = {}
-    known = {**ORDINARY, "client": nc}
+    arguments: dict[str, Any] = dict(TOGETHER_WITH.get(f"{place.owner}.{place.call}.{place.parameter}", {}))
+    known = {**ORDINARY, "client": nc, "js": JetStream(nc)}
     for parameter in inspect.signature(function_of(place)).parameters.values():
         if parameter.name in ("self", "task_status"):
             continue
@@ -140,16 +189,16 @@ def arguments_for(nc: Client, place: Place, value: Any) -> dict[str, Any]:
     return arguments
 
 
-async def call(nc: Client, place: Place, value: Any) -> None:
-    """Make the call, whatever becomes of it."""
+async def call(nc: Client, place: Place, text: str) -> None:
+    """Make the call with this text in its place, whatever becomes of it; the record that holds it may refuse it."""
     function = function_of(place)
-    arguments = arguments_for(nc, place, value)
+    arguments = arguments_for(nc, place, hostile_argument(place, text))
     with trio.move_on_after(PATIENCE_SECONDS):
         if place.call == "__init__":
             await USES[place.owner](nc, exported()[place.owner](**arguments))
             return
         owner: Any = OBJECTS[place.owner](nc) if place.owner else None
-        bound = partial(function, owner) if place.owner else function
+        bound = partial(function, owner) if place.owner and inspect.isfunction(function) else function
         if place.owner in ENTERED:
             async with owner:
                 await bound(**arguments)
@@ -185,12 +234,12 @@ def shape(operations: list[Operation]) -> list[tuple[str, int, int]]:
     return [(one.verb, len(one.args), (one.header or b"").count(b"\n")) for one in operations]
 
 
-async def operations_of(server: ToyServer, nc: Client, place: Place, value: Any) -> tuple[list[Operation], bool]:
+async def operations_of(server: ToyServer, nc: Client, place: Place, text: str) -> tuple[list[Operation], bool]:
     """What the server read of a call, but for keep-alives, and whether the call raised."""
     await nc.flush()
     before, raised = len(server.record), False
     try:
-        await call(nc, place, value)
+        await call(nc, place, text)
     except* (NatsError, OSError, ValueError, TypeError):
         raised = True
     await nc.flush()
@@ -203,8 +252,15 @@ def was_refused(place: Place, operations: list[Operation]) -> bool:
 
 
 async def ordinary_shape(server: ToyServer, nc: Client, place: Place) -> list[tuple[str, int, int]]:
-    """What the server reads of an ordinary call, once what only the first needs is there."""
-    await operations_of(server, nc, place, hostile_argument(place, "Ordinary"))
-    operations, _ = await operations_of(server, nc, place, hostile_argument(place, "Ordinary"))
-    assert operations, f"an ordinary call for {place} puts nothing on the wire"
+    """What the server reads of an ordinary call, once what only the first needs is there; of one that is refused
+    whatever the text is, nothing.
+    """
+    text = ORDINARY_TEXTS.get(str(place), "Ordinary")
+    await operations_of(server, nc, place, text)
+    operations, raised = await operations_of(server, nc, place, text)
+    if str(place) in REFUSED:
+        assert raised, f"an ordinary call for {place} is not refused"
+        assert operations == [], f"a call for {place} is refused when it was sent"
+    else:
+        assert operations, f"an ordinary call for {place} puts nothing on the wire"
     return shape(operations)

@@ -19,7 +19,14 @@ import attrs
 
 PACKAGES: Final = tuple(
     name
-    for name in ("beamline_trio", "beamline_trio.client", "beamline_trio.router", "beamline_trio.jetstream")
+    for name in (
+        "beamline_trio",
+        "beamline_trio.client",
+        "beamline_trio.router",
+        "beamline_trio.jetstream",
+        "beamline_trio.kv",
+        "beamline_trio.service",
+    )
     if importlib.util.find_spec(name) is not None
 )
 _TEXT: Final = re.compile(r"\bstr\b|\bHeadersInput\b")
@@ -34,6 +41,8 @@ NO_WRITERS: Final = {
     "UserJWT": "data of the options",
     "NkeySigner": "data of the options",
     "PublishEncoder": "turns into bytes what publish and its like are called with; it sends nothing",
+    "Idempotence": "a protocol; KVIdempotence is what sends",
+    "MemoryIdempotence": "keeps keys in memory",
 }
 # Classes that users do not make, and where they come from; the text of all other constructors is tried.
 NOT_MADE: Final = {
@@ -46,6 +55,8 @@ NOT_MADE: Final = {
     "Messages": "Consumer.messages",
     "Publisher": "JetStream.publisher",
     "JetStreamMessage": "Consumer.fetch",
+    "Bucket": "open_bucket",
+    "Route": "Router.route",
 }
 # Methods that are the wiring between stages, or that write nothing; and why.
 NO_CALLS: Final = {
@@ -53,7 +64,11 @@ NO_CALLS: Final = {
     "Client.set_server_pool": "takes URLs, of which only credentials are sent: the test of the options gives those",
     "Subscription.skipped": "called by the reader",
     "Messages.skipped": "called by the reader",
+    "Publisher.skipped": "called by the reader",
+    "Route.hold": "keeps the reason in memory",
+    "Route.release": "forgets a reason",
     "Consumer.messages": "the configuration of a stream in it goes where that of JetStream.create_stream goes",
+    "dialer_of": "takes the options of a client, which their own test gives it; makes an object that speaks no NATS",
     "from_anyio": "takes names of files, which are read and not sent",
 }
 
@@ -98,10 +113,11 @@ def owners() -> dict[str, type]:
 
 
 def calls_of(owner: type) -> dict[str, Callable[..., Any]]:
-    """The public methods of a class, and its constructor."""
+    """The public methods of a class, those of the class itself too, and its constructor."""
     return {
         name: method
-        for name, method in inspect.getmembers(owner, inspect.isfunction)
+        for name, method in inspect.getmembers(owner, inspect.isroutine)
+        if inspect.isfunction(method) or inspect.ismethod(method)
         if (not name.startswith("_") and f"{owner.__name__}.{name}" not in NO_CALLS)
         or (name == "__init__" and owner.__name__ not in NOT_MADE)
     }
@@ -121,6 +137,8 @@ def places() -> list[Place]:
 
 def _places_of(owner: str, call: str, function: Callable[..., Any]) -> Iterator[Place]:
     for parameter in inspect.signature(function).parameters.values():
+        if parameter.name == "task_status":  # it is told something
+            continue
         annotation = str(parameter.annotation)
         if _TEXT.search(annotation):
             yield Place(owner, call, parameter.name)
