@@ -86,7 +86,7 @@ class Delivery:
 
     @property
     def count(self) -> int:
-        """How many messages it is: one, unless it is a batch."""
+        """How many messages in hand it is: one, unless it is a batch."""
         return 1
 
     @property

@@ -26,7 +26,7 @@ class DeliveryBatch(Delivery):
     """Several deliveries to one route, in hand together; attributes of a single one are those of the first.
 
     Attributes:
-        deliveries: those that have not ended, in their order.
+        deliveries: those of this try, in their order.
         items: what the queue has to be told when all have ended.
         ended: how those of this try have ended so far.
     """
@@ -46,8 +46,8 @@ class DeliveryBatch(Delivery):
 
     @property
     def count(self) -> int:
-        """How many messages it is."""
-        return len(self.deliveries)
+        """How many of its messages have not ended."""
+        return len(self.deliveries) - len(self.ended)
 
     @property
     def identity(self) -> str:
@@ -71,12 +71,16 @@ class DeliveryBatch(Delivery):
         """A worker has taken it, for the first time or again."""
         self.began = now
         self.blocked = self.acking = False
-        self.ended = {}
         for delivery in self.deliveries:
             delivery.blocked = delivery.acking = False
 
+    def keep(self, left: list[Delivery]) -> None:
+        """A try has ended, and these of it are to be tried again."""
+        self.deliveries = left
+        self.ended = {}
+
     def __repr__(self) -> str:
-        return f"<DeliveryBatch of {self.count} to {self.route!r}, the first is {self.message!r}>"
+        return f"<DeliveryBatch of {len(self.deliveries)} to {self.route!r}, the first is {self.message!r}>"
 
 
 def batch_of(delivery: Delivery) -> DeliveryBatch:

@@ -63,7 +63,7 @@ class BatchQueue(RouteQueue):
                 self._counters.end(ended, seconds)
                 self._forget(one, done=ended != "returned")
         if left:
-            batch.deliveries = left
+            batch.keep(left)
             due = trio.current_time() + max(self._delays.pop(one) for one in left)
             heapq.heappush(self._parked, (due, next(self._numbers), batch))
         else:

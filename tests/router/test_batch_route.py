@@ -110,6 +110,8 @@ async def test_at_the_end_of_the_grace_a_batch_goes_back_whole(ordered: bool, na
         async with trio.open_nursery() as nursery:
             await nursery.start(router.run, nc)
             await trio.sleep(1)
+            statistics = router.routes["work"].statistics()
+            assert router.routes["work"].waiting == statistics.pending == 8 - statistics.in_flight
             report = await router.drain()
         assert report.unknown == 0
         assert report.unfinished == 6 if not ordered else report.unfinished > 0
@@ -148,11 +150,12 @@ async def test_a_bad_payload_in_the_middle_ends_alone(nats_world: World) -> None
 @pytest.mark.parametrize("ordered", [False, True])
 @pytest.mark.parametrize("how", ["raise", "retry", "deadline"])
 async def test_a_failed_batch_is_tried_again_and_given_up_by_each_own_count(
-    how: str, ordered: bool, nats_world: World
+    how: str, ordered: bool, nats_world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Each is delivered three times and is then a dead letter of its own; the exception is logged once for a batch."""
     router = Router("r")
     tries: Counter[bytes] = Counter()
+    calls = 0
 
     @router.route(
         "in.*",
@@ -164,6 +167,8 @@ async def test_a_failed_batch_is_tried_again_and_given_up_by_each_own_count(
         retry=Retry(delays_seconds=(0.1,), max_deliver=3),
     )
     async def work(payloads: list[bytes]) -> Retry:
+        nonlocal calls
+        calls += 1
         tries.update(payloads)
         if how == "raise":
             raise ValueError("no")
@@ -180,6 +185,8 @@ async def test_a_failed_batch_is_tried_again_and_given_up_by_each_own_count(
         assert letter["Beamline-Deliveries"] == "3"
         assert (await jetstream.consumer_info("IN", "work")).num_ack_pending == 0
     assert tries == {b"%d" % number: 3 for number in range(6)}
+    assert calls <= 12
+    assert caplog.text.count("NATS_HANDLER_ERROR") == (calls if how == "raise" else 0)
     outcomes = ended(router.routes["work"])
     assert outcomes == ({"dead_lettered": 6} if ordered else {"retried": 12, "dead_lettered": 6})
 
@@ -204,19 +211,56 @@ async def test_a_rejected_batch_is_dead_letters_one_by_one(raises: bool, nats_wo
     assert router.routes["work"].statistics().dead_letters["rejected" if raises else "requested"] == 3
 
 
-async def test_an_effect_that_no_stream_takes_acks_none_of_its_batch(nats_world: World) -> None:
-    """All of them are given up, each with the reason."""
+@pytest.mark.parametrize("subject, waits", [("nowhere.a", True), ("out.a", False)])
+async def test_an_effect_that_is_not_confirmed_acks_none_of_its_batch(
+    subject: str, waits: bool, nats_world: World
+) -> None:
+    """All of them are given up, each with the reason: at the deadline where a later try might help, else at once."""
     router = Router("r")
 
     @router.route("in.*", stream="IN", batch=Batch(3, 1), dead_letter="dead.in", retry=Retry(max_deliver=1))
     async def work(payloads: list[bytes]) -> Publish:
-        return Publish("nowhere.a", b"", headers={"Nats-Expected-Stream": "OTHER"})
+        return Publish(subject, b"", headers={"Nats-Expected-Stream": "OTHER"})
 
     async with streams(nats_world) as (_, nc, jetstream), running(router, nc):
         await fill(jetstream, 3)
-        await trio.sleep(60)
+        await trio.sleep(19)
+        assert (await jetstream.stream_info("DEAD")).state.messages == (0 if waits else 3)
+        await trio.sleep(2)
+        assert await contents(jetstream, "DEAD") == [b"0", b"1", b"2"]
     assert ended(router.routes["work"]) == {"dead_lettered": 3}
     assert router.routes["work"].statistics().dead_letters["publish_error"] == 3
+
+
+@pytest.mark.parametrize("cut", ["deadline", "drain"])
+async def test_what_has_ended_when_a_settlement_is_cut_short_stays_so(cut: str, nats_world: World) -> None:
+    """The server falls silent behind the first dead letter: that message has ended, the two others come again."""
+    router = Router("r", grace_seconds=1)
+
+    @router.route("in.*", stream="IN", batch=Batch(3, 1), dead_letter="dead.in", deadline_seconds=2)
+    async def work(payloads: list[bytes]) -> DeadLetter:
+        return DeadLetter("never")
+
+    route = router.routes["work"]
+    async with streams(nats_world) as (server, nc, jetstream), trio.open_nursery() as nursery:
+        await nursery.start(router.run, nc)
+        await fill(jetstream, 3)
+        while not route.counters.dead_letters["requested"]:  # noqa: ASYNC110  # a counter tells nobody
+            await trio.sleep(0.0001)
+        server.pause()
+        if cut == "drain":
+            nursery.start_soon(router.drain)
+        await trio.sleep(3)
+        server.resume()
+        if cut == "deadline":
+            await trio.sleep(10)
+            await router.drain()
+    outcomes = ended(route)
+    if cut == "deadline":
+        assert outcomes == {"retried": 2, "dead_lettered": 3}
+    else:
+        assert outcomes == {"returned": 2, "dead_lettered": 1}
+        assert router.report.unfinished == 2
 
 
 async def test_a_key_belongs_to_one_batch_at_a_time(nats_world: World) -> None:
