@@ -7,15 +7,11 @@ Must not settle the message.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ..client import Message
 from ..jetstream import JetStreamMessage, Metadata
 from ..protocol import Headers
+from ._route_options import RouteOptions
 from ._trace import TraceContext
-
-if TYPE_CHECKING:
-    from ._route import Route
 
 
 class Delivery:
@@ -27,10 +23,21 @@ class Delivery:
         trace: where in its sender's trace it stands; None: nowhere.
     """
 
-    __slots__ = ("_metadata", "_route", "acking", "began", "blocked", "failure", "history", "message", "trace", "tries")
+    __slots__ = (
+        "_metadata",
+        "_options",
+        "acking",
+        "began",
+        "blocked",
+        "failure",
+        "history",
+        "message",
+        "trace",
+        "tries",
+    )
 
-    def __init__(self, route: Route, message: Message, began: float) -> None:
-        self._route = route
+    def __init__(self, options: RouteOptions, message: Message, began: float) -> None:
+        self._options = options
         self._metadata: Metadata | None = None
         self.message = message
         self.began = began
@@ -59,12 +66,12 @@ class Delivery:
     @property
     def route(self) -> str:
         """The name of the route."""
-        return self._route.name
+        return self._options.name
 
     @property
     def deadline(self) -> float:
         """Until when its handler may work, in trio's time."""
-        return self.began + self._route.deadline_seconds
+        return self.began + self._options.deadline_seconds
 
     @property
     def metadata(self) -> Metadata | None:
@@ -82,7 +89,7 @@ class Delivery:
     @property
     def is_last(self) -> bool:
         """Whether no other delivery follows, if this one fails."""
-        return not isinstance(self.message, JetStreamMessage) or self.number >= self._route.options.retry.max_deliver
+        return not isinstance(self.message, JetStreamMessage) or self.number >= self._options.retry.max_deliver
 
     @property
     def count(self) -> int:
@@ -98,7 +105,7 @@ class Delivery:
         if not isinstance(self.message, JetStreamMessage):
             return ""
         stream, sequence = self.message.position
-        return f"{stream}:{sequence}:{self._route.name}"
+        return f"{stream}:{sequence}:{self._options.name}"
 
     def __repr__(self) -> str:
-        return f"<Delivery of {self.message!r} to {self._route.name!r}, number {self.number}>"
+        return f"<Delivery of {self.message!r} to {self._options.name!r}, number {self.number}>"

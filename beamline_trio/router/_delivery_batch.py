@@ -10,14 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from ..jetstream import JetStreamMessage
 from ._delivery import Delivery
 from ._lanes import Item
-
-if TYPE_CHECKING:
-    from ._route import Route
+from ._route_options import RouteOptions
 
 _DIGEST_BYTES: Final = 8
 
@@ -33,8 +31,8 @@ class DeliveryBatch(Delivery):
 
     __slots__ = ("deliveries", "ended", "items")
 
-    def __init__(self, route: Route, items: list[Item[Delivery]], began: float) -> None:
-        super().__init__(route, items[0].value.message, began)
+    def __init__(self, options: RouteOptions, items: list[Item[Delivery]], began: float) -> None:
+        super().__init__(options, items[0].value.message, began)
         self.items = items
         self.deliveries: Sequence[Delivery] = [item.value for item in items]
         self.ended: dict[Delivery, str] = {}

@@ -57,7 +57,6 @@ class Route:
         if self.breaker is not None:
             call = behind_breaker(call, self.breaker, self.counters)
         self.call = call if self.claims is None else self.claims.around(call)
-        self.deadline_seconds = options.deadline_seconds
         self.traces: TraceReader | None = None
         self._concurrency = options.concurrency
         self._rate = options.rate
@@ -164,14 +163,14 @@ class Route:
 
     def deliver(self, message: Message, now: float) -> Delivery:
         """A message that a worker has taken."""
-        delivery = Delivery(self, message, now)
+        delivery = Delivery(self.options, message, now)
         if message.header_block is not None and self.traces is not None:
             delivery.trace = self.traces.read(message)
         return delivery
 
     def join(self, items: list[Item[Delivery]], now: float) -> DeliveryBatch:
         """Messages of its queue that a worker has taken together."""
-        return DeliveryBatch(self, items, now)
+        return DeliveryBatch(self.options, items, now)
 
     def __repr__(self) -> str:
         return f"<Route {self.name!r} from {self.subject!r}>"
