@@ -22,6 +22,7 @@ from beamline_trio.router import (
     Publish,
     Reject,
     Retry,
+    RetryLater,
     Router,
 )
 from beamline_trio.simulation import World
@@ -148,7 +149,7 @@ async def test_a_bad_payload_in_the_middle_ends_alone(nats_world: World) -> None
 
 
 @pytest.mark.parametrize("ordered", [False, True])
-@pytest.mark.parametrize("how", ["raise", "retry", "deadline"])
+@pytest.mark.parametrize("how", ["raise", "raise_later", "retry", "deadline"])
 async def test_a_failed_batch_is_tried_again_and_given_up_by_each_own_count(
     how: str, ordered: bool, nats_world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -172,6 +173,8 @@ async def test_a_failed_batch_is_tried_again_and_given_up_by_each_own_count(
         tries.update(payloads)
         if how == "raise":
             raise ValueError("no")
+        if how == "raise_later":
+            raise RetryLater(0.1, "later")
         if how == "deadline":
             await trio.sleep_forever()
         return Retry(reason="later")
