@@ -19,7 +19,6 @@ async def handle(params: Params) -> Result:
     count = size = target = 0
     complete = asyncio.Event()
 
-    @broker.subscriber(params.subject)
     async def take_one(payload: bytes) -> None:
         nonlocal count, size
         count += 1
@@ -28,6 +27,8 @@ async def handle(params: Params) -> Result:
             await broker.publish(b"", CREDIT_SUBJECT)
             if count == target:
                 complete.set()
+
+    broker.subscriber(params.subject)(take_one)
 
     async def take(messages: int) -> None:
         nonlocal target

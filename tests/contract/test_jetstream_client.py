@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 import trio
@@ -190,7 +190,8 @@ async def test_stored_messages_are_read_and_deleted(nats: EitherServer) -> None:
         await js.delete_message("S", 1)
         await js.delete_message("S", 2, erase=True)
         assert (await js.get_message("S", sequence=1, subject="S.>")).sequence == 3
-        for absent in ({"sequence": 1}, {"sequence": 4, "subject": "S.>"}, {"subject": "S.z"}):
+        absences: list[dict[str, Any]] = [{"sequence": 1}, {"sequence": 4, "subject": "S.>"}, {"subject": "S.z"}]
+        for absent in absences:
             with pytest.raises(MessageNotFoundError):
                 await js.get_message("S", **absent)
         with pytest.raises(MessageNotFoundError):
