@@ -40,7 +40,12 @@ DEMO: Final = ("demo", "--seconds", "12", "--metrics-port", "0")
 SMOKE: Final = "smoke or not (real_server or hypothesis or slow)"
 # The whole suite feeds the parser 100,000 mutated streams; the smoke runs that many.
 SMOKE_MUTATED_STREAMS: Final = "5000"
-HALVES: Final = ("not real_server", "real_server")
+# Of about the same length: one computes, the other mostly waits for servers, and computes a little behind that.
+_COMPUTES_TOO: Final = ("tests/examples", "tests/kv", "tests/router")
+HALVES: Final = (
+    (("-m", "not real_server", *(f"--ignore={path}" for path in _COMPUTES_TOO)),),
+    (("-m", "real_server"), ("-m", "not real_server", *_COMPUTES_TOO)),
+)
 SECURITY_TESTS: Final = ("tests/integration/test_security_matrix.py", "tests/integration/test_secrets.py", "-s")
 REAL_SERVER_TESTS: Final = ("tests/contract", "tests/integration")
 # The whole suite compares 100 scripts on both servers, and the seeds of a few runs.
@@ -417,8 +422,8 @@ def _pytest(
 def _measured_pytest(session: nox.Session, tree: Path, *, minimum: float) -> None:
     """Run the whole suite under coverage, in two halves side by side; the report names the files of the source tree."""
 
-    def half(selection: str) -> bool:
-        command = ("coverage", "run", "-m", "pytest", "-m", selection)
+    def run(selection: Sequence[str]) -> bool:
+        command = ("coverage", "run", "-m", "pytest", *selection)
         try:
             said = session.run(*command, env={"BEAMLINE_TEST_INSTALLED": "1"}, silent=True)
         except CommandFailed:  # its output was printed
@@ -426,9 +431,8 @@ def _measured_pytest(session: nox.Session, tree: Path, *, minimum: float) -> Non
         print(said, flush=True)
         return True
 
-    # One half computes, the other mostly waits for servers.
     with session.chdir(tree), ThreadPoolExecutor() as pool:
-        passed = list(pool.map(half, HALVES))
+        passed = [all(half) for half in pool.map(lambda half: [run(selection) for selection in half], HALVES)]
     # From the root: [tool.coverage.paths] maps only to files that exist.
     data = f"--data-file={tree / '.coverage'}"
     session.run("coverage", "combine", "--quiet", data, str(tree))
