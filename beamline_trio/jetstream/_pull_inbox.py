@@ -8,6 +8,7 @@ Must not decide when to pull.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 
@@ -20,7 +21,7 @@ from ._source import Source
 from ._statuses import Status, read_status
 
 
-class PullInbox:
+class PullInbox(ABC):
     """The route of the replies to pulls; the base of those who pull.
 
     Attributes:
@@ -78,15 +79,15 @@ class PullInbox:
         """The server refuses the inbox."""
         self._fail(error)
 
-    def given_up(self, frame: bytes, error: Callable[[], Exception]) -> None:
+    def given_up(self, frame: bytes, error: Callable[[], Exception]) -> None:  # noqa: B027  # the same for all who pull
         """Pulls are no publishes: none of them waits in the queue."""
 
-    def handed_over(self, frame: bytes, place: int) -> None:
+    def handed_over(self, frame: bytes, place: int) -> None:  # noqa: B027  # as above
         """None of them has waited in the queue."""
 
+    @abstractmethod
     def closed(self) -> None:
         """The client is closed."""
-        raise NotImplementedError
 
     # What those who pull do
 
@@ -123,14 +124,18 @@ class PullInbox:
 
     # What those who pull are told
 
+    @abstractmethod
     def _on_message(self) -> None:
-        raise NotImplementedError
+        """A message of a pull is in `pending`."""
 
+    @abstractmethod
     def _on_skipped(self) -> None:
-        raise NotImplementedError
+        """A message came that makes no sense."""
 
+    @abstractmethod
     def _on_status(self, number: bytes, status: Status) -> None:
-        raise NotImplementedError
+        """The server says something of the pull with this number."""
 
+    @abstractmethod
     def _fail(self, error: Exception) -> None:
-        raise NotImplementedError
+        """Nothing can come any more."""
