@@ -161,6 +161,12 @@ async def settled(js: JetStream) -> None:
         await trio.sleep(0.02)
 
 
+async def let_go(js: JetStream) -> None:
+    """Wait until the server has noticed that the link of those who pulled is gone, so that it sends nothing there."""
+    while (await js.consumer_info(ORDERS, WORKER)).num_waiting:
+        await trio.sleep(0.02)
+
+
 async def results(js: JetStream) -> int:
     """How many results are stored."""
     return (await js.stream_info(RESULTS)).state.messages

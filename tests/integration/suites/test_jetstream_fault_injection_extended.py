@@ -44,6 +44,7 @@ from tests.integration.suites._worker import (
     create_streams,
     decided,
     give,
+    let_go,
     open_worker,
     results,
     settled,
@@ -95,6 +96,7 @@ async def test_consumer_reconnection(scene: Scene) -> None:
             async with scene.fault("no connection for a second, orders go on", nc):
                 with scene.faults.inject("connect", error("refused")):
                     await scene.break_link(nc)
+                    await let_go(js)
                     await give(js, 20, 5)
                     await trio.sleep(1)
                     assert worker.counts.received == 5
