@@ -8,6 +8,12 @@
         await server.wait_exit()
         await server.start()      # the same port, the same store
 
+and a cluster of them, or a supercluster of regions that are joined by gateways:
+
+    async with open_cluster("east", servers=3) as cluster:
+        leader = await cluster.leader("ORDERS")
+        leader.server.pause()     # SIGSTOP
+
 It stands beside the client's path and knows nothing of it: what it says about a server comes from the
 operating system and from the server itself, so that tests may judge the client by it.
 
@@ -15,11 +21,20 @@ POSIX only (SIGSTOP, SIGHUP and process groups have no equal on Windows), and in
 not run on trio's MockClock.
 """
 
+from ._cluster import Node as Node
+from ._cluster import RealCluster as RealCluster
+from ._cluster import RealSupercluster as RealSupercluster
+from ._cluster_options import ClusterOptions as ClusterOptions
+from ._errors import MonitoringError as MonitoringError
 from ._errors import ServerNotFoundError as ServerNotFoundError
 from ._errors import ServerNotRunningError as ServerNotRunningError
 from ._errors import ServerProcessError as ServerProcessError
 from ._errors import ServerStartError as ServerStartError
 from ._find import find_nats_server as find_nats_server
+from ._links import DirectLinks as DirectLinks
+from ._links import Links as Links
 from ._open import open_server as open_server
+from ._open_cluster import open_cluster as open_cluster
+from ._open_cluster import open_supercluster as open_supercluster
 from ._options import ServerOptions as ServerOptions
 from ._process import Server as Server

@@ -13,6 +13,14 @@ class ServerProcessError(Exception):
     """Base of everything that `beamline_trio.server_process` raises of its own."""
 
 
+class MonitoringError(ServerProcessError):
+    """A monitoring endpoint gave no answer, or none that is JSON: the server is down, or does not listen there.
+
+    A server that is stopped (SIGSTOP) or behind a cut link gives none for as long as it is: bound the wait by a
+    cancel scope.
+    """
+
+
 class ServerNotFoundError(ServerProcessError):
     """There is no nats-server on this machine, or NATS_SERVER names none; the text says how to get one."""
 

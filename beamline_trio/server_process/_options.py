@@ -61,6 +61,9 @@ class ServerOptions:
         log_file: where the server's log is appended; it is kept. None = a temporary file, removed with the
             server.
         debug: log debug messages.
+        network_namespace: the network namespace to run in, as `ip netns` lists it, which only root may enter; the
+            host must be an address there that this process reaches, and the port a given one. None = this
+            process's own.
         start_timeout_seconds: how long a start may take until the server answers (normally 10 to 50 ms).
         stop_timeout_seconds: how long `Server.stop` lets the server shut down before it kills it.
     """
@@ -76,5 +79,6 @@ class ServerOptions:
     tls_first: bool = False
     log_file: Path | None = attrs.field(default=None, converter=_path)
     debug: bool = False
+    network_namespace: str | None = None
     start_timeout_seconds: float = attrs.field(default=10.0, validator=_is_positive)
     stop_timeout_seconds: float = attrs.field(default=5.0, validator=_is_positive)

@@ -288,7 +288,7 @@ class Server:
 
     @trio.lowlevel.enable_ki_protection  # no Ctrl-C between the fork and the note that it is ours
     async def _spawn(self) -> trio.Process:
-        command = [str(self._executable), "-c", str(self.config_path), *self._options.arguments]
+        command = [*self._entrance(), str(self._executable), "-c", str(self.config_path), *self._options.arguments]
         with self._files.open_log() as log:
             try:
                 process = self._process = await trio.lowlevel.open_process(
@@ -307,6 +307,11 @@ class Server:
         else:
             self._guard.watch(process.pid)
         return process
+
+    def _entrance(self) -> list[str]:
+        # nsenter changes its own namespace and then execs, so the process id is the server's.
+        namespace = self._options.network_namespace
+        return [] if namespace is None else ["nsenter", f"--net=/run/netns/{namespace}"]
 
     async def _until_ready(self, process: trio.Process) -> None:
         while process.returncode is None:
