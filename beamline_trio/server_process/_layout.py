@@ -31,7 +31,7 @@ class Place:
     monitoring_port: int
 
 
-def plan(clusters: Mapping[str, int], links: Links) -> list[Place]:
+async def plan(clusters: Mapping[str, int], links: Links) -> list[Place]:
     """Return the places of all servers: `east-1` to `east-3`, and so on, cluster by cluster.
 
     Raises:
@@ -42,11 +42,9 @@ def plan(clusters: Mapping[str, int], links: Links) -> list[Place]:
     for cluster, count in clusters.items():
         check_name(cluster)
         check_count(cluster, count)
-    return [
-        _place(f"{cluster}-{number}", cluster, links)
-        for cluster, count in clusters.items()
-        for number in range(1, count + 1)
-    ]
+    names = {f"{name}-{number}": name for name, count in clusters.items() for number in range(1, count + 1)}
+    await links.prepare(list(names))
+    return [_place(name, cluster, links) for name, cluster in names.items()]
 
 
 def _place(name: str, cluster: str, links: Links) -> Place:

@@ -6,6 +6,7 @@ the loopback interface, on which nothing can break; the others are `_proxied_lin
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from ._ports import choose_port
@@ -13,6 +14,10 @@ from ._ports import choose_port
 
 class Links(Protocol):
     """The ways between servers, which are known by their names."""
+
+    async def prepare(self, names: Sequence[str]) -> None:
+        """Make what these servers need; it comes before every other question about them."""
+        ...
 
     def host(self, name: str) -> str:
         """The address on which this server listens."""
@@ -35,20 +40,44 @@ class Links(Protocol):
         ...
 
 
+class BreakableLinks(Links, Protocol):
+    """Links that can be cut, and healed."""
+
+    async def cut(self, these: Iterable[str], those: Iterable[str], *, one_way: bool = False) -> None:
+        """Let nothing pass between these servers and those, or only not from these to those.
+
+        Connections stand and are silent, as in a partition; what is held or sent again comes when it is healed.
+        Cancelled, it may have cut a part; `heal` mends it in any case.
+        """
+        ...
+
+    async def heal(self) -> None:
+        """Undo every cut. Cancelled, it may have undone a part; call it again."""
+        ...
+
+
 class DirectLinks:
     """Everything on the loopback interface."""
 
+    async def prepare(self, names: Sequence[str]) -> None:
+        """Nothing is needed."""
+
     def host(self, name: str) -> str:
+        """127.0.0.1."""
         return "127.0.0.1"
 
     def port(self, name: str) -> int:
+        """One outside the range of outgoing connections."""
         return choose_port("127.0.0.1")
 
     def namespace(self, name: str) -> str | None:
+        """This process's own."""
         return None
 
     async def address(self, source: str, target: str, port: int) -> str:
+        """The port itself."""
         return f"127.0.0.1:{port}"
 
     def advertised(self, name: str) -> str | None:
+        """The truth."""
         return None

@@ -80,7 +80,7 @@ async def open_supercluster(
     """
     options = attrs.evolve(options or ClusterOptions(), **overrides)
     links = links or DirectLinks()
-    places = plan(regions, links)
+    places = await plan(regions, links)
     async with contextlib.AsyncExitStack() as stack:
         nodes = [await _open_node(stack, place, places, options, links) for place in places]
         seconds = options.ready_timeout_seconds
