@@ -66,6 +66,7 @@ from ._scenario import make_world as make_world
 from ._scenario import run_scenario as run_scenario
 from ._scenario import shrink_plan as shrink_plan
 from ._scenario import verdict_of as verdict_of
+from ._server import Gateway as Gateway
 from ._server import Rule as Rule
 from ._server import ServerConfig as ServerConfig
 from ._server import SimulatedServer as SimulatedServer

@@ -19,6 +19,7 @@ import trio
 from ..faults import Draw, FaultPlanError, Plan
 from ..transport import Dialer, Environment
 from ._chance import Chance
+from ._clusters import cluster_config, region_config, server_names
 from ._errors import SimulationError
 from ._events import Events
 from ._injection import Injection
@@ -161,6 +162,50 @@ class World:
         server.start()
         await trio.lowlevel.checkpoint()
         return server
+
+    async def add_cluster(
+        self, name: str, *, servers: int = 3, jetstream: bool = False, config: ServerConfig | None = None
+    ) -> list[SimulatedServer]:
+        """Start the servers of a cluster, each with routes to all others; the routes stand a moment later.
+
+        Args:
+            name: of the cluster; its servers are name-1, name-2 and so on, each on a host of that name.
+            servers: how many there are.
+            jetstream: they have streams.
+            config: of each, without the cluster's name; None = the defaults of nats-server.
+
+        Raises:
+            SimulationError: there is a server of one of these names, or that many servers make no cluster.
+            ValueError: nats-server would not start with this configuration.
+        """
+        names = server_names(name, servers)
+        complete = cluster_config(config, name, jetstream=jetstream)
+        return [
+            await self.start_server(
+                one, complete, routes=[f"{other}:{complete.cluster_port}" for other in names if other != one]
+            )
+            for one in names
+        ]
+
+    async def add_regions(
+        self, regions: Mapping[str, int], *, jetstream: bool = False, config: ServerConfig | None = None
+    ) -> dict[str, list[SimulatedServer]]:
+        """Start clusters that are joined by gateways, which stand a little more than a second later.
+
+        Args:
+            regions: how many servers each has, by the name of its cluster.
+            jetstream: they have streams.
+            config: of each server, without clusters and gateways; None = the defaults of nats-server.
+
+        Raises:
+            SimulationError: as `add_cluster`.
+            ValueError: nats-server would not start with this configuration.
+        """
+        joined = region_config(config, regions)
+        return {
+            name: await self.add_cluster(name, servers=servers, jetstream=jetstream, config=joined)
+            for name, servers in regions.items()
+        }
 
     def dialer(self, host: str) -> Dialer:
         """How a client on this host reaches servers. Each has a PRNG of its own: one dialer for each client."""

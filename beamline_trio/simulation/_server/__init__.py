@@ -3,12 +3,14 @@
     Network --accept--> SimulatedServer --> Process: the state of one run
                             |                  |- ClientConnection: _wire -> _operations -> _delivery -> _outbound
                             |                  |- Cluster: RouteConnection to each other server
+            |                  |- Gateways: GatewayConnection to another region, and from its servers
             |                  '- JetStream: streams and consumers (Storage outlives the process)
                             '- ServerConfig, Observer, views for tests
 
 It shares no code with the client's parser or connection.
 """
 
+from ._config import Gateway as Gateway
 from ._config import Rule as Rule
 from ._config import ServerConfig as ServerConfig
 from ._config import User as User

@@ -20,6 +20,8 @@ _FIXED: Final = (
     "lame_duck_duration_seconds",
     "cluster",
     "cluster_port",
+    "gateways",
+    "gateway_port",
     "no_auth_user",
     "jetstream",
     "jetstream_domain",
@@ -52,6 +54,14 @@ def check_config(config: ServerConfig) -> None:
             f"the first must be at least {_LAME_DUCK_SECONDS_MIN}, and the second less than that"
         )
 
+    if config.gateways and not config.cluster:
+        raise ValueError(
+            f"gateways lead to {[one.name for one in config.gateways]} from a server in no cluster; name its region in "
+            "cluster"
+        )
+    for gateway in config.gateways:
+        if not gateway.urls:
+            raise ValueError(f"the gateway to {gateway.name!r} has no urls; name at least one server of that region")
     _check_jetstream(config)
 
 

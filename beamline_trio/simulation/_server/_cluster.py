@@ -9,19 +9,19 @@ Must not know what is routed.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from . import _texts as texts
 from ._config import CLUSTER_PORT
+from ._dialling import dial
+from ._peer import encode_line
 from ._route import RouteConnection
 
 if TYPE_CHECKING:
     from ._process import Process
-    from ._surroundings import Link, LinkHandler, Network, Timer
+    from ._surroundings import Link, LinkHandler, Network
 
-_DIAL_SECONDS: Final = 1.0
 _RETRY_SECONDS: Final = 1.0
 _RETRY_SPREAD_SECONDS: Final = 0.1
 _CLUSTER_CONFLICT: Final = "Cluster Name Conflict"
@@ -108,6 +108,17 @@ class Cluster:
         """The names of the servers it is joined to."""
         return tuple(self._routes)
 
+    def routes(self) -> tuple[tuple[str, RouteConnection], ...]:
+        """The routes that stand, with the name of the server behind each."""
+        return tuple(self._routes.items())
+
+    def send_to(self, receiver: str, sender: str, data: bytes) -> bool:
+        """Send one server's message to another one of the cluster; False when that is out of reach."""
+        route = self._routes.get(receiver)
+        if route is not None:
+            route.send_to(receiver, sender, data)
+        return route is not None
+
     def connect_urls(self) -> tuple[str, ...]:
         """What clients are told: this server first. Nothing before the first other one has come."""
         if self._process.config.no_advertise or not (self._urls_known or self._lame_duck):
@@ -148,36 +159,13 @@ class Cluster:
 
     def _dial(self, target: _Target) -> None:
         target.dialling = True
-        over = False
-        timer: Timer | None = None
-
-        def opened(link: Link) -> LinkHandler | None:
-            if finish():
-                return self._take(link, target)
-            return None
-
-        def failed(reason: str) -> None:
-            if finish():
-                self._process.run(self._dial_failed, target)
-
-        def finish() -> bool:
-            nonlocal over
-            first, over = not over, True
-            if timer is not None:
-                timer.cancel()
-            return first
-
-        def too_late() -> None:
-            if finish():
-                if cancel is not None:
-                    cancel()
-                self._dial_failed(target)
-
-        cancel: Callable[[], None] | None = self._network.open_link(
-            self._process.host, target.host, target.port, opened, failed
+        dial(
+            self._process,
+            self._network,
+            (target.host, target.port),
+            lambda link: self._take(link, target),
+            lambda: self._dial_failed(target),
         )
-        if not over:
-            timer = self._process.call_later(_DIAL_SECONDS, too_late)
 
     def _dial_failed(self, target: _Target) -> None:
         target.dialling = False
@@ -255,7 +243,7 @@ class Cluster:
         self._process.note("route", link=route.number, peer=route.peer)
         for (subject, queue), count in self._interest.items():
             route.send_interest(subject, queue, count)
-        newcomer = b"PEER %b\r\n" % _encode({key: info[key] for key in ("name", "host", "port")})
+        newcomer = encode_line(b"PEER", {key: info[key] for key in ("name", "host", "port")})
         for other in self._routes.values():
             other.send_peer(newcomer)
         self._routes[route.peer] = route
@@ -290,11 +278,7 @@ class Cluster:
             "connect_url": "" if process.config.no_advertise else self._own_url(),
             "ldm": self._lame_duck,
         }
-        return b"INFO %b\r\n" % _encode(fields)
-
-
-def _encode(fields: dict[str, Any]) -> bytes:
-    return json.dumps(fields, separators=(",", ":")).encode()
+        return encode_line(b"INFO", fields)
 
 
 def _parse_route(text: str) -> _Target:

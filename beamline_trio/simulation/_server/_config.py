@@ -8,6 +8,7 @@ from __future__ import annotations
 import attrs
 
 CLUSTER_PORT = 6222
+GATEWAY_PORT = 7222
 
 
 @attrs.frozen
@@ -31,6 +32,19 @@ class User:
     password: str
     publish: Rule = Rule()
     subscribe: Rule = Rule()
+
+
+@attrs.frozen
+class Gateway:
+    """Another region that a server is joined to.
+
+    Attributes:
+        name: of the region, which is its cluster's.
+        urls: its servers that are dialled, as host, host:port or nats://host:port.
+    """
+
+    name: str
+    urls: tuple[str, ...]
 
 
 @attrs.frozen(kw_only=True)
@@ -57,6 +71,9 @@ class ServerConfig:
         cluster_port: where it listens for routes, if it is in a cluster.
         advertise: host:port that clients of the cluster are told; empty = the server's own name and port.
         no_advertise: clients are told nothing of the cluster's servers.
+        gateways: other regions, for a server in a cluster, whose name is its own region's; an entry of that name has no
+            effect, as with nats-server, so that all servers may have the same.
+        gateway_port: where it listens for servers of other regions, if it has gateways.
         jetstream: it has streams; for a server in no cluster.
         jetstream_domain: the name of its JetStream; empty = none.
         jetstream_sync_interval_seconds: how often what was written is brought to the disk; 0 = before each answer.
@@ -82,6 +99,8 @@ class ServerConfig:
     cluster_port: int = CLUSTER_PORT
     advertise: str = ""
     no_advertise: bool = False
+    gateways: tuple[Gateway, ...] = ()
+    gateway_port: int = GATEWAY_PORT
     jetstream: bool = False
     jetstream_domain: str = ""
     jetstream_sync_interval_seconds: float = 120.0

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from ._connection import ClientConnection
-    from ._interest import Subscription
+    from ._interest import Matches, Subscription
     from ._process import Process
     from ._route import RouteConnection
 
@@ -22,62 +22,120 @@ MessageParts: TypeAlias = tuple[bytes, bytes, int, bytes, bytes, bytes]
 
 def publish(process: Process, source: ClientConnection, message: MessageParts) -> bool:
     """Deliver a client's message; False when nobody was there for it."""
+    gateways = process.gateways
+    if gateways is not None and gateways.ways_back.answer(message[0], message):
+        return True
     matches = process.interest.match(message[0])
     delivered = False
     for sub in matches.plain:
         if _deliver(process, source, sub, message):
             delivered = True
-    if not matches.queues and not matches.beyond:
+    if not matches.queues and not matches.beyond and gateways is None:
         return delivered
-    targets: dict[RouteConnection, list[bytes]] = {}
-    for sub in matches.beyond:
-        if sub.route is not None:
-            targets[sub.route] = []
-        elif sub.service is not None and sub.service(message, source):
-            delivered = True
-    for members in matches.queues:
-        chosen = _choose(process, source, members, message)
-        if chosen is None:
-            continue
-        if chosen.route is None:
-            delivered = True
-        elif chosen.queue is not None:
-            targets.setdefault(chosen.route, []).append(chosen.queue)
-    for route, queues in targets.items():
-        route.send_message(message, queues)
-        delivered = True
-    return delivered
+    found, served = _spread(process, source, matches, message[0], message, message)
+    if gateways is not None and gateways.send(message[0], message, served):
+        return True
+    return found or delivered
 
 
 def publish_from_server(process: Process, to: bytes, message: MessageParts) -> None:
     """Deliver a message of the server's own to those who listen to `to`; they see the subject that it has."""
+    gateways = process.gateways
+    if gateways is not None and gateways.ways_back.answer(to, message):
+        return
     matches = process.interest.match(to)
     for sub in matches.plain:
         _deliver(process, None, sub, message)
-    for members in matches.queues:
-        _choose(process, None, members, message)
-    for sub in matches.beyond:
-        if sub.service is not None:
-            sub.service(message, None)
+    if not matches.queues and not matches.beyond and gateways is None:
+        return
+    _, served = _spread(process, None, matches, to, message, message)
+    if gateways is not None:
+        gateways.send(to, message, served)
 
 
-def publish_from_route(process: Process, route: RouteConnection, message: MessageParts, queues: list[bytes]) -> None:
+def publish_from_gateway(process: Process, to: bytes, message: MessageParts, queues: list[bytes]) -> None:
+    """Deliver what a server of another region has sent here: in this region, and to the queue groups it named."""
+    matches = process.interest.match(to)
+    here = _as_seen_here(process, message)
+    for sub in matches.plain:
+        _deliver(process, None, sub, here)
+    _spread(process, None, matches, to, here, message, queues)
+
+
+def publish_from_route(
+    process: Process, route: RouteConnection, to: bytes, message: MessageParts, queues: list[bytes]
+) -> None:
     """Deliver what another server has routed here: to all plain subscriptions, and to the queue groups it named.
 
     Members here come first. Should a group have none any more, the message goes on to a server that has.
     """
-    matches = process.interest.match(message[0])
+    matches = process.interest.match(to)
+    here = _as_seen_here(process, message)
     for sub in matches.plain:
-        _deliver(process, None, sub, message)
+        _deliver(process, None, sub, here)
+    for sub in matches.beyond:
+        if sub.service is not None:
+            sub.service(here, None)
     for members in matches.queues:
         if members[0].queue not in queues:
             continue
-        here = [sub for sub in members if sub.route is None]
-        if here and _choose(process, None, here, message) is not None:
+        own = [sub for sub in members if sub.route is None]
+        if own and _choose(process, None, own, here) is not None:
             continue
         elsewhere = next((sub for sub in members if sub.route is not None), None)
         if elsewhere is not None and elsewhere.route not in (None, route) and elsewhere.queue is not None:
-            elsewhere.route.send_message(message, [elsewhere.queue])
+            elsewhere.route.send_message(to, message, [elsewhere.queue])
+
+
+def _as_seen_here(process: Process, message: MessageParts) -> MessageParts:
+    return message if process.gateways is None else process.gateways.ways_back.take_off(message)
+
+
+def _spread(
+    process: Process,
+    source: ClientConnection | None,
+    matches: Matches,
+    to: bytes,
+    here: MessageParts,
+    onward: MessageParts,
+    wanted: list[bytes] | None = None,
+) -> tuple[bool, list[bytes]]:
+    """Deliver to parts of the server, queue groups and servers behind routes.
+
+    Args:
+        process: of the server.
+        source: the client that it comes from, if it does.
+        matches: of `to`.
+        to: the subject that it goes to.
+        here: the message as it is seen here.
+        onward: the message as it goes on to other servers.
+        wanted: only these queue groups; None = all.
+
+    Returns:
+        Whether anybody was there, and the queue groups that have it.
+    """
+    delivered, served = False, []
+    targets: dict[RouteConnection, list[bytes]] = {}
+    for sub in matches.beyond:
+        if sub.route is not None:
+            targets[sub.route] = []
+        elif sub.service is not None and sub.service(here, source):
+            delivered = True
+    for members in matches.queues:
+        queue = members[0].queue
+        if queue is None or (wanted is not None and queue not in wanted):
+            continue
+        chosen = _choose(process, source, members, here)
+        if chosen is None:
+            continue
+        served.append(queue)
+        delivered = True
+        if chosen.route is not None:
+            targets.setdefault(chosen.route, []).append(queue)
+    for route, queues in targets.items():
+        route.send_message(to, onward, queues)
+        delivered = True
+    return delivered, served
 
 
 def _choose(

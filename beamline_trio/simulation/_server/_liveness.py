@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 _FIRST_SECONDS: Final = 2.0
 _FIRST_SPREAD: Final = 0.2
 _ROUND_TRIP_SECONDS: Final = 3600.0
-# Between servers a longer interval is shortened to this.
-_ROUTE_INTERVAL_SECONDS: Final = 30.0
 
 
 class Liveness:
@@ -29,18 +27,19 @@ class Liveness:
         process: of the server.
         ping: sends one.
         stale: what happens when too many were not answered.
-        always: ping also when the peer was heard of, and more often, as between servers.
+        interval_max: ping also when the peer was heard of, and at least so often, as between servers.
         first_seconds: about when the first ping comes after the handshake.
 
     Attributes:
         heard: when the peer last sent more than PONG.
         measured: the round trip is known.
+        round_trip: in seconds, of the last ping that was answered; infinite before.
     """
 
     __slots__ = (
-        "_always",
         "_asked",
         "_first_seconds",
+        "_interval_max",
         "_ping",
         "_process",
         "_stale",
@@ -48,6 +47,7 @@ class Liveness:
         "_unanswered",
         "heard",
         "measured",
+        "round_trip",
     )
 
     def __init__(
@@ -56,19 +56,20 @@ class Liveness:
         ping: Callable[[], None],
         stale: Callable[[], None],
         *,
-        always: bool = False,
+        interval_max: float | None = None,
         first_seconds: float = _FIRST_SECONDS,
     ) -> None:
         self._process = process
         self._ping = ping
         self._stale = stale
-        self._always = always
+        self._interval_max = interval_max
         self._first_seconds = first_seconds
         self._asked: float | None = None
         self._unanswered = 0
         self._timer: Timer | None = None
         self.heard = float("-inf")
         self.measured = False
+        self.round_trip = float("inf")
 
     def start(self) -> None:
         """The connection is there."""
@@ -85,6 +86,8 @@ class Liveness:
         """The peer has answered."""
         self._unanswered = 0
         self.measured = True
+        if self._asked is not None:
+            self.round_trip = self._process.now() - self._asked
 
     def stop(self) -> None:
         """No more pings."""
@@ -94,7 +97,7 @@ class Liveness:
 
     def _interval(self) -> float:
         interval = self._process.config.ping_interval_seconds
-        return min(interval, _ROUTE_INTERVAL_SECONDS) if self._always else interval
+        return interval if self._interval_max is None else min(interval, self._interval_max)
 
     def _again(self, seconds: float) -> None:
         self._timer = self._process.call_later(seconds, self._due)
@@ -103,7 +106,7 @@ class Liveness:
         self._timer = None
         now = self._process.now()
         measure = not self.measured or self._asked is None or now - self._asked > _ROUND_TRIP_SECONDS
-        if self._always or measure or now - self.heard >= self._interval():
+        if self._interval_max is not None or measure or now - self.heard >= self._interval():
             if self._unanswered + 1 > self._process.config.ping_max:
                 self._stale()
                 return

@@ -19,6 +19,7 @@ from ._interest import Interest, Subscription
 if TYPE_CHECKING:
     from ._cluster import Cluster
     from ._connection import ClientConnection
+    from ._gateways import Gateways
     from ._jetstream import JetStream
     from ._outbound import Outbound
     from ._surroundings import Events, Observer, Timer, TraceSink
@@ -39,6 +40,8 @@ class Process:
         lame_duck: it takes no more clients.
         observer: what is told of messages.
         cluster: its routes; None = it has none and takes none.
+        gateways: its links to other regions; None = it has none and takes none.
+        on_server_message: told of messages of other servers, with the sender's name; None = they are dropped.
         jetstream: its streams; None = it has no JetStream.
     """
 
@@ -64,7 +67,9 @@ class Process:
         self.lame_duck = False
         self.observer: Observer | None = None
         self.cluster: Cluster | None = None
+        self.gateways: Gateways | None = None
         self.jetstream: JetStream | None = None
+        self.on_server_message: Callable[[str, bytes], None] | None = None
         self._events = events
         self._trace = trace
         self._late: list[tuple[Callable[..., object], tuple[object, ...]]] = []
@@ -125,11 +130,39 @@ class Process:
         self._trace.add(self.host, kind, **fields)
 
     def subscribed(self, sub: Subscription) -> None:
-        """A client has a new subscription."""
+        """A client, or a part of the server, has a new subscription."""
         if self.cluster is not None:
             self.cluster.interest_changed(sub.subject, sub.queue, 1)
+            if self.gateways is not None:
+                self.gateways.ways_back.subscribed(sub)
+                self.region_subscribed(sub)
 
     def unsubscribed(self, sub: Subscription) -> None:
-        """A client's subscription has ended."""
+        """A subscription has ended."""
         if self.cluster is not None:
             self.cluster.interest_changed(sub.subject, sub.queue, -1)
+            self.region_unsubscribed(sub)
+
+    def region_subscribed(self, sub: Subscription) -> None:
+        """This region has a new subscription, here or behind a route."""
+        if self.gateways is not None:
+            self.gateways.interest_changed(sub.subject, sub.queue, 1)
+
+    def region_unsubscribed(self, sub: Subscription) -> None:
+        """A subscription of this region has ended."""
+        if self.gateways is not None:
+            self.gateways.interest_changed(sub.subject, sub.queue, -1)
+
+    def send_to_server(self, name: str, data: bytes) -> bool:
+        """Send a message to another server, by route or by gateway; False when it is out of reach."""
+        if self.cluster is not None and self.cluster.send_to(name, self.host, data):
+            return True
+        return self.gateways is not None and self.gateways.send_to(name, self.host, data)
+
+    def server_message(self, receiver: str, sender: str, data: bytes) -> None:
+        """A message of another server has come, for this one or for one behind a route."""
+        if receiver != self.host:
+            if self.cluster is not None:
+                self.cluster.send_to(receiver, sender, data)
+        elif self.on_server_message is not None:
+            self.on_server_message(sender, data)

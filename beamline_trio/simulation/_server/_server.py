@@ -19,6 +19,7 @@ from ._checks import check_config, check_reload
 from ._cluster import Cluster
 from ._config import ServerConfig
 from ._connection import ClientConnection
+from ._gateways import Gateways
 from ._info import Identity
 from ._jetstream import JetStream, Storage, StreamView, open_jetstream, view_stream
 from ._lame_duck import LameDuck
@@ -148,6 +149,12 @@ class SimulatedServer:
         cluster = None if self._process is None else self._process.cluster
         return () if cluster is None else cluster.peers()
 
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """The other regions that it reaches by a link of its own."""
+        gateways = None if self._process is None else self._process.gateways
+        return () if gateways is None else tuple(gateways.outbound())
+
     def subscriptions(self, subject: str | None = None) -> tuple[SubscriptionView, ...]:
         """The subscriptions of its clients.
 
@@ -200,6 +207,9 @@ class SimulatedServer:
         if clustered:
             process.cluster = Cluster(process, self._network, self._routes)
             process.cluster.start()
+        if config.gateways:
+            process.gateways = Gateways(process, self._network)
+            process.gateways.start()
         if config.jetstream:
             process.jetstream = open_jetstream(process, self._storage, self.wall_clock() - process.now())
 
@@ -212,8 +222,9 @@ class SimulatedServer:
         for client in [*process.clients.values(), *self._waiting]:
             client.forget()
         self._waiting.clear()
-        if process.cluster is not None:
-            process.cluster.kill()
+        for joined in (process.cluster, process.gateways):
+            if joined is not None:
+                joined.kill()
 
     def crash(self) -> None:
         """End it at once by a power failure of its machine's disk: `kill`, and what was not synced is lost.
@@ -252,8 +263,9 @@ class SimulatedServer:
         process.paused = True
         for client in process.clients.values():
             client.pause_reading()
-        if process.cluster is not None:
-            process.cluster.pause_reading()
+        for joined in (process.cluster, process.gateways):
+            if joined is not None:
+                joined.pause_reading()
 
     def resume(self) -> None:
         """Let it go on (SIGCONT): what was due meanwhile happens now."""
@@ -265,8 +277,9 @@ class SimulatedServer:
         process.go_on()
         for client in list(process.clients.values()):
             client.resume_reading()
-        if process.cluster is not None:
-            process.cluster.resume_reading()
+        for joined in (process.cluster, process.gateways):
+            if joined is not None:
+                joined.resume_reading()
 
     def lame_duck(self) -> None:
         """Put it into lame duck mode (SIGUSR2): it takes no clients, tells those it has, closes them and ends."""
@@ -336,7 +349,8 @@ class SimulatedServer:
             process.jetstream.shut_down(telling=True)
         for client in list(process.clients.values()):
             client.close(texts.SERVER_SHUTDOWN)
-        if process.cluster is not None:
-            process.cluster.stop()
+        for joined in (process.cluster, process.gateways):
+            if joined is not None:
+                joined.stop()
         process.flush()
         process.end()

@@ -128,7 +128,8 @@ class JetStream:
 
     def is_wanted(self, subject: bytes) -> bool:
         """Whether anybody would be given a message on this subject."""
-        return bool(self._process.interest.match(subject))
+        gateways = self._process.gateways
+        return bool(self._process.interest.match(subject)) or (gateways is not None and gateways.wanted(subject))
 
     def send(self, subject: bytes, payload: bytes, *, header: bytes = b"") -> None:
         """Publish a message."""
@@ -154,11 +155,13 @@ class JetStream:
         """Have a service asked for each message on a subject; it says whether it takes it."""
         sub = Subscription(subject, service=service)
         self._process.interest.insert(sub)
+        self._process.subscribed(sub)
         return sub
 
     def forget(self, sub: Subscription) -> None:
         """End a subscription."""
         self._process.interest.remove(sub)
+        self._process.unsubscribed(sub)
 
     # --------------------------------------------------------------------------------------------------- streams
 
