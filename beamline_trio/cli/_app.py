@@ -25,6 +25,7 @@ from ._failures import guarded
 from ._fault_plan import load_fault_plan
 from ._logs import LogFormat, set_up_logs
 from ._run import run_router
+from ._scenario import scenarios_app
 from ._simulate import simulate_command
 from ._target import load_target
 
@@ -42,6 +43,7 @@ def run_app() -> int:
     app.command("check")(_check)
     app.command("simulate")(simulate_command)
     app.add_typer(dead_letters_app(_say))
+    app.add_typer(scenarios_app(_say))
     app.command("version")(_version)
     # The demo is a package of its own, with all it needs; it is imported here and nowhere else.
     if importlib.util.find_spec(_DEMO) is not None:

@@ -1,0 +1,131 @@
+"""Conducts a run: the load starts, the faults of the plan happen, all is worked off, and what was seen is handed over.
+
+Must not judge, and must not know on what it runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import attrs
+import trio
+
+from ._actions import Ground, action_of
+from ._ledger import Gap, Ledger
+from ._load import Load
+from ._plan import Plan, PlannedFault
+from ._rig import Rig
+from ._sampling import Sample, Sampler
+from ._scenario import Scenario
+from ._settings import Settings
+
+# All that was published has ended so long after the last message, or never will.
+SETTLE_SECONDS: Final = 300.0
+_LOOK_SECONDS: Final = 0.5
+
+
+@attrs.frozen(kw_only=True)
+class Band:
+    """A fault as it was: from `begins` to `healed`, seconds since the start of the run."""
+
+    fault: PlannedFault
+    begins: float
+    healed: float
+
+
+@attrs.frozen(kw_only=True)
+class Evidence:
+    """What was seen in a run.
+
+    Attributes:
+        scenario, settings, plan: what was asked for.
+        ledger: of its messages.
+        samples: one a second.
+        bands: the faults, by the time at which they were healed.
+        ack_gaps: silences between PubAcks. end_gaps: between messages that ended. Of a second at least.
+        unready: moments without an instance that was ready, and until when.
+        restarts: instance -> how often it was ended.
+        settled: whether all that was published has ended.
+        seconds: how long it was, with the working off behind the plan.
+    """
+
+    scenario: Scenario
+    settings: Settings
+    plan: Plan
+    ledger: Ledger
+    samples: Sequence[Sample]
+    bands: Sequence[Band]
+    ack_gaps: Sequence[Gap]
+    end_gaps: Sequence[Gap]
+    unready: Sequence[tuple[float, float]]
+    restarts: dict[str, int]
+    settled: bool
+    seconds: float
+
+
+async def conduct(
+    rig: Rig, scenario: Scenario, settings: Settings, plan: Plan, tell: Callable[[Sample], object]
+) -> Evidence:
+    """Run a scenario on a rig.
+
+    Args:
+        rig: open.
+        scenario: which.
+        settings: how.
+        plan: made of both.
+        tell: called with every sample.
+    """
+    began_at = trio.current_time()
+
+    def now() -> float:
+        return trio.current_time() - began_at
+
+    ledger = Ledger(now, scenario.max_deliver)
+    load = Load(rig, scenario, plan.topology, settings.rate, ledger)
+    sampler = Sampler(now, rig, load, ledger, tell)
+    bands: list[Band] = []
+    async with load.running(), trio.open_nursery() as nursery:
+        began_at = trio.current_time()
+        nursery.start_soon(sampler.run)
+        if scenario.expectations.always_ready:
+            nursery.start_soon(sampler.watch_readiness)
+        async with trio.open_nursery() as faults:
+            for fault in plan.faults:
+                faults.start_soon(_carry_out, Ground(rig, load), fault, now, bands)
+            await trio.sleep_until(began_at + plan.seconds)
+        load.source.stop()
+        settled = await _settle(load, ledger)
+        nursery.cancel_scope.cancel()
+    return Evidence(
+        scenario=scenario,
+        settings=settings,
+        plan=plan,
+        ledger=ledger,
+        samples=sampler.samples,
+        bands=bands,
+        ack_gaps=ledger.acked.gaps,
+        end_gaps=ledger.ended.gaps,
+        unready=sampler.unready,
+        restarts={name: instance.restarts for name, instance in load.instances.items()},
+        settled=settled,
+        seconds=now(),
+    )
+
+
+async def _carry_out(ground: Ground, fault: PlannedFault, now: Callable[[], float], bands: list[Band]) -> None:
+    await trio.sleep(fault.begins - now())
+    begins = now()
+    async with action_of(fault.kind)(ground, fault):
+        await trio.sleep(fault.ends - now())
+    bands.append(Band(fault=fault, begins=begins, healed=now()))
+
+
+async def _settle(load: Load, ledger: Ledger) -> bool:
+    """Wait until every message has ended; False: it has not."""
+    with trio.move_on_after(SETTLE_SECONDS):
+        while True:
+            if load.source.idle and ledger.ended.count >= ledger.begun:
+                return True
+            await trio.sleep(_LOOK_SECONDS)
+    return False

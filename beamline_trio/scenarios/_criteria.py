@@ -1,0 +1,189 @@
+"""What must hold of a run: each criterion is a pure function of what was seen, and gives a finding with its numbers.
+
+Must not run or write anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from statistics import median
+from typing import Final
+
+import attrs
+
+from . import _limits as limits
+from ._conductor import Evidence
+from ._limits import Limit, Mark
+from ._recovery import THROUGHPUT_SHARE, Recovery, base_throughput, recoveries, throughput
+from ._sampling import Sample
+
+_LISTED_MAX: Final = 5
+_STEADY_FACTOR: Final = 1.5
+_STEADY_SECONDS: Final = 5.0
+_FULL_RATE: Final = 100.0
+
+
+@attrs.frozen(kw_only=True)
+class Finding:
+    """Whether a criterion holds.
+
+    Attributes:
+        name: of the criterion.
+        mark: how it stands.
+        value: what was found, in words.
+        limit: what was asked for.
+    """
+
+    name: str
+    mark: Mark
+    value: str
+    limit: str
+
+
+@attrs.frozen(kw_only=True)
+class Measured:
+    """What is counted from the evidence before it is judged.
+
+    Attributes:
+        base_rate, end_rate: messages that ended in a second, in the base and at the end of the recovery.
+        recoveries: of every fault.
+        base, end: samples of the base, and of the end of the recovery.
+    """
+
+    base_rate: float
+    end_rate: float
+    recoveries: Sequence[Recovery]
+    base: Sequence[Sample]
+    end: Sequence[Sample]
+
+
+def measure(evidence: Evidence) -> Measured:
+    """Count what the criteria are about."""
+    plan, samples = evidence.plan, evidence.samples
+    base = base_throughput(samples, plan.base)
+    last = plan.recovery
+    half = (last.begins + last.ends) / 2
+    healed = [(band.fault, band.healed) for band in sorted(evidence.bands, key=lambda band: band.begins)]
+    begins = plan.base.begins + (plan.base.ends - plan.base.begins) / 2
+    return Measured(
+        base_rate=base,
+        end_rate=throughput(samples, half, last.ends),
+        recoveries=recoveries(samples, healed, base),
+        base=[one for one in samples if begins <= one.at <= plan.base.ends],
+        end=[one for one in samples if half <= one.at <= last.ends],
+    )
+
+
+def judge(evidence: Evidence, measured: Measured) -> list[Finding]:
+    """All findings, those that failed first."""
+    findings = [finding for criterion in _CRITERIA for finding in criterion(evidence, measured)]
+    order = [Mark.FAIL, Mark.WARN, Mark.OK]
+    return sorted(findings, key=lambda finding: order.index(finding.mark))
+
+
+# Messages
+
+
+def _messages(evidence: Evidence, _: Measured) -> Iterable[Finding]:
+    ledger = evidence.ledger
+    yield _nothing("acked messages lost", len(lost := ledger.lost()), lost)
+    yield _nothing("publishes of unknown fate", len(unknown := ledger.unknown()), unknown)
+    yield _nothing("effects stored twice", ledger.stored_twice)
+    yield _nothing("effects of nothing", ledger.unasked)
+    yield _nothing(f"deliveries beyond max_deliver {evidence.scenario.max_deliver}", ledger.over_delivered)
+    yield _nothing("first deliveries out of their key's order", ledger.out_of_order)
+    waiting = ledger.begun - ledger.ended.count
+    yield Finding(
+        name="queue depth back to 0",
+        mark=Mark.OK if evidence.settled else Mark.FAIL,
+        value=f"{waiting} of {ledger.begun} wait",
+        limit="0 within 300 s of the last message",
+    )
+
+
+def _nothing(name: str, count: int, which: Sequence[int] = ()) -> Finding:
+    listed = f" ({', '.join(str(one) for one in which[:_LISTED_MAX])}{', ...' if count > _LISTED_MAX else ''})"
+    return Finding(
+        name=name, mark=Mark.FAIL if count else Mark.OK, value=f"{count}{listed if which else ''}", limit="0"
+    )
+
+
+# Recovery
+
+
+def _throughput(_: Evidence, measured: Measured) -> Iterable[Finding]:
+    share = measured.end_rate / measured.base_rate if measured.base_rate else 0.0
+    mark = limits.THROUGHPUT_LOSS.mark(1 - share) if share >= THROUGHPUT_SHARE else Mark.FAIL
+    text = f"{share:.1%} ({measured.end_rate:.1f} of {measured.base_rate:.1f} a second)"
+    yield Finding(name="throughput of the base is back", mark=mark, value=text, limit=f">= {THROUGHPUT_SHARE:.0%}")
+
+
+def _reconnects(_: Evidence, measured: Measured) -> Iterable[Finding]:
+    yield _within("reconnect", measured, lambda one: one.reconnect_seconds, limits.RECONNECT_SECONDS)
+    yield _within("recovery", measured, lambda one: one.recovery_seconds, limits.RECOVERY_SECONDS)
+
+
+def _within(name: str, measured: Measured, read: Callable[[Recovery], float | None], most: float) -> Finding:
+    """What was not seen fails when there was time for it; a shorter time until the next fault refutes nothing."""
+    seen = [seconds for one in measured.recoveries if (seconds := read(one)) is not None]
+    missing = [one for one in measured.recoveries if read(one) is None]
+    too_late = sum(one.watched_seconds >= most for one in missing)
+    value = f"longest {max(seen, default=0.0):.1f} s of {len(measured.recoveries)}"
+    if missing:
+        value += f", {too_late} not in time, {len(missing) - too_late} cut short by the next fault"
+    mark = Mark.FAIL if too_late or max(seen, default=0.0) >= most else Mark.OK
+    return Finding(name=f"{name} after a fault", mark=mark, value=value, limit=f"< {most:g} s")
+
+
+# Resources
+
+
+def _resources(_: Evidence, measured: Measured) -> Iterable[Finding]:
+    yield _grown("tasks", limits.TASKS, measured, lambda sample: sample.tasks, 1, "")
+    yield _grown("memory", limits.MEMORY_BYTES, measured, lambda sample: sample.memory_bytes, 1_000_000, " MB")
+    yield _grown("connections", limits.CONNECTIONS, measured, lambda sample: sample.connections, 1, "")
+
+
+def _grown(
+    name: str, limit: Limit, measured: Measured, read: Callable[[Sample], int], unit: int, suffix: str
+) -> Finding:
+    before = median([read(sample) for sample in measured.base] or [0])
+    after = median([read(sample) for sample in measured.end] or [0])
+    value = f"{before / unit:.0f} -> {after / unit:.0f}{suffix}"
+    text = f"+{limit.warn / unit:.0f} warn, +{limit.fail / unit:.0f}{suffix} fail"
+    return Finding(name=f"{name} not grown", mark=limit.mark(after - before), value=value, limit=text)
+
+
+# What a scenario expects beside that
+
+
+def _expected(evidence: Evidence, measured: Measured) -> Iterable[Finding]:
+    expected = evidence.scenario.expectations
+    if expected.dead_letters_min:
+        # A slower or shorter run has so many fewer.
+        part = evidence.settings.rate / _FULL_RATE * evidence.plan.scale
+        least = max(1, int(expected.dead_letters_min * min(1.0, part)))
+        mark = Mark.OK if evidence.ledger.dead >= least else Mark.FAIL
+        yield Finding(name="messages given up", mark=mark, value=str(evidence.ledger.dead), limit=f">= {least}")
+    if expected.never_idle_seconds is not None:
+        longest = max((gap.seconds for gap in evidence.end_gaps), default=0.0)
+        mark = Mark.OK if longest <= expected.never_idle_seconds else Mark.FAIL
+        limit = f"<= {expected.never_idle_seconds:g} s"
+        yield Finding(name="longest gap in throughput", mark=mark, value=f"{longest:.1f} s", limit=limit)
+    if expected.always_ready:
+        yield _nothing("moments without an instance that is ready", len(evidence.unready))
+    if expected.steady_recovery:
+        yield from _steady(measured)
+
+
+def _steady(measured: Measured) -> Iterable[Finding]:
+    times = [one.recovery_seconds for one in measured.recoveries if one.recovery_seconds is not None]
+    if len(times) < 2:
+        return
+    first, last = times[0], times[-1]
+    mark = Mark.OK if last <= max(first * _STEADY_FACTOR, first + _STEADY_SECONDS) else Mark.FAIL
+    value, limit = f"{last:.1f} s", f"no worse than the first, {first:.1f} s"
+    yield Finding(name="the last recovery", mark=mark, value=value, limit=limit)
+
+
+_CRITERIA: Final = (_messages, _throughput, _reconnects, _resources, _expected)

@@ -1,0 +1,133 @@
+"""One instance of the router: a client and a router on a host of its own, that can be ended and started again.
+
+Must not decide when.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Final
+
+import trio
+
+from ..client import Client
+from ..protocol import NatsError
+from ..router import Delivery, Publish, Retry, Router
+from ._behaviour import Behaviour
+from ._ledger import Ledger
+from ._subjects import DEAD, DONE, ROUTE, WORK, number_of
+
+CONCURRENCY: Final = 16
+ACK_WAIT_SECONDS: Final = 30.0
+GRACE_SECONDS: Final = 10.0
+_START_AGAIN_SECONDS: Final = 0.5
+
+
+class Leave(enum.StrEnum):
+    """How an instance ends."""
+
+    DRAIN = "drain"
+    KILL = "kill"
+
+
+class Instance:
+    """An instance of the router, which `run` keeps.
+
+    Args:
+        name: also of its host.
+        open_client: opens its client.
+        ledger: where its handler notes what comes.
+        behaviour: of its handler.
+        max_deliver: of its route.
+
+    Attributes:
+        name: as given.
+        restarts: how often it was ended.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        open_client: Callable[[str], AbstractAsyncContextManager[Client]],
+        ledger: Ledger,
+        behaviour: Behaviour,
+        max_deliver: int,
+    ) -> None:
+        self.name = name
+        self.restarts = 0
+        self._open_client = open_client
+        self._ledger = ledger
+        self._behaviour = behaviour
+        self._max_deliver = max_deliver
+        self._router: Router | None = None
+        self._scope = trio.CancelScope()
+        self._wanted = trio.Event()
+        self._wanted.set()
+        self._ended = trio.Event()
+
+    @property
+    def ready(self) -> bool:
+        """Whether it takes messages."""
+        return self._router is not None and self._router.ready
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Run it, life after life, while it is wanted; started when it first takes messages."""
+        started = False
+        while True:
+            await self._wanted.wait()
+            self._ended = trio.Event()
+            with trio.CancelScope() as self._scope:
+                async with self._open_client(self.name) as client, trio.open_nursery() as nursery:
+                    self._router = await self._start(client, nursery)
+                    if not started:
+                        started = True
+                        task_status.started()
+            self._router = None
+            self._ended.set()
+
+    async def leave(self, how: Leave) -> None:
+        """End it; it stays away until `come_back`."""
+        self.restarts += 1
+        self._wanted = trio.Event()
+        if how is Leave.DRAIN and self._router is not None:
+            await self._router.drain()
+        self._scope.cancel()
+        await self._ended.wait()
+
+    def come_back(self) -> None:
+        """Start it again."""
+        self._wanted.set()
+
+    async def _start(self, client: Client, nursery: trio.Nursery) -> Router:
+        """Start a router; servers that cannot be asked for their consumers now are asked again."""
+        while True:
+            router = self._make_router()
+            try:
+                await nursery.start(router.run, client)
+            except NatsError:
+                await trio.sleep(_START_AGAIN_SECONDS)
+            else:
+                return router
+
+    def _make_router(self) -> Router:
+        router = Router(self.name, grace_seconds=GRACE_SECONDS)
+
+        @router.route(
+            f"{WORK.lower()}.>",
+            stream=WORK,
+            durable=ROUTE,
+            name=ROUTE,
+            concurrency=CONCURRENCY,
+            ordered_by=lambda message: message.subject,
+            retry=Retry(max_deliver=self._max_deliver, ack_wait_seconds=ACK_WAIT_SECONDS),
+            dead_letter=f"{DEAD.lower()}.{ROUTE}",
+        )
+        async def work(payload: bytes, delivery: Delivery) -> Publish:
+            number = number_of(payload)
+            self._ledger.note_handled(number, delivery.subject, delivery.number, self.name)
+            await self._behaviour.meet(number)
+            return Publish(f"{DONE.lower()}.{delivery.subject.rpartition('.')[2]}", payload)
+
+        return router

@@ -1,0 +1,44 @@
+"""Limits on what a run may use more at its end than in its base: a warning, then a failure. Pure.
+
+Must not measure.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Final
+
+import attrs
+
+_MEGABYTE: Final = 1_000_000
+
+
+class Mark(enum.StrEnum):
+    """How something stands."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@attrs.frozen
+class Limit:
+    """Above `warn` it is told, above `fail` the run has failed."""
+
+    warn: float
+    fail: float
+
+    def mark(self, value: float) -> Mark:
+        """How a value stands."""
+        if value > self.fail:
+            return Mark.FAIL
+        return Mark.WARN if value > self.warn else Mark.OK
+
+
+TASKS: Final = Limit(50, 100)
+MEMORY_BYTES: Final = Limit(100 * _MEGABYTE, 200 * _MEGABYTE)
+CONNECTIONS: Final = Limit(5, 10)
+# Of the base's throughput, missing at the end.
+THROUGHPUT_LOSS: Final = Limit(0.10, 0.20)
+RECONNECT_SECONDS: Final = 30.0
+RECOVERY_SECONDS: Final = 300.0

@@ -1,0 +1,140 @@
+"""What is to be seen of a run, once a second: rows of numbers, and how large this process is.
+
+Must not judge.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import attrs
+import trio
+
+from ._ledger import Ledger
+from ._load import Load
+from ._rig import Rig
+
+SAMPLE_SECONDS: Final = 1.0
+READINESS_SECONDS: Final = 0.1
+_STATM: Final = Path("/proc/self/statm")
+_PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
+
+
+@attrs.frozen(kw_only=True)
+class Sample:
+    """One moment of a run.
+
+    Attributes:
+        at: seconds since its start.
+        begun, acked, ended: messages so far; see `Ledger`.
+        outstanding: messages in the streams that have not ended.
+        backlog: messages that wait to be published.
+        latency_seconds: the longest from beginning to end, of what ended in this second; 0 = nothing did.
+        ready: instances that take messages. up: servers that serve.
+        connected: whether every client has its link.
+        quorum: whether enough servers run. leader: of the streams; empty = none is known.
+        regions: those that are joined to another one.
+        tasks: of trio. memory_bytes: of this process. connections: of clients to servers.
+    """
+
+    at: float
+    begun: int
+    acked: int
+    ended: int
+    outstanding: int
+    backlog: int
+    latency_seconds: float
+    ready: int
+    up: int
+    connected: bool
+    quorum: bool
+    leader: str
+    regions: int
+    tasks: int
+    memory_bytes: int
+    connections: int
+    by_instance: tuple[int, ...] = ()
+
+
+class Sampler:
+    """Takes samples while a run lasts.
+
+    Args:
+        now: seconds since the start of the run.
+        rig: what it runs on.
+        load: that runs on it.
+        ledger: of the load.
+        tell: called with every sample.
+
+    Attributes:
+        samples: in order.
+        unready: moments at which no instance was ready, and until when; looked at every 100 ms.
+    """
+
+    def __init__(
+        self, now: Callable[[], float], rig: Rig, load: Load, ledger: Ledger, tell: Callable[[Sample], object]
+    ) -> None:
+        self._now = now
+        self._rig = rig
+        self._load = load
+        self._ledger = ledger
+        self._tell = tell
+        self.samples: list[Sample] = []
+        self.unready: list[tuple[float, float]] = []
+
+    async def run(self) -> None:
+        """Take a sample every second."""
+        started = trio.current_time()
+        number = 0
+        while True:
+            sample = self._sample()
+            self.samples.append(sample)
+            self._tell(sample)
+            number += 1
+            await trio.sleep_until(started + number * SAMPLE_SECONDS)
+
+    async def watch_readiness(self) -> None:
+        """Look every 100 ms whether an instance is ready."""
+        since: float | None = None
+        while True:
+            now = self._now()
+            if not self._load.ready:
+                since = now if since is None else since
+            elif since is not None:
+                self.unready.append((since, now))
+                since = None
+            await trio.sleep(READINESS_SECONDS)
+
+    def _sample(self) -> Sample:
+        ledger, load, health = self._ledger, self._load, self._rig.health()
+        latencies = ledger.take_latencies()
+        return Sample(
+            at=self._now(),
+            begun=ledger.begun,
+            acked=ledger.acked.count,
+            ended=ledger.ended.count,
+            outstanding=ledger.outstanding,
+            backlog=load.source.backlog,
+            latency_seconds=max(latencies, default=0.0),
+            ready=load.ready,
+            up=sum(health.up.values()),
+            connected=load.connected,
+            quorum=health.quorum,
+            leader=health.leader,
+            regions=sum(health.regions.values()),
+            tasks=trio.lowlevel.current_statistics().tasks_living,
+            memory_bytes=memory_bytes(),
+            connections=health.connections,
+            by_instance=tuple(ledger.by_instance.get(name, 0) for name in load.instances),
+        )
+
+
+def memory_bytes() -> int:
+    """What this process has in memory (resident); 0 where the system does not tell."""
+    try:
+        return int(_STATM.read_text().split()[1]) * _PAGE_BYTES
+    except OSError:
+        return 0

@@ -1,0 +1,96 @@
+"""Who publishes: so many messages a second, in bursts of a tick, of each key one after the other.
+
+A message is published under its id until a stream has acknowledged it; those behind it of the same key wait. A key that
+has nothing to publish has no task.
+
+Must not give a message up.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+import trio
+
+from ..jetstream import JetStream, PublishRetry
+from ..protocol import NatsError
+from ._ledger import Ledger
+from ._subjects import WORK, payload_of
+
+TICK_SECONDS: Final = 0.2
+_AGAIN_SECONDS: Final = 0.5
+_RETRY: Final = PublishRetry(attempts=4, attempt_timeout_seconds=2.0, deadline_seconds=20.0)
+
+
+class Source:
+    """The publisher of a run.
+
+    Args:
+        ledger: where it notes what it does.
+        rate: messages a second.
+        keys: how many there are.
+    """
+
+    def __init__(self, ledger: Ledger, rate: float, keys: int) -> None:
+        self._ledger = ledger
+        self._rate = rate
+        self._lanes: list[deque[int]] = [deque() for _ in range(keys)]
+        self._busy = [False] * keys
+        self._stopped = False
+
+    @property
+    def backlog(self) -> int:
+        """Messages that were begun, and are not on their way."""
+        return sum(len(lane) for lane in self._lanes)
+
+    @property
+    def idle(self) -> bool:
+        """Whether every message that was begun is acknowledged."""
+        return not any(self._busy)
+
+    def stop(self) -> None:
+        """Begin no more messages; those that were begun are published."""
+        self._stopped = True
+
+    async def run(self, js: JetStream) -> None:
+        """Publish until it is stopped, and all is acknowledged."""
+        started = trio.current_time()
+        begun = tick = 0
+        async with trio.open_nursery() as nursery:
+            while not self._stopped:
+                tick += 1
+                due = int(self._rate * TICK_SECONDS * tick)
+                self._begin(due - begun, js, nursery.start_soon)
+                begun = due
+                await trio.sleep_until(started + tick * TICK_SECONDS)
+
+    def _begin(self, count: int, js: JetStream, start_soon: Callable[..., None]) -> None:
+        for _ in range(count):
+            number = self._ledger.begin()
+            index = number % len(self._lanes)
+            self._lanes[index].append(number)
+            if not self._busy[index]:
+                self._busy[index] = True
+                start_soon(self._empty, js, index)
+
+    async def _empty(self, js: JetStream, index: int) -> None:
+        """Publish what a key has, one after the other."""
+        lane, subject = self._lanes[index], f"{WORK.lower()}.{index}"
+        while lane:
+            number = lane[0]
+            await self._publish(js, subject, number)
+            lane.popleft()
+        self._busy[index] = False
+
+    async def _publish(self, js: JetStream, subject: str, number: int) -> None:
+        while True:
+            try:
+                ack = await js.publish(subject, payload_of(number), message_id=f"m{number}", retry=_RETRY)
+            except NatsError as error:
+                self._ledger.note_publish_error(error)
+                await trio.sleep(_AGAIN_SECONDS)
+            else:
+                self._ledger.note_acked(number, duplicate=ack.duplicate)
+                return

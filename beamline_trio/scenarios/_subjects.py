@@ -1,0 +1,24 @@
+"""The streams' names and subjects, and what a message says: its number, and nothing else that matters.
+
+Must not know clients.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+WORK: Final = "WORK"
+DONE: Final = "DONE"
+DEAD: Final = "DEAD"
+ROUTE: Final = "work"
+_PADDING: Final = b" " + b"." * 100
+
+
+def payload_of(number: int) -> bytes:
+    """What a message carries: its number, and about as much beside it as an order has."""
+    return b"%d" % number + _PADDING
+
+
+def number_of(payload: bytes) -> int:
+    """The number of a message, or of what it led to."""
+    return int(payload.partition(b" ")[0])
