@@ -32,11 +32,17 @@ def cluster_config(config: ServerConfig | None, cluster: str, *, jetstream: bool
     return attrs.evolve(config, cluster=cluster, jetstream=config.jetstream or jetstream)
 
 
+def server_config(config: ServerConfig, server: str) -> ServerConfig:
+    """The configuration of one server of a cluster: with JetStream it is called like its host."""
+    return attrs.evolve(config, name=server) if config.jetstream else config
+
+
 def region_config(config: ServerConfig | None, regions: Mapping[str, int]) -> ServerConfig:
-    """The configuration that all servers of these regions share: as given, with gateways between the regions."""
+    """What all servers of these regions share: as given, with gateways between the regions, and one meta group."""
     config = config if config is not None else ServerConfig()
     gateways = tuple(
         Gateway(name, tuple(f"{host}:{config.gateway_port}" for host in server_names(name, servers)))
         for name, servers in regions.items()
     )
-    return attrs.evolve(config, gateways=gateways)
+    peers = tuple(host for name, servers in regions.items() for host in server_names(name, servers))
+    return attrs.evolve(config, gateways=gateways, jetstream_peers=peers)

@@ -19,7 +19,7 @@ import trio
 from ..faults import Draw, FaultPlanError, Plan
 from ..transport import Dialer, Environment
 from ._chance import Chance
-from ._clusters import cluster_config, region_config, server_names
+from ._clusters import cluster_config, region_config, server_config, server_names
 from ._errors import SimulationError
 from ._events import Events
 from ._injection import Injection
@@ -171,8 +171,9 @@ class World:
         Args:
             name: of the cluster; its servers are name-1, name-2 and so on, each on a host of that name.
             servers: how many there are.
-            jetstream: they have streams.
-            config: of each, without the cluster's name; None = the defaults of nats-server.
+            jetstream: they have streams, which can have replicas; their groups have leaders about a second later.
+            config: of each, without the cluster's name; None = the defaults of nats-server. With JetStream each is
+                named like its host.
 
         Raises:
             SimulationError: there is a server of one of these names, or that many servers make no cluster.
@@ -182,7 +183,9 @@ class World:
         complete = cluster_config(config, name, jetstream=jetstream)
         return [
             await self.start_server(
-                one, complete, routes=[f"{other}:{complete.cluster_port}" for other in names if other != one]
+                one,
+                server_config(complete, one),
+                routes=[f"{other}:{complete.cluster_port}" for other in names if other != one],
             )
             for one in names
         ]

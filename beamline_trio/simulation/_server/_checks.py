@@ -24,6 +24,7 @@ _FIXED: Final = (
     "gateway_port",
     "no_auth_user",
     "jetstream",
+    "jetstream_peers",
     "jetstream_domain",
     "jetstream_sync_interval_seconds",
     "jetstream_ack_v2",
@@ -68,15 +69,33 @@ def check_config(config: ServerConfig) -> None:
 def _check_jetstream(config: ServerConfig) -> None:
     if not config.jetstream:
         return
-    if config.cluster:
+    if (config.cluster or config.jetstream_peers) and not config.name:
         raise ValueError(
-            f"jetstream is set for a server of the cluster {config.cluster!r}, and the model has streams with one "
-            "replica on a server of its own; leave one of the two out"
+            f"jetstream is set for a server of the cluster {config.cluster!r} that has no name; nats-server does not "
+            "start like that: set name"
         )
     if config.jetstream_sync_interval_seconds < 0:
         raise ValueError(
             f"jetstream_sync_interval_seconds is {config.jetstream_sync_interval_seconds}; "
             "it must be 0 (before each answer) or more"
+        )
+
+
+def check_clustered(host: str, config: ServerConfig) -> None:
+    """Refuse a server with JetStream in a cluster whose groups would not know it.
+
+    Raises:
+        ValueError: which field, its value, and what would do.
+    """
+    if config.name != host:
+        raise ValueError(
+            f"name is {config.name!r} for the server {host!r} of a cluster with JetStream; groups know a server by its "
+            f"host here, so set name={host!r}"
+        )
+    if not config.cluster:
+        raise ValueError(
+            f"jetstream is set for the server {host!r} with routes, and cluster is empty; nats-server does not start "
+            "like that: name the cluster"
         )
 
 

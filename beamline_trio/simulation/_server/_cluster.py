@@ -281,6 +281,11 @@ class Cluster:
         return encode_line(b"INFO", fields)
 
 
+def route_host(text: str) -> str:
+    """The host of a configured route."""
+    return _parse_route(text).host
+
+
 def _parse_route(text: str) -> _Target:
     host, _, port = text.rpartition("//")[2].partition(":")
     return _Target(host, int(port) if port else CLUSTER_PORT, explicit=True)

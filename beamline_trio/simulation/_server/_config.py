@@ -74,7 +74,8 @@ class ServerConfig:
         gateways: other regions, for a server in a cluster, whose name is its own region's; an entry of that name has no
             effect, as with nats-server, so that all servers may have the same.
         gateway_port: where it listens for servers of other regions, if it has gateways.
-        jetstream: it has streams; for a server in no cluster.
+        jetstream: it has streams; in a cluster they have replicas, and the server's name must be its host's.
+        jetstream_peers: the servers with JetStream that it shares streams with, by host; none = those of its routes.
         jetstream_domain: the name of its JetStream; empty = none.
         jetstream_sync_interval_seconds: how often what was written is brought to the disk; 0 = before each answer.
         jetstream_ack_v2: deliveries have the long reply subject, with domain and account.
@@ -102,6 +103,7 @@ class ServerConfig:
     gateways: tuple[Gateway, ...] = ()
     gateway_port: int = GATEWAY_PORT
     jetstream: bool = False
+    jetstream_peers: tuple[str, ...] = ()
     jetstream_domain: str = ""
     jetstream_sync_interval_seconds: float = 120.0
     jetstream_ack_v2: bool = False

@@ -157,6 +157,10 @@ class Gateways:
                 return True
         return False
 
+    def reaches(self, server: str) -> bool:
+        """Whether there is a way to a server of another region."""
+        return any(server in region.hosts and region.link is not None for region in self._regions.values())
+
     def send_answer(self, region: str, message: MessageParts) -> bool:
         """Send an answer to a region, by its way; False when that is out of reach."""
         known = self._regions.get(region)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ._config import ServerConfig
 from ._info import Identity
@@ -25,6 +25,23 @@ if TYPE_CHECKING:
     from ._surroundings import Events, Observer, Timer, TraceSink
 
 
+class Unfinished(Protocol):
+    """What has something to do at the end of an event."""
+
+    def flush(self) -> None:
+        """Do it."""
+        ...
+
+
+class _Later:
+    """A callback at the end of an event."""
+
+    __slots__ = ("flush",)
+
+    def __init__(self, callback: Callable[[], object]) -> None:
+        self.flush = callback
+
+
 class Process:
     """The state of a running server.
 
@@ -33,7 +50,7 @@ class Process:
         identity: what INFO says of it.
         interest: all subscriptions.
         clients: connections of clients by client id, in order of their coming.
-        dirty: what has something to write at the end of this event.
+        dirty: what has something to write, or to do, at the end of this event.
         closing: what is closed as soon as its peer has read enough.
         running: False once it was killed or has ended.
         paused: it does nothing.
@@ -60,7 +77,7 @@ class Process:
         self.random = random
         self.interest = Interest()
         self.clients: dict[int, ClientConnection] = {}
-        self.dirty: list[Outbound] = []
+        self.dirty: list[Unfinished | _Later] = []
         self.closing: dict[Outbound, None] = {}
         self.running = True
         self.paused = False
@@ -108,12 +125,22 @@ class Process:
                 callback(*args)
         self.flush()
 
+    def at_end(self, callback: Callable[[], object]) -> None:
+        """Call back at the end of this event."""
+        self.dirty.append(_Later(callback))
+
     def flush(self) -> None:
         """Write what was queued in this event."""
         while self.dirty:
             dirty, self.dirty = self.dirty, []
-            for outbound in dirty:
-                outbound.flush()
+            for unfinished in dirty:
+                unfinished.flush()
+
+    def reaches(self, peer: str) -> bool:
+        """Whether there is a way to another server now."""
+        if self.cluster is not None and peer in self.cluster.peers():
+            return True
+        return self.gateways is not None and self.gateways.reaches(peer)
 
     def connect_urls(self) -> tuple[str, ...]:
         """What clients are told of the cluster's servers, as host:port."""

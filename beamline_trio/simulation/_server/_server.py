@@ -15,13 +15,13 @@ from typing import Final
 
 from .._errors import SimulationError
 from . import _texts as texts
-from ._checks import check_config, check_reload
-from ._cluster import Cluster
+from ._checks import check_clustered, check_config, check_reload
+from ._cluster import Cluster, route_host
 from ._config import ServerConfig
 from ._connection import ClientConnection
 from ._gateways import Gateways
 from ._info import Identity
-from ._jetstream import JetStream, Storage, StreamView, open_jetstream, view_stream
+from ._jetstream import JetStream, Storage, StreamView, open_clustered, open_jetstream, view_stream
 from ._lame_duck import LameDuck
 from ._process import Process
 from ._reload import reload
@@ -58,6 +58,9 @@ class SimulatedServer:
         routes: the servers of its cluster that it dials, as host, host:port or nats-route://host:port.
         wall_clock: seconds since the epoch, for JetStream.
 
+    Attributes:
+        disk_seconds: what a write to its disk takes from now on, in a cluster; more than 0 = a slow disk.
+
     Raises:
         ValueError: nats-server would not start with this configuration.
     """
@@ -76,11 +79,8 @@ class SimulatedServer:
         wall_clock: Callable[[], float],
     ) -> None:
         check_config(config)
-        if config.jetstream and routes:
-            raise ValueError(
-                f"jetstream is set for a server with the routes {list(routes)}, and the model has streams with one "
-                "replica on a server of its own; leave one of the two out"
-            )
+        if config.jetstream and (routes or config.cluster):
+            check_clustered(name, config)
         self.name = name
         self.port = port
         self.config = config
@@ -96,6 +96,7 @@ class SimulatedServer:
         self._waiting: list[ClientConnection] = []
         # What it has on disk.
         self._storage = Storage()
+        self.disk_seconds = 0.0
         self._went_down: list[float] = []
 
     def __repr__(self) -> str:
@@ -175,6 +176,11 @@ class SimulatedServer:
         streams = {} if jetstream is None else jetstream.streams
         return tuple(view_stream(streams[name]) for name in sorted(streams))
 
+    def leads(self, stream: str = "", consumer: str = "") -> bool:
+        """Whether it leads a stream, one of its consumers, or, without a name, its cluster's meta group."""
+        jetstream = None if self._process is None else self._process.jetstream
+        return jetstream is not None and jetstream.leads(stream, consumer)
+
     @property
     def went_down(self) -> tuple[float, ...]:
         """When its process ended, each time, however it did; in virtual seconds."""
@@ -211,7 +217,14 @@ class SimulatedServer:
             process.gateways = Gateways(process, self._network)
             process.gateways.start()
         if config.jetstream:
-            process.jetstream = open_jetstream(process, self._storage, self.wall_clock() - process.now())
+            process.jetstream = self._open_jetstream(process)
+
+    def _open_jetstream(self, process: Process) -> JetStream:
+        epoch = self.wall_clock() - process.now()
+        if process.cluster is None:
+            return open_jetstream(process, self._storage, epoch)
+        peers = self.config.jetstream_peers or (self.name, *map(route_host, self._routes))
+        return open_clustered(process, self._storage, epoch, sorted({*peers, self.name}), lambda: self.disk_seconds)
 
     def kill(self) -> None:
         """End it at once (SIGKILL), also when it is paused: the kernel closes its connections."""

@@ -10,7 +10,7 @@ Must not know what the requests do.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -27,12 +27,14 @@ if TYPE_CHECKING:
     from ._service import JetStream
 
 _TYPE: Final = "io.nats.jetstream.api.v1"
-_LEVEL: Final = 5
-_PREFIX: Final = b"$JS.API."
+LEVEL: Final = 5
+PREFIX: Final = b"$JS.API."
+# In a request that another server hands on: as what it is answered.
+RESPONSE_TYPE: Final = b"Nats-Response-Type"
 _NEXT: Final = b"CONSUMER.MSG.NEXT."
 _DIRECT: Final = b"DIRECT.GET"
 # The server knows them, and a client may well ask.
-_NOT_MODELLED: Final = (
+NOT_MODELLED_REQUESTS: Final = (
     b"STREAM.SNAPSHOT.",
     b"STREAM.RESTORE.",
     b"STREAM.PEER.",
@@ -55,11 +57,13 @@ class Request:
     Attributes:
         names: the tokens of the subject behind what is asked for.
         body: the payload.
+        reply: where it is answered.
     """
 
     jetstream: JetStream
     names: tuple[str, ...]
     body: bytes
+    reply: bytes = b""
 
     def read(self, shape: Mapping[str, Any], name: str, *, optional: bool = False) -> dict[str, Any]:
         """The fields of the body; none when it is empty, or, if it is optional, no object.
@@ -93,14 +97,14 @@ class Operation:
     Attributes:
         kind: of the reply.
         tokens: how many names the subject has, at least and at most.
-        answer: the fields of the reply.
+        answer: the fields of the reply; None = it is answered later, in a cluster.
         empty: fields that a refusal has too.
         counted: whether an answer that is no refusal counts among the requests, and is told to auditors.
     """
 
     kind: str
     tokens: tuple[int, int]
-    answer: Callable[[Request], dict[str, Any]]
+    answer: Callable[[Request], dict[str, Any] | None]
     empty: Mapping[str, Any] = attrs.field(factory=dict)
     counted: bool = True
 
@@ -122,13 +126,19 @@ class API:
         self._operations = {name.encode(): operation for name, operation in operations.items()}
         self.total = 0
         self.errors = 0
-        jetstream.serve(_PREFIX + b">", self._take)
-        if jetstream.domain:
-            jetstream.serve(f"$JS.{jetstream.domain}.API.>".encode(), self._take)
+        self._listen()
+
+    def _listen(self) -> None:
+        self._jetstream.serve(PREFIX + b">", self._take)
+        if self._jetstream.domain:
+            self._jetstream.serve(f"$JS.{self._jetstream.domain}.API.>".encode(), self._take)
+
+    def _operations_by_name(self) -> Iterable[tuple[bytes, Operation]]:
+        return self._operations.items()
 
     def counts(self) -> dict[str, int]:
         """As they stand in the account's information."""
-        return {"level": _LEVEL, "total": self.total, "errors": self.errors}
+        return {"level": LEVEL, "total": self.total, "errors": self.errors}
 
     def _take(self, message: MessageParts, source: ClientConnection | None) -> bool:
         subject, reply, size, _, _, data = message
@@ -156,7 +166,7 @@ class API:
         if found is None:
             return False
         if reply:
-            self._jetstream.soon(answer_direct, self._jetstream, *found, reply, header, body, _LEVEL)
+            self._jetstream.soon(answer_direct, self._jetstream, *found, reply, header, body, LEVEL)
         return True
 
     def _answer(self, what: bytes, reply: bytes, header: bytes, body: bytes, source: ClientConnection | None) -> None:
@@ -169,9 +179,9 @@ class API:
         failed = False
         try:
             level = headers.number(header, headers.REQUIRED_API_LEVEL) if header else None
-            if level is not None and not 0 <= level <= _LEVEL:
+            if level is not None and not 0 <= level <= LEVEL:
                 raise api_error(10185)
-            response |= operation.answer(Request(self._jetstream, names, body))
+            response |= operation.answer(Request(self._jetstream, names, body)) or {}
         except APIError as error:
             failed = True
             response |= {"error": error.fields(), **operation.empty}
@@ -197,7 +207,7 @@ class API:
     def _answer_unknown(self, what: bytes, reply: bytes) -> None:
         """The real server is silent about what it does not know, and about what the simulation does not, it is not."""
         self._jetstream.note("js_unknown_request", what=what.decode("utf-8", "backslashreplace"))
-        if reply and what.startswith(_NOT_MODELLED):
+        if reply and what.startswith(NOT_MODELLED_REQUESTS):
             self._count(failed=True)
             error = not_modelled(f"the request $JS.API.{what.decode('utf-8', 'replace')}")
             self._jetstream.send(reply, encode({"type": f"{_TYPE}.error", "error": error.fields()}))
@@ -211,7 +221,7 @@ class API:
             self._jetstream.send(reply, response)
         if source is not None:
             client = client_fields(self._jetstream, source)
-            api_audit(self._jetstream, client, _PREFIX + what, body, response)
+            api_audit(self._jetstream, client, PREFIX + what, body, response)
 
 
 def client_fields(jetstream: JetStream, client: ClientConnection) -> dict[str, Any]:

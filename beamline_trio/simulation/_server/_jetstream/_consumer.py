@@ -30,6 +30,7 @@ from ._waiting import Waiting
 
 if TYPE_CHECKING:
     from .._surroundings import Timer
+    from ._pulls import PullRequest
     from ._service import JetStream
     from ._stream import Stream
 
@@ -72,9 +73,9 @@ class Consumer:
         self.created = created
         self.closed = False
         self.acks = _acks.AckSubjects.of(stream.name, name, jetstream.domain, v2=jetstream.config.jetstream_ack_v2)
-        self.reading = Reading(stream.messages, config, state)
+        self.reading = self._read(state)
         self.state = self.reading.state
-        self.waiting = Waiting(jetstream, config, self.state)
+        self.waiting = self._wait()
         self.redelivery = Redelivery(self)
         self._delivered_at = self._acknowledged_at = 0
         self._running = False
@@ -84,6 +85,12 @@ class Consumer:
         if state is not None:
             self.redelivery.go_on()
         self._watch_use()
+
+    def _read(self, state: ConsumerState | None) -> Reading:
+        return Reading(self.stream.messages, self.config, state)
+
+    def _wait(self) -> Waiting:
+        return Waiting(self.jetstream, self.config, self.state)
 
     # -------------------------------------------------------------------------------------------------- deliveries
 
@@ -131,8 +138,7 @@ class Consumer:
             if deliveries != 1 or not self.reading.step_back(message):
                 self.redelivery.step_back(message.sequence)
             return False
-        self._deliver(message, deliveries, request.reply, reply, header, payload)
-        self.waiting.served(request)
+        self._deliver(message, deliveries, request, reply, header, payload)
         return True
 
     def _ack_reply(self, message: StoredMessage, deliveries: int) -> bytes:
@@ -140,7 +146,7 @@ class Consumer:
         return f"{self.acks.prefix}{'.'.join(map(str, numbers))}".encode()
 
     def _deliver(
-        self, message: StoredMessage, deliveries: int, to: bytes, reply: bytes, header: bytes, payload: bytes
+        self, message: StoredMessage, deliveries: int, request: PullRequest, reply: bytes, header: bytes, payload: bytes
     ) -> None:
         now, sequence = self.jetstream.now(), message.sequence
         acknowledges = self.config.ack_policy != "none"
@@ -148,6 +154,15 @@ class Consumer:
         self.state.delivered(sequence, now, acknowledges=acknowledges)
         if acknowledges:
             self.redelivery.delivered(sequence)
+        self._send(message, deliveries, request, reply, header, payload)
+        self.changed()
+        if not acknowledges and self.stream.config.retention != "limits":
+            self.stream.acknowledged(sequence)
+
+    def _send(
+        self, message: StoredMessage, deliveries: int, request: PullRequest, reply: bytes, header: bytes, payload: bytes
+    ) -> None:
+        sequence = message.sequence
         self.jetstream.note(
             "js_redeliver" if deliveries > 1 else "js_deliver",
             stream=self.stream.name,
@@ -156,13 +171,11 @@ class Consumer:
             count=deliveries,
             crc=crc32(payload, crc32(header)),
         )
-        self.jetstream.deliver(to, message.subject, payload, header=header, reply=reply)
+        self.jetstream.deliver(request.reply, message.subject, payload, header=header, reply=reply)
         observer = self.jetstream.observer
         if observer is not None:
             observer.handed_out(self.jetstream.host, self.stream.name, self.name, sequence, deliveries, header)
-        self.changed()
-        if not acknowledges and self.stream.config.retention != "limits":
-            self.stream.acknowledged(sequence)
+        self.waiting.served(request)
 
     # ------------------------------------------------------------------------------------------- acknowledgements
 
@@ -350,7 +363,11 @@ class Consumer:
             self.waiting.check(end_of_stream=False)
         state = self.state
         last = state.last_stream
-        if not last and state.next_consumer == 1 and (self.config.mem_storage or self.stream.files is None):
+        if (
+            not last
+            and state.next_consumer == 1
+            and (self.config.mem_storage or self.stream.config.storage == "memory")
+        ):
             last = state.next_stream - 1  # in memory there is no state before the first delivery
         delivered: dict[str, Any] = {"consumer_seq": state.next_consumer - 1, "stream_seq": last}
         floor: dict[str, Any] = {"consumer_seq": state.kept_consumer, "stream_seq": state.kept_stream}
@@ -368,5 +385,10 @@ class Consumer:
             "num_redelivered": 0 if self.config.max_deliver == 1 else len(state.redelivered),
             "num_waiting": len(self.waiting),
             "num_pending": self.reading.left,
+            **self._cluster_fields(),
             "ts": timestamp(self.jetstream.now()),
         }
+
+    def _cluster_fields(self) -> dict[str, Any]:
+        """Who leads it and who follows, for a server in a cluster."""
+        return {}

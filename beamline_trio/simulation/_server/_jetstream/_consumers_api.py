@@ -5,36 +5,43 @@ Must not know subjects or bytes of a request (`_api`).
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeAlias
 
 from .._subjects import is_subset
 from ._api import Operation, Request
 from ._consumer import Consumer
 from ._consumer_config import SHAPE, ConsumerConfig, check_update, read_config
 from ._errors import api_error
-from ._stream import Stream
+from ._stream_config import StreamConfig
 from ._streams_api import find_stream, page
 
 _LISTED_MAX: Final = 256
 _NAMED_MAX: Final = 1024
 _FILTER_TOKENS_MAX: Final = 64
-_PAGE: Final = {"total": 0, "offset": 0, "limit": 0, "consumers": []}
+PAGE: Final = {"total": 0, "offset": 0, "limit": 0, "consumers": []}
 _LIST_SHAPE: Final = {"offset": "int"}
 
 
-def operations() -> dict[str, Operation]:
-    """By the name in the subject."""
+# Makes or changes a consumer: the request, its fields, and those of the configuration.
+Make: TypeAlias = Callable[[Request, dict[str, Any], dict[str, Any]], dict[str, Any] | None]
+
+
+def operations(make: Make) -> dict[str, Operation]:
+    """By the name in the subject; `make` is what is done when a consumer is to be made or changed."""
     return {
-        "CONSUMER.CREATE": Operation("consumer_create", (1, _FILTER_TOKENS_MAX), _create),
-        "CONSUMER.DURABLE.CREATE": Operation("consumer_create", (2, 2), _create_durable),
+        "CONSUMER.CREATE": Operation(
+            "consumer_create", (1, _FILTER_TOKENS_MAX), lambda request: _create(request, make)
+        ),
+        "CONSUMER.DURABLE.CREATE": Operation("consumer_create", (2, 2), lambda request: _create_durable(request, make)),
         "CONSUMER.INFO": Operation("consumer_info", (2, 2), _info),
         "CONSUMER.DELETE": Operation("consumer_delete", (2, 2), _delete),
-        "CONSUMER.NAMES": Operation("consumer_names", (1, 1), _names, _PAGE),
-        "CONSUMER.LIST": Operation("consumer_list", (1, 1), _list, _PAGE),
+        "CONSUMER.NAMES": Operation("consumer_names", (1, 1), _names, PAGE),
+        "CONSUMER.LIST": Operation("consumer_list", (1, 1), _list, PAGE),
     }
 
 
-def _create(request: Request) -> dict[str, Any]:
+def _create(request: Request, make: Make) -> dict[str, Any] | None:
     given = request.read(SHAPE, "CreateConsumerRequest")
     config = dict(given.get("config", {}))
     if request.names[0] != given.get("stream_name", ""):
@@ -50,10 +57,10 @@ def _create(request: Request) -> dict[str, Any]:
             raise api_error(10017)
         config["name"] = name
     _check_filter_token(".".join(request.names[2:]), config)
-    return _make(request, given, config)
+    return make(request, given, config)
 
 
-def _create_durable(request: Request) -> dict[str, Any]:
+def _create_durable(request: Request, make: Make) -> dict[str, Any] | None:
     given = request.read(SHAPE, "CreateConsumerRequest")
     config = dict(given.get("config", {}))
     if request.names[0] != given.get("stream_name", ""):
@@ -65,7 +72,7 @@ def _create_durable(request: Request) -> dict[str, Any]:
     if durable != request.names[1]:
         raise api_error(10017)
     config["name"] = durable
-    return _make(request, given, config)
+    return make(request, given, config)
 
 
 def _check_path(name: str) -> None:
@@ -80,14 +87,13 @@ def _check_filter_token(token: str, config: dict[str, Any]) -> None:
         raise api_error(10131)
 
 
-def _make(request: Request, given: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
+def make_consumer(request: Request, given: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
+    """Make or change a consumer of a server of its own."""
     if fields.get("num_replicas", 0) > 1:
         raise api_error(10074)
     stream = find_stream(request)
     config = read_config(fields, stream.config, pedantic=given.get("pedantic", False))
-    action = given.get("action", "")
-    if action not in ("", "create", "update"):
-        raise api_error(10025, f'unknown consumer action: "{action}"')
+    action = read_action(given)
     name = config.durable_name or config.name or request.jetstream.draw_name()
     consumer = stream.consumers.get(name)
     if consumer is not None:
@@ -95,8 +101,20 @@ def _make(request: Request, given: dict[str, Any], fields: dict[str, Any]) -> di
         return consumer.info()
     if action == "update":
         raise api_error(10149)
-    _check_room(stream, config)
+    check_room(stream.config, [consumer.config for consumer in stream.consumers.values()], config)
     return stream.add_consumer(config, name).info()
+
+
+def read_action(given: dict[str, Any]) -> str:
+    """What a request wants done: "create", "update" or, empty, either.
+
+    Raises:
+        APIError: something else.
+    """
+    action = str(given.get("action", ""))
+    if action not in ("", "create", "update"):
+        raise api_error(10025, f'unknown consumer action: "{action}"')
+    return action
 
 
 def _change(consumer: Consumer, config: ConsumerConfig, action: str) -> None:
@@ -108,21 +126,25 @@ def _change(consumer: Consumer, config: ConsumerConfig, action: str) -> None:
         consumer.changed()
 
 
-def _check_room(stream: Stream, config: ConsumerConfig) -> None:
-    limit = stream.config.max_consumers
-    if 0 < limit <= len(stream.consumers):
+def check_room(stream: StreamConfig, others: Sequence[ConsumerConfig], config: ConsumerConfig) -> None:
+    """Refuse a consumer that a stream has no room for beside the others.
+
+    Raises:
+        APIError: it has none.
+    """
+    if 0 < stream.max_consumers <= len(others):
         raise api_error(10026)
-    if stream.config.retention != "workqueue":
+    if stream.retention != "workqueue":
         return
     if config.ack_policy != "explicit":
         raise api_error(10098)
     if config.deliver_policy != "all":
         raise api_error(10101)
-    if not stream.consumers:
+    if not others:
         return
     if not config.filters:
         raise api_error(10099)
-    taken = [one for consumer in stream.consumers.values() for one in consumer.reading.filters or (b">",)]
+    taken = [one for other in others for one in other.filters or (b">",)]
     if any(is_subset(one, other) or is_subset(other, one) for one in config.filters for other in taken):
         raise api_error(10100)
 

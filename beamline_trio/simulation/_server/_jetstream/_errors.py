@@ -30,6 +30,7 @@ class APIError(Exception):
 
 _TEXTS: Final = {
     10003: (400, "bad request"),
+    10008: (503, "JetStream system temporarily unavailable"),
     10012: (500, "{}"),
     10013: (400, "consumer name already in use"),
     10014: (404, "consumer not found"),
@@ -81,6 +82,8 @@ _TEXTS: Final = {
     10111: (500, "{}"),
     10114: (400, "consumer max request batch needs to be > 0"),
     10115: (400, "consumer max request expires needs to be >= 1ms"),
+    10118: (500, "stream is offline"),
+    10119: (500, "consumer is offline"),
     10116: (400, "max deliver is required to be > length of backoff values"),
     10121: (400, "consumer max ack pending exceeds system limit of {}"),
     10126: (400, "consumer config replica count exceeds parent stream"),

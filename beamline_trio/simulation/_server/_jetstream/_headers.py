@@ -85,6 +85,11 @@ def block(status: int, description: str = "", **fields: object) -> bytes:
     return "".join(f"{line}\r\n" for line in [*lines, ""]).encode()
 
 
+def lines(fields: dict[bytes, bytes]) -> bytes:
+    """A header block of these fields."""
+    return b"NATS/1.0\r\n" + b"".join(b"%b: %b\r\n" % item for item in fields.items()) + b"\r\n"
+
+
 def with_size_only(header: bytes, size: int) -> bytes:
     """The headers of a message whose payload is left out."""
     start = header[:-2] if header else b"NATS/1.0\r\n"

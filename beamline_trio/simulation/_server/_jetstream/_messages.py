@@ -8,7 +8,7 @@ Must not know consumers: `removed` is told of each message that goes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from heapq import heappop, heappush
 from typing import Any, Final
 
@@ -98,6 +98,23 @@ class Messages:
         other._first, other.last_sequence, other.last_time = self._first, self.last_sequence, self.last_time
         other.bytes = self.bytes
         return other
+
+    @classmethod
+    def restored(cls, config: StreamConfig, found: Iterable[StoredMessage], place: Sequence[int]) -> Messages:
+        """Those messages, at the `place` of the store that they come from."""
+        messages = cls(config)
+        for message in found:
+            messages._by_sequence[message.sequence] = message
+            messages._by_subject.setdefault(message.subject, {})[message.sequence] = None
+            messages.bytes += message.size
+            if message.expires > 0:
+                heappush(messages._expiring, (message.expires, message.sequence))
+        messages._first, messages.last_sequence, messages.last_time = place
+        return messages
+
+    def place(self) -> tuple[int, int, int]:
+        """Where it begins and ends: what its messages alone do not tell."""
+        return self._first, self.last_sequence, self.last_time
 
     # --------------------------------------------------------------------------------------------------- reading
 

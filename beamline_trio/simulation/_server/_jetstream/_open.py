@@ -23,5 +23,7 @@ def open_jetstream(process: Process, storage: Storage, epoch_seconds: float) -> 
         epoch_seconds: the wall clock at virtual time 0.
     """
     jetstream = JetStream(process, storage, round(epoch_seconds * SECOND))
-    api = API(jetstream, {**_streams_api.operations(lambda: api), **_consumers_api.operations()})
+    api = API(
+        jetstream, {**_streams_api.operations(lambda: api), **_consumers_api.operations(_consumers_api.make_consumer)}
+    )
     return jetstream

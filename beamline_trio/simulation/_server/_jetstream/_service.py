@@ -115,6 +115,19 @@ class JetStream:
         """A name for a consumer that was given none."""
         return "".join([_BASE62[self.random.randrange(62)] for _ in range(_NAME_LENGTH)])
 
+    def later(self, seconds: float, callback: Callable[..., object], *args: object) -> None:
+        """Call back after some time, unless it has ended by then."""
+        self._process.call_later(seconds, self._unless_ended, callback, args)
+
+    def _unless_ended(self, callback: Callable[..., object], args: tuple[object, ...]) -> None:
+        if not self.ended:
+            callback(*args)
+
+    def leads(self, stream: str, consumer: str) -> bool:
+        """Whether this server answers for a stream or a consumer; alone it does for all there are."""
+        found = self.streams.get(stream)
+        return not stream or (found is not None and (not consumer or consumer in found.consumers))
+
     def note(self, kind: str, **fields: str | int | float | bool | None) -> None:
         """Note something in the trace."""
         self._process.note(kind, **fields)

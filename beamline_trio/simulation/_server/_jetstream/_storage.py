@@ -9,10 +9,15 @@ Must not know a running server.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ._consumer_config import ConsumerConfig
 from ._consumer_state import ConsumerState
 from ._messages import Messages
 from ._stream_config import StreamConfig
+
+if TYPE_CHECKING:
+    from ._clustered import ClusterDisk
 
 
 class ConsumerFiles:
@@ -69,16 +74,21 @@ class Storage:
 
     Attributes:
         streams: those with file storage, by name.
+        cluster: what a server of a cluster has instead.
     """
 
     def __init__(self) -> None:
         self.streams: dict[str, StreamFiles] = {}
+        self.cluster: ClusterDisk | None = None
 
     def lose_unsynced(self) -> None:
         """The power failed."""
+        if self.cluster is not None:
+            self.cluster.lose_unsynced()
         for stream in self.streams.values():
             stream.lose_unsynced()
 
     def wipe(self) -> None:
         """The directory is deleted."""
         self.streams.clear()
+        self.cluster = None

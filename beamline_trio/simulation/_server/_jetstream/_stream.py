@@ -5,7 +5,6 @@ Must not know the wire of the API; `_ingest` decides whether a message is taken.
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 from zlib import crc32
 
@@ -14,6 +13,7 @@ from ._advisories import consumer_action
 from ._consumer import Consumer
 from ._consumer_config import ConsumerConfig
 from ._consumer_state import ConsumerState
+from ._duplicates import Duplicates
 from ._errors import APIError, api_error
 from ._golang import MILLISECOND, SECOND, GoError, duration, encode, timestamp
 from ._ingest import check_message
@@ -22,7 +22,7 @@ from ._stream_config import StreamConfig
 
 if TYPE_CHECKING:
     from .._interest import Subscription
-    from .._surroundings import Timer
+    from .._surroundings import Observer, Timer
     from ._service import JetStream
     from ._storage import StreamFiles
 
@@ -42,7 +42,7 @@ class Stream:
 
     Attributes:
         consumers: by name.
-        last_id: of the last message, if it had one.
+        duplicates: the ids that it has seen.
     """
 
     def __init__(
@@ -59,13 +59,14 @@ class Stream:
         self.messages = messages
         self.files = files
         self.consumers: dict[str, Consumer] = {}
-        self._seen: dict[bytes, tuple[int, int]] = {}
-        self._seen_order: deque[tuple[int, bytes]] = deque()
-        self.last_id = b""
+        self.duplicates = Duplicates()
         self._expiry_timer: Timer | None = None
         self._expiry_due = 0
         self._listening: list[Subscription] = []
         messages.removed = self._removed
+        self._begin()
+
+    def _begin(self) -> None:
         self._recall()
         self.listen()
         self._watch_expiry()
@@ -74,6 +75,18 @@ class Stream:
     def name(self) -> str:
         """Its name."""
         return self.config.name
+
+    @property
+    def last_id(self) -> bytes:
+        """Of the last message, if it had one."""
+        return self.duplicates.last_id
+
+    def _now(self) -> int:
+        return self._jetstream.now()
+
+    @property
+    def _observer(self) -> Observer | None:
+        return self._jetstream.observer
 
     def listen(self) -> None:
         """Subscribe to its subjects, and to no others."""
@@ -101,7 +114,7 @@ class Stream:
         duplicate = check_message(self, subject, header, payload)
         if duplicate:
             return self._pub_ack(duplicate, duplicate=True)
-        now = self._jetstream.now()
+        now = self._now()
         identity = headers.find(header, headers.MESSAGE_ID) or b"" if header else b""
         if self.config.retention == "interest" and not self._is_wanted(subject):
             sequence = self.messages.skip(now)
@@ -127,7 +140,7 @@ class Stream:
         self._jetstream.note(
             "js_store", stream=self.name, seq=message.sequence, size=message.size, crc=crc32(payload, crc32(header))
         )
-        observer = self._jetstream.observer
+        observer = self._observer
         if observer is not None:
             observer.stored(self._jetstream.host, self.name, message.sequence, subject, header)
         self._watch_expiry()
@@ -159,23 +172,10 @@ class Stream:
 
     def seen(self, identity: bytes) -> int:
         """The sequence of the message with this id, if it came within the window; else 0."""
-        self._forget_old()
-        return self._seen.get(identity, (0, 0))[0]
+        return self.duplicates.sequence_of(identity, self._now() - self.config.duplicate_window)
 
     def _remember(self, identity: bytes, sequence: int, now: int) -> None:
-        self.last_id = identity
-        if identity:
-            self._forget_old()
-            self._seen[identity] = (sequence, now)
-            self._seen_order.append((now, identity))
-
-    def _forget_old(self) -> None:
-        oldest = self._jetstream.now() - self.config.duplicate_window
-        order = self._seen_order
-        while order and order[0][0] <= oldest:
-            time, identity = order.popleft()
-            if self._seen.get(identity, (0, 0))[1] == time:
-                del self._seen[identity]
+        self.duplicates.remember(identity, sequence, now, self._now() - self.config.duplicate_window)
 
     def _recall(self) -> None:
         """A restart: the ids are those of the messages that are there."""
@@ -185,10 +185,9 @@ class Stream:
                 continue
             identity = headers.find(message.header, headers.MESSAGE_ID)
             if identity:
-                self._seen[identity] = (message.sequence, message.time)
-                self._seen_order.append((message.time, identity))
+                self.duplicates.recall(identity, message.sequence, message.time)
                 if message.sequence == self.messages.last_sequence:
-                    self.last_id = identity
+                    self.duplicates.last_id = identity
 
     # --------------------------------------------------------------------------------------------- what leaves it
 
@@ -248,7 +247,10 @@ class Stream:
 
     def _expire(self) -> None:
         self._expiry_timer = None
-        count, marked = self.messages.expire(self._jetstream.now())
+        self._expire_now()
+
+    def _expire_now(self) -> None:
+        count, marked = self.messages.expire(self._now())
         for message in marked:
             self._mark(message)
         if count or marked:
@@ -260,7 +262,7 @@ class Stream:
         """Store a marker, whose roll-up removes what has expired; without room that stays, and is tried again."""
         header = headers.marker(duration(self.config.subject_delete_marker_ttl // SECOND * SECOND))
         try:
-            self._store(message.subject, header, b"", self._jetstream.now(), b"")
+            self._store(message.subject, header, b"", self._now(), b"")
         except APIError:
             self.messages.expire_again(message)
 
@@ -329,8 +331,15 @@ class Stream:
             state["num_deleted"] = len(missing)
             if deleted:
                 state["deleted"] = missing
-        state["consumer_count"] = len(self.consumers)
+        state["consumer_count"] = self._consumer_count
         return state
+
+    def _cluster_fields(self, leader: str) -> dict[str, Any]:
+        return {"cluster": {"leader": leader}} if leader else {}
+
+    @property
+    def _consumer_count(self) -> int:
+        return len(self.consumers)
 
     def info(self, state: dict[str, Any] | None = None, *, served: bool = True, leader: str = "") -> dict[str, Any]:
         """As it stands in a reply; `leader` = who answers for it, where that is said."""
@@ -341,7 +350,6 @@ class Stream:
         }
         if self._jetstream.domain:
             fields["domain"] = self._jetstream.domain
-        if leader:
-            fields["cluster"] = {"leader": leader}
+        fields |= self._cluster_fields(leader)
         fields["ts"] = timestamp(self._jetstream.now())
         return fields

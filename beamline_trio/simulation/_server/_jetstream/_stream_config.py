@@ -173,8 +173,8 @@ def stored_metadata(given: dict[str, str], level: int) -> dict[str, str]:
     return dict(sorted({**kept, "_nats.req.level": str(level)}.items()))
 
 
-def read_config(given: dict[str, Any]) -> StreamConfig:
-    """A complete configuration from the fields of a request.
+def read_config(given: dict[str, Any], *, clustered: bool = False) -> StreamConfig:
+    """A complete configuration from the fields of a request; `clustered` = to a cluster, which has replicas.
 
     Raises:
         APIError: as nats-server refuses it, or because the simulation does not model it.
@@ -187,7 +187,7 @@ def read_config(given: dict[str, Any]) -> StreamConfig:
         if given.get(name, choices[0]) not in choices:
             raise unknown_value(given[name])
     fields = {name: given[name] for name in (*_ORDER, "name") if name in given}
-    _complete(fields, pedantic=bool(given.get("pedantic")))
+    _complete(fields, pedantic=bool(given.get("pedantic")), clustered=clustered)
     _check_times(fields)
     if fields.get("deny_purge") and fields.get("allow_rollup_hdrs"):
         raise _invalid("roll-ups require the purge permission")
@@ -233,13 +233,13 @@ def _check_name(given: dict[str, Any]) -> None:
         raise _invalid(f"stream metadata exceeds maximum size of {_METADATA_MAX} bytes")
 
 
-def _complete(fields: dict[str, Any], *, pedantic: bool) -> None:
+def _complete(fields: dict[str, Any], *, pedantic: bool, clustered: bool) -> None:
     replicas = fields.get("num_replicas") or 1
     if replicas < 0:
         raise api_error(10133)
     if replicas > 5:
         raise _invalid("maximum replicas is 5")
-    if replicas > 1:
+    if replicas > 1 and not clustered:
         raise api_error(10074)
     fields["num_replicas"] = replicas
     for name in _UNLIMITED:

@@ -6,8 +6,8 @@ Must not know subjects or bytes of a request (`_api`).
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Callable, Iterator
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final, TypeVar
 
 from .._subjects import collide
 from ._advisories import stream_action
@@ -17,6 +17,8 @@ from ._golang import parse_time, timestamp
 from ._messages import StoredMessage
 from ._stream import Stream
 from ._stream_config import SHAPE, StreamConfig, check_update, read_config
+
+T = TypeVar("T")
 
 _LISTED_MAX: Final = 256
 _NAMED_MAX: Final = 1024
@@ -48,7 +50,7 @@ _LIMITS: Final = {
 def operations(api: Callable[[], API]) -> dict[str, Operation]:
     """By the name in the subject."""
     return {
-        "INFO": Operation("account_info", (0, 0), lambda request: _account_info(request, api())),
+        "INFO": Operation("account_info", (0, 0), lambda request: account_info(request, api().counts())),
         "STREAM.CREATE": Operation("stream_create", (1, 1), _create),
         "STREAM.UPDATE": Operation("stream_update", (1, 1), _update),
         "STREAM.INFO": Operation("stream_info", (1, 1), _info, _PAGE),
@@ -73,7 +75,8 @@ def find_stream(request: Request) -> Stream:
     return stream
 
 
-def _account_info(request: Request, api: API) -> dict[str, Any]:
+def account_info(request: Request, counts: dict[str, int]) -> dict[str, Any]:
+    """What the account uses, here, and what it may; `counts` = of requests."""
     streams = request.jetstream.streams.values()
     used, reserved = {"memory": 0, "file": 0}, {"memory": 0, "file": 0}
     for stream in streams:
@@ -90,22 +93,31 @@ def _account_info(request: Request, api: API) -> dict[str, Any]:
     }
     if request.jetstream.domain:
         fields["domain"] = request.jetstream.domain
-    return {**fields, "api": api.counts()}
+    return {**fields, "api": counts}
 
 
-def _create(request: Request) -> dict[str, Any]:
-    jetstream = request.jetstream
+def read_create(request: Request, *, clustered: bool = False) -> StreamConfig:
+    """The configuration that a stream is to be made with.
+
+    Raises:
+        APIError: there can be none like that.
+    """
     given = request.read(SHAPE, "StreamConfigRequest")
     if given.get("name", "") != request.names[0]:
         raise api_error(10056)
     if "/" in request.names[0] or "\\" in request.names[0]:
         raise api_error(10128)
-    config = read_config(given)
+    return read_config(given, clustered=clustered)
+
+
+def _create(request: Request) -> dict[str, Any]:
+    jetstream = request.jetstream
+    config = read_create(request)
     stream = jetstream.streams.get(config.name)
     if stream is not None and stream.config != config:
         raise api_error(10058)
     if stream is None:
-        _check_overlap(request, config)
+        check_overlap(config, _configs(request))
         stream = jetstream.add_stream(config)
         stream_action(jetstream, config.name, "create")
     fields = stream.info()
@@ -113,22 +125,41 @@ def _create(request: Request) -> dict[str, Any]:
     return {**fields, "did_create": True}
 
 
-def _update(request: Request) -> dict[str, Any]:
-    config = read_config(request.read(SHAPE, "StreamConfigRequest"))
+def read_update(request: Request, *, clustered: bool = False) -> StreamConfig:
+    """The configuration that a stream is to have.
+
+    Raises:
+        APIError: there can be none like that.
+    """
+    config = read_config(request.read(SHAPE, "StreamConfigRequest"), clustered=clustered)
     if config.name != request.names[0]:
         raise api_error(10056)
+    return config
+
+
+def _update(request: Request) -> dict[str, Any]:
+    config = read_update(request)
     stream = find_stream(request)
     check_update(stream.config, config)
-    _check_overlap(request, config)
+    check_overlap(config, _configs(request))
     stream.update(config)
     stream_action(request.jetstream, config.name, "modify")
     return stream.info()
 
 
-def _check_overlap(request: Request, config: StreamConfig) -> None:
-    for stream in request.jetstream.streams.values():
+def _configs(request: Request) -> list[StreamConfig]:
+    return [stream.config for stream in request.jetstream.streams.values()]
+
+
+def check_overlap(config: StreamConfig, others: Iterable[StreamConfig]) -> None:
+    """Refuse subjects that another stream has.
+
+    Raises:
+        APIError: one does.
+    """
+    for stream in others:
         if stream.name != config.name and any(
-            collide(one, other) for one in config.patterns for other in stream.config.patterns
+            collide(one, other) for one in config.patterns for other in stream.patterns
         ):
             raise api_error(10065)
 
@@ -150,10 +181,14 @@ def _info(request: Request) -> dict[str, Any]:
 
 def _chosen(request: Request, given: dict[str, Any]) -> list[Stream]:
     streams = sorted(request.jetstream.streams.values(), key=lambda stream: stream.name)
-    subject = given.get("subject", "").encode()
-    if subject:
-        streams = [one for one in streams if any(collide(subject, pattern) for pattern in one.config.patterns)]
-    return streams
+    return matching(streams, given.get("subject", "").encode(), lambda stream: stream.config)
+
+
+def matching(streams: list[T], subject: bytes, config: Callable[[T], StreamConfig]) -> list[T]:
+    """Those that a subject may be stored in; all without one."""
+    if not subject:
+        return streams
+    return [one for one in streams if any(collide(subject, pattern) for pattern in config(one).patterns)]
 
 
 def _names(request: Request) -> dict[str, Any]:
@@ -183,7 +218,12 @@ def _delete(request: Request) -> dict[str, Any]:
     return {"success": True}
 
 
-def _purge(request: Request) -> dict[str, Any]:
+def read_purge(request: Request) -> tuple[bytes, int, int]:
+    """Which messages are to go: of a pattern, before a sequence, except for so many.
+
+    Raises:
+        APIError: none may.
+    """
     given = request.read(_PURGE_SHAPE, "JSApiStreamPurgeRequest", optional=True)
     sequence, keep = given.get("seq", 0), given.get("keep", 0)
     if sequence and keep:
@@ -193,7 +233,12 @@ def _purge(request: Request) -> dict[str, Any]:
         raise api_error(10109)
     if stream.config.deny_purge:
         raise api_error(10110, "stream purge not permitted")
-    return {"success": True, "purged": stream.purge(given.get("filter", "").encode(), sequence, keep)}
+    return given.get("filter", "").encode(), sequence, keep
+
+
+def _purge(request: Request) -> dict[str, Any]:
+    chosen = read_purge(request)
+    return {"success": True, "purged": find_stream(request).purge(*chosen)}
 
 
 def _get_message(request: Request) -> dict[str, Any]:
@@ -225,9 +270,14 @@ def _message_fields(message: StoredMessage, *, without_headers: bool) -> Iterato
     yield "time", timestamp(message.time)
 
 
-def _delete_message(request: Request) -> dict[str, Any]:
+def read_delete(request: Request) -> int:
+    """Which message is to go.
+
+    Raises:
+        APIError: none may.
+    """
     given = request.read(_DELETE_SHAPE, "JSApiMsgDeleteRequest")
-    sequence = given.get("seq", 0)
+    sequence: int = given.get("seq", 0)
     if not sequence:
         raise api_error(10003)
     stream = find_stream(request)
@@ -235,13 +285,19 @@ def _delete_message(request: Request) -> dict[str, Any]:
         raise api_error(10109)
     if stream.config.deny_delete:
         raise api_error(10057, "message delete not permitted")
+    return sequence
+
+
+def _delete_message(request: Request) -> dict[str, Any]:
+    sequence, stream = read_delete(request), find_stream(request)
     if stream.delete_message(sequence):
         return {"success": True}
     # Not raised, since the server does not count it among the errors.
-    return {"error": _not_deleted(stream, sequence).fields()}
+    return {"error": not_deleted(stream, sequence).fields()}
 
 
-def _not_deleted(stream: Stream, sequence: int) -> APIError:
+def not_deleted(stream: Stream, sequence: int) -> APIError:
+    """Why a message could not be deleted."""
     if stream.config.storage == "file":
         if sequence > stream.messages.last_sequence:
             return api_error(10057, "stream store EOF")

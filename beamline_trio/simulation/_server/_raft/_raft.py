@@ -19,6 +19,7 @@ from ._log import Entry
 from ._messages import Append, Appended, Commit, Forward, Message, Received, Snapshot, StepDown, Vote, Voted
 from ._numbers import (
     APPEND_BYTES_MAX,
+    CAMPAIGN_SECONDS,
     CURRENT_SECONDS,
     ELECTION_SECONDS,
     HEARTBEAT_SECONDS,
@@ -90,10 +91,14 @@ class Raft:
 
     # ----------------------------------------------------------------------------------------------------- lifecycle
 
-    def start(self, *, preferred: bool = False) -> None:
-        """Take part; `preferred` = this one should lead first."""
-        if preferred or len(self.members) == 1:
+    def start(self, *, preferred: bool | None = False) -> None:
+        """Take part; `preferred` = this one should lead first, None = nobody in particular in a new group."""
+        if len(self.members) == 1:
+            self._watch(0.0)
+        elif preferred:
             self._watch(_PREFERRED_SECONDS)
+        elif preferred is None:
+            self._watch(self._random.uniform(*CAMPAIGN_SECONDS))
         else:
             self._watch(self._random.uniform(*ELECTION_SECONDS))
 

@@ -1,0 +1,59 @@
+"""The section `cluster` of an info: who leads a group, who follows, and how far.
+
+Must not know what the group is for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from .._golang import SECOND
+
+if TYPE_CHECKING:
+    from ._group import Group
+
+_BASE62: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_ID_LENGTH: Final = 8
+# Heard of so lately, a peer that has everything is current.
+_CURRENT_SECONDS: Final = 10.0
+
+
+def peer_id(server: str) -> str:
+    """How groups call a server: by the hash of its name."""
+    return "".join(_BASE62[byte % 62] for byte in hashlib.sha256(server.encode()).digest()[:_ID_LENGTH])
+
+
+def group_fields(
+    group: Group, cluster: str, now: float, text_at: Callable[[float], str], is_there: Callable[[str], bool]
+) -> dict[str, Any]:
+    """The section, as the server that answers sees it; a leader says more of the others."""
+    raft = group.raft
+    if len(group.members) == 1:
+        return {"name": cluster, "leader": group.members[0]}
+    fields: dict[str, Any] = {"name": cluster, "raft_group": group.name}
+    if raft.leader:
+        fields["leader"] = raft.leader
+    if group.leading:
+        fields["leader_since"] = text_at(raft.leader_since)
+    fields |= {"system_account": True, "traffic_account": "$SYS"}
+    return fields | {
+        "replicas": [
+            _replica(group, peer, now, is_there) for peer in group.members if peer not in (raft.leader, group.hub.host)
+        ]
+    }
+
+
+def _replica(group: Group, name: str, now: float, is_there: Callable[[str], bool]) -> dict[str, Any]:
+    peer, raft = group.raft.peer(name), group.raft
+    heard = max(now - peer.heard_at, 0.0) if raft.leads else now
+    lag = raft.last_index - peer.agreed if raft.leads else 0
+    current = raft.leads and heard < _CURRENT_SECONDS and peer.agreed >= raft.commit
+    fields: dict[str, Any] = {"name": name, "current": current}
+    if not is_there(name):
+        fields["offline"] = True
+    fields["active"] = round(heard * SECOND)
+    if lag > 0:
+        fields["lag"] = lag
+    return fields | {"peer": peer_id(name)}

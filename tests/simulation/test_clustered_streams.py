@@ -1,0 +1,380 @@
+"""Streams with replicas on the servers of a simulated cluster: what a PubAck promises, and who answers when."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import trio
+
+from beamline_trio import Client, JetStream, NatsError, NoRespondersError, open_client
+from beamline_trio.jetstream import APIError, ConsumerConfig, StreamConfig
+from beamline_trio.simulation import ServerConfig, SimulatedServer, World, run
+
+SYNCED = ServerConfig(jetstream_sync_interval_seconds=0.0)
+Scenario = Callable[[World, list[SimulatedServer], JetStream], Awaitable[None]]
+
+
+@asynccontextmanager
+async def cluster(
+    world: World, *, servers: int = 3, config: ServerConfig = SYNCED, at: int = 1
+) -> AsyncGenerator[tuple[list[SimulatedServer], JetStream]]:
+    """A cluster whose groups lead, and a client at one of its servers."""
+    started = await world.add_cluster("c", servers=servers, jetstream=True, config=config)
+    await trio.sleep(2.0)
+    async with client(world, started[at - 1]) as nc:
+        yield started, JetStream(nc)
+
+
+@asynccontextmanager
+async def client(world: World, server: SimulatedServer) -> AsyncGenerator[Client]:
+    async with open_client(
+        server.url, dialer=world.dialer(f"at-{server.name}"), ignore_discovered=True, operation_timeout_seconds=3.0
+    ) as nc:
+        yield nc
+
+
+def play(scenario: Scenario, *, seed: int = 1, **options: Any) -> None:
+    async def main(world: World) -> None:
+        async with cluster(world, **options) as (servers, js):
+            await scenario(world, servers, js)
+
+    run(main, seed=seed)
+
+
+async def ask(js: JetStream, what: str, body: object = None) -> dict[str, Any]:
+    data = b"" if body is None else json.dumps(body).encode()
+    reply: dict[str, Any] = json.loads((await js.client.request(f"$JS.API.{what}", data)).payload)
+    return reply
+
+
+async def make(js: JetStream, name: str = "S", replicas: int = 3, **fields: Any) -> None:
+    await js.create_stream(StreamConfig(name=name, subjects=(f"{name}.>",), num_replicas=replicas, **fields))
+
+
+def leader(servers: list[SimulatedServer], stream: str = "", consumer: str = "") -> SimulatedServer:
+    leading = [server for server in servers if server.leads(stream, consumer)]
+    assert len(leading) == 1, f"{[server.name for server in leading]} lead {stream or 'the meta group'} {consumer}"
+    return leading[0]
+
+
+def followers(servers: list[SimulatedServer], stream: str = "") -> list[SimulatedServer]:
+    return [server for server in servers if not server.leads(stream)]
+
+
+def payloads(server: SimulatedServer, stream: str = "S") -> list[bytes]:
+    return [message.payload for one in server.streams if one.name == stream for message in one.messages]
+
+
+async def until(holds: Callable[[], bool], seconds: float = 30.0) -> None:
+    for _ in range(round(seconds / 0.05)):
+        if holds():
+            return
+        await trio.sleep(0.05)
+    raise AssertionError(f"after {seconds} s it does not hold")
+
+
+class TestStreams:
+    @pytest.mark.parametrize("replicas", [1, 3, 5])
+    def test_each_replica_has_what_was_published(self, replicas: int) -> None:
+        """As many servers as the stream has replicas have its messages, whichever server the client is at."""
+
+        async def scenario(world: World, servers: list[SimulatedServer], js: JetStream) -> None:
+            await make(js, replicas=replicas)
+            for number in range(5):
+                assert (await js.publish("S.a", b"%d" % number)).sequence == number + 1
+            await trio.sleep(0.1)
+            having = [payloads(server) for server in servers if payloads(server)]
+            assert having == [[b"0", b"1", b"2", b"3", b"4"]] * replicas
+
+        play(scenario, servers=5, at=4)
+
+    def test_info_says_who_leads_and_who_follows(self) -> None:
+        """The section `cluster` is nats-server's, and for one replica only the leader is named."""
+
+        async def scenario(world: World, servers: list[SimulatedServer], js: JetStream) -> None:
+            await make(js)
+            await make(js, "One", 1)
+            await trio.sleep(0.2)
+            section = (await ask(js, "STREAM.INFO.S"))["cluster"]
+            assert section["name"] == "c"
+            assert section["raft_group"].startswith("S-R3F-")
+            assert section["leader"] == leader(servers, "S").name
+            names = {one["name"] for one in section["replicas"]}
+            assert names | {section["leader"]} == {"c-1", "c-2", "c-3"}
+            assert all(one["current"] and "lag" not in one for one in section["replicas"])
+            alone = (await ask(js, "STREAM.INFO.One"))["cluster"]
+            assert alone == {"name": "c", "leader": leader(servers, "One").name}
+
+        play(scenario)
+
+    def test_more_replicas_than_servers_are_refused(self) -> None:
+        """nats-server has no suitable peers then (10005)."""
+
+        async def scenario(world: World, servers: list[SimulatedServer], js: JetStream) -> None:
+            with pytest.raises(APIError, match="no suitable peers for placement"):
+                await make(js, replicas=5)
+
+        play(scenario)
+
+    def test_streams_are_listed_and_changed_and_deleted(self) -> None:
+        """What the meta group's leader answers: lists of all leaders' infos, updates, purges and deletes."""
+
+        async def scenario(world: World, servers: list[SimulatedServer], js: JetStream) -> None:
+            await make(js)
+            await make(js, "One", 1)
+            await js.create_consumer("S", ConsumerConfig(durable_name="D"))
+            for number in range(4):
+                await js.publish("S.a", b"%d" % number)
+            listed = await ask(js, "STREAM.LIST")
+            assert [one["config"]["name"] for one in listed["streams"]] == ["One", "S"]
+            assert [one["state"]["messages"] for one in listed["streams"]] == [0, 4]
+            assert [one["name"] for one in (await ask(js, "CONSUMER.LIST.S"))["consumers"]] == ["D"]
+            assert (await ask(js, "STREAM.CREATE.S", {"name": "S", "subjects": ["S.>"], "num_replicas": 3}))[
+                "type"
+            ] == ("io.nats.jetstream.api.v1.stream_create_response")
+            changed = StreamConfig(name="S", subjects=("S.>",), num_replicas=3, max_msgs=2)
+            assert (await js.update_stream(changed)).config.max_msgs == 2
+            await js.delete_message("S", 4)
+            await trio.sleep(0.1)
+            assert [payloads(server) for server in servers] == [[b"2"]] * 3
+            assert await js.purge_stream("S") == 1
+            await js.delete_consumer("S", "D")
+            await js.delete_stream("S")
+            await js.delete_stream("One")
+            assert await js.stream_names() == []
+            assert [server.streams for server in servers] == [()] * 3
+
+        play(scenario)
+
+    def test_age_and_limits_hold_on_every_replica(self) -> None:
+        """What expires or makes room goes everywhere, by the leader's time."""
+
+        async def scenario(world: World, servers: list[SimulatedServer], js: JetStream) -> None:
+            await make(js, max_age_seconds=5.0, max_msgs=3)
+            for number in range(5):
+                await js.publish("S.a", b"%d" % number)
+            await trio.sleep(0.1)
+            assert [payloads(server) for server in servers] == [[b"2", b"3", b"4"]] * 3
+            await trio.sleep(6.0)
+            assert [payloads(server) for server in servers] == [[]] * 3
+
+        play(scenario)
+
+
+class TestPubAcks:
+    def test_pub_ack_waits_for_a_majority(self) -> None:
+        """A leader whose followers are paused stores nothing and confirms nothing; one that comes back is enough."""
+
+        async def scenario(world: World, servers: list[SimulatedServer], js: JetStream) -> None:
+            await make(js)
+            first, second = followers(servers, "S")
+            async with client(world, leader(servers, "S")) as nc:
+                first.pause()
+                second.pause()
+                with pytest.raises(NatsError):
+                    await nc.request("S.a", b"x")
+                assert payloads(leader(servers, "S")) == []
+                first.resume()
+                assert (await JetStream(nc).publish("S.a", b"y")).sequence == 2
+
+        play(scenario)
+
+    @pytest.mark.parametrize("seed", range(4))
+    def test_what_was_confirmed_outlives_its_leader(self, seed: int) -> None:
+        """The leader dies with its machine; what it has confirmed is on the next one, and a repeat is a duplicate."""
+
+        async def scenario(world: World, servers: list[SimulatedServer], js: JetStream) -> None:
+            await make(js)
+            first = leader(servers, "S")
+            other = followers(servers, "S")[0]
+            async with client(world, other) as nc:
+                there = JetStream(nc)
+                for number in range(20):
+                    await there.publish("S.a", b"%d" % number, message_id=f"m{number}")
+                first.crash()
+                await until(lambda: any(server.leads("S") for server in servers))
+                assert leader(servers, "S") is not first
+                assert (await there.publish("S.a", b"7", message_id="m7")).duplicate
+                assert payloads(leader(servers, "S")) == [b"%d" % number for number in range(20)]
+                first.start()
+                await trio.sleep(3.0)
+                assert payloads(first) == payloads(leader(servers, "S"))
+
+        play(scenario, seed=seed)
+
+    def test_new_leader_comes_after_an_election(self) -> None:
+        """While nobody leads a stream a publish has no responders; after four to nine seconds, mostly, it has."""
+
+        async def scenario(world: World, servers: list[SimulatedServer], js: JetStream) -> None:
+            await make(js)
+            first = leader(servers, "S")
+            async with client(world, followers(servers, "S")[0]) as nc:
+                first.kill()
+                began_at = world.now()
+                await trio.sleep(0.5)
+                with pytest.raises(NoRespondersError):
+                    await nc.request("S.a", b"x")
+                await until(lambda: any(server.leads("S") for server in servers))
+                assert 3.0 <= world.now() - began_at <= 20.0
+
+        play(scenario)
+
+    def test_step_down_takes_some_hundredths_of_a_second(self) -> None:
+        """A leader that is told to steps down hands over at once; the infos name another one."""
+
+        async def scenario(world: World, servers: list[SimulatedServer], js: JetStream) -> None:
+            await make(js)
+            await trio.sleep(0.2)
+            first = leader(servers, "S")
+            assert (await ask(js, "STREAM.LEADER.STEPDOWN.S"))["success"]
+            await trio.sleep(0.1)
+            assert leader(servers, "S") is not first
+            assert (await ask(js, "STREAM.INFO.S"))["cluster"]["leader"] == leader(servers, "S").name
+            assert (await js.publish("S.a", b"x")).sequence == 1
+
+        play(scenario)
+
+    def test_slow_disks_delay_pub_acks(self) -> None:
+        """With two of three disks slow, nothing is confirmed before one of them has it."""
+
+        async def scenario(world: World, servers: list[SimulatedServer], js: JetStream) -> None:
+            await make(js)
+            for server in servers[:2]:
+                server.disk_seconds = 1.0
+            began_at = world.now()
+            await js.publish("S.a", b"x")
+            assert 1.0 <= world.now() - began_at < 1.1
+
+        play(scenario)
+
+
+class TestRestarts:
+    @pytest.mark.parametrize("storage", ["file", "memory"])
+    def test_server_that_comes_back_catches_up(self, storage: str) -> None:
+        """What was published meanwhile reaches a server a heartbeat after its routes stand again."""
+
+        async def scenario(world: World, servers: list[SimulatedServer], js: JetStream) -> None:
+            await make(js, storage=storage)
+            away = next(server for server in followers(servers, "S") if server is not servers[0])
+            await js.publish("S.a", b"before")
+            away.kill()
+            for number in range(10):
+                await js.publish("S.a", b"%d" % number)
+            away.start()
+            await trio.sleep(4.0)
+            assert payloads(away) == [b"before", *(b"%d" % number for number in range(10))]
+
+        play(scenario)
+
+    def test_server_with_a_new_disk_catches_up(self) -> None:
+        """A server whose store was deleted hears from the others what it should have, and gets it."""
+
+        async def scenario(world: World, servers: list[SimulatedServer], js: JetStream) -> None:
+            await make(js)
+            await js.create_consumer("S", ConsumerConfig(durable_name="D"))
+            for number in range(10):
+                await js.publish("S.a", b"%d" % number)
+            away = next(server for server in followers(servers, "S") if server is not servers[0])
+            away.kill()
+            away.wipe()
+            away.start()
+            await trio.sleep(5.0)
+            assert payloads(away) == [b"%d" % number for number in range(10)]
+
+        play(scenario)
+
+    def test_without_sync_a_power_failure_of_all_loses_what_was_confirmed(self) -> None:
+        """That is nats-server's default; with `sync_interval: always` nothing is lost."""
+
+        async def scenario(world: World, servers: list[SimulatedServer], js: JetStream) -> None:
+            await make(js)
+            await js.publish("S.a", b"x")
+            for server in servers:
+                server.crash()
+            for server in servers:
+                server.start()
+            await until(lambda: any(server.leads("S") for server in servers), 60.0)
+            left = payloads(leader(servers, "S"))
+            assert left == ([] if servers[0].config.jetstream_sync_interval_seconds else [b"x"])
+
+        play(scenario)
+        play(scenario, config=ServerConfig())
+
+
+class TestNoLeader:
+    def test_without_a_majority_the_api_says_that_it_is_unavailable(self) -> None:
+        """Silence first, then 10008 from who knows that nobody leads; in the end the stream has no responders."""
+
+        async def scenario(world: World, servers: list[SimulatedServer], js: JetStream) -> None:
+            await make(js)
+            last = leader(servers, "S")
+            async with client(world, last) as nc:
+                there = JetStream(nc)
+                for server in servers:
+                    if server is not last:
+                        server.kill()
+                with pytest.raises(NatsError):
+                    await nc.request("S.a", b"x")
+                assert (await ask(there, "STREAM.INFO.S"))["cluster"]["leader"] == last.name
+                await trio.sleep(22.0)
+                assert (await ask(there, "STREAM.NAMES"))["error"]["err_code"] == 10008
+                assert "leader" not in (await ask(there, "STREAM.INFO.S"))["cluster"]
+                with pytest.raises(NoRespondersError):
+                    await nc.request("S.a", b"x")
+
+        play(scenario)
+
+    def test_stream_whose_servers_are_down_is_offline(self) -> None:
+        """The meta group's leader knows that nobody is there who could answer."""
+
+        async def scenario(world: World, servers: list[SimulatedServer], js: JetStream) -> None:
+            await make(js, replicas=1)
+            only = leader(servers, "S")
+            async with client(world, next(server for server in servers if server is not only)) as nc:
+                only.kill()
+                await until(lambda: any(server.leads() for server in servers))
+                assert (await ask(JetStream(nc), "STREAM.INFO.S"))["error"]["err_code"] == 10118
+                only.start()
+                await trio.sleep(3.0)
+                assert (await JetStream(nc).publish("S.a", b"x")).sequence == 1
+
+        play(scenario)
+
+    def test_partitioned_leader_confirms_nothing(self) -> None:
+        """The leader is cut off with its client; the others go on, and what it took alone is gone when it is back."""
+
+        async def scenario(world: World, servers: list[SimulatedServer], js: JetStream) -> None:
+            await make(js)
+            old = leader(servers, "S")
+            others = followers(servers, "S")
+            async with client(world, old) as near, client(world, others[0]) as far:
+                cut = world.network.partition(old.host, [other.host for other in others])
+                cut.start()
+                with pytest.raises(NatsError):
+                    await near.request("S.a", b"lost")
+                await until(lambda: any(server.leads("S") for server in others))
+                assert (await JetStream(far).publish("S.a", b"kept")).sequence == 1
+                cut.stop()
+                await trio.sleep(20.0)
+                assert [payloads(server) for server in servers] == [[b"kept"]] * 3
+
+        play(scenario)
+
+
+class TestRefusals:
+    def test_names_that_groups_would_not_know(self) -> None:
+        """A server of a cluster with JetStream is called like its host, and its cluster has a name."""
+
+        async def scenario(world: World) -> None:
+            with pytest.raises(ValueError, match="set name='a'"):
+                await world.start_server("a", ServerConfig(jetstream=True, cluster="c", name="b"))
+            with pytest.raises(ValueError, match="name the cluster"):
+                await world.start_server("b", ServerConfig(jetstream=True, name="b"), routes=["a"])
+            with pytest.raises(ValueError, match="has no name"):
+                await world.start_server("d", ServerConfig(jetstream=True, cluster="c"))
+
+        run(scenario, seed=1)
