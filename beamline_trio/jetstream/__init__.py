@@ -24,6 +24,7 @@ from ._errors import MessageNotFoundError as MessageNotFoundError
 from ._errors import MessageSettledError as MessageSettledError
 from ._errors import NoStreamResponseError as NoStreamResponseError
 from ._errors import PublisherError as PublisherError
+from ._errors import PublishInProcessError as PublishInProcessError
 from ._errors import PublishUnknownError as PublishUnknownError
 from ._errors import PullRefusedError as PullRefusedError
 from ._errors import StreamExistsError as StreamExistsError

@@ -280,6 +280,7 @@ class JetStream:
             TypeError, ValueError, InvalidSubjectError, InvalidHeaderError, PayloadTooLargeError: nothing was sent.
             NoStreamResponseError: no stream takes the subject; nothing was stored.
             WrongLastSequenceError, WrongLastMessageIdError, WrongStreamError: an expectation is not met.
+            PublishInProcessError: an earlier attempt under the message id is being stored; the fate is unknown.
             APIError: the stream refuses it for another reason.
             OperationTimeoutError: no PubAck in time; the fate is unknown.
             ConnectionLostError: the link died under it (the fate is unknown), or the state is `exhausted`.

@@ -88,6 +88,16 @@ class WrongStreamError(APIError):
     _next_step = "; nothing was stored; the subject belongs to another stream: check it, and expected_stream"
 
 
+class PublishInProcessError(APIError):
+    """An earlier attempt under this message id is on its way into the stream (10158): its fate is unknown as yet.
+
+    A cluster says so to a retry between the proposal of the first attempt and its majority, as around a change of the
+    stream's leader. The next attempt under the id is stored, or told that it is a duplicate.
+    """
+
+    _next_step = "; it may or may not be stored: publish it again under the same message id in a moment"
+
+
 class JetStreamNotEnabledError(APIError):
     """The server, the account or the domain has no JetStream (10039, 10076, or nobody answers its API)."""
 
@@ -212,6 +222,7 @@ _CLASSES: Final[Mapping[int, type[APIError]]] = MappingProxyType(
         10076: JetStreamNotEnabledError,
         10148: ConsumerExistsError,
         10149: ConsumerNotFoundError,
+        10158: PublishInProcessError,
         10164: WrongLastSequenceError,
         10185: APILevelError,
     }

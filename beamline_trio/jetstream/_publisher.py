@@ -30,7 +30,7 @@ from ..connection import (
 from ..protocol import HeadersInput, PermissionsError, ProtocolError, ServerError, server_error
 from ._api import NO_RESPONDERS
 from ._attachment import Attachment
-from ._errors import APIError, FailedPublish, NoStreamResponseError, PublisherError
+from ._errors import APIError, FailedPublish, NoStreamResponseError, PublisherError, PublishInProcessError
 from ._failure_lines import FailureLines
 from ._puback import Expectations, read_pub_ack
 from ._publishing import publish_failure_reason
@@ -297,6 +297,9 @@ class Publisher:
             return
         try:
             ack = read_pub_ack(payload)
+        except PublishInProcessError as error:
+            self._end_unknown(token, error)
+            return
         except APIError as error:
             self._end_failed(token, error)
             return

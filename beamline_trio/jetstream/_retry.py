@@ -14,7 +14,7 @@ import trio
 from ..connection import ConnectionLostError, OptionsError, PendingTimeoutError
 from ..connection import number as _number
 from ..connection import one_of as _one_of
-from ._errors import APIError, NoStreamResponseError
+from ._errors import APIError, NoStreamResponseError, PublishInProcessError
 
 # One type checker widens a literal that is given to attrs.field() to str.
 _EXPONENTIAL: Any = "exponential"
@@ -65,9 +65,9 @@ class PublishRetry:
 
 
 def is_retryable(error: Exception) -> bool:
-    """Whether another attempt may end better: no answer, no connection, no stream, or an error like HTTP's 5xx."""
+    """Whether another attempt may end better: no answer yet, no connection, no stream, or an error like HTTP's 5xx."""
     if isinstance(error, APIError):
-        return error.code >= _SERVER_ERRORS
+        return error.code >= _SERVER_ERRORS or isinstance(error, PublishInProcessError)
     return isinstance(error, (trio.TooSlowError, ConnectionLostError, NoStreamResponseError))
 
 
@@ -75,4 +75,6 @@ def is_unknown(error: Exception) -> bool:
     """Whether the message may have been stored all the same."""
     if isinstance(error, ConnectionLostError):
         return error.sent == "maybe"
+    if isinstance(error, PublishInProcessError):
+        return True
     return isinstance(error, trio.TooSlowError) and not isinstance(error, PendingTimeoutError)

@@ -113,6 +113,26 @@ async def test_one_id_for_its_whole_life(autojump_clock: MockClock, caplog: pyte
     assert codes(caplog) == ["NATS_PUBLISH_RETRY_ATTEMPT", "NATS_PUBLISH_RETRY_ATTEMPT", "NATS_PUBLISH_RETRY_SUCCESS"]
 
 
+async def test_an_earlier_attempt_that_is_being_stored(autojump_clock: MockClock) -> None:
+    """A cluster says 10158 to a retry while the first attempt has no majority yet: that is no refusal, and the retry
+    after it is told that it is a duplicate. Where that was the last attempt, the fate is unknown, and said to be.
+    """
+    for replies in ((None, error(409, 10158), stored(9, duplicate=True)), (error(409, 10158), stored(9))):
+        server = ToyServer()
+        with_window(server, 120)
+        answer(server, "a", *replies)
+        async with opened(server) as nc:
+            assert (await JetStream(nc, publish_retry=STEADY).publish("a", b"x")).sequence == 9
+        assert len(headers_to(server, "a")) == len(replies)
+        assert len(ids(server)) == 1
+    server = ToyServer()
+    with_window(server, 120)
+    answer(server, "a", error(409, 10158), error(503, 10008))
+    async with opened(server) as nc:
+        with pytest.raises(PublishUnknownError):
+            await JetStream(nc, publish_retry=STEADY).publish("a", b"x")
+
+
 async def test_the_users_id_is_kept(autojump_clock: MockClock) -> None:
     """An id that is given is the id of all attempts."""
     server = ToyServer()

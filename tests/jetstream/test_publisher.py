@@ -27,7 +27,7 @@ from beamline_trio import (
     PendingTimeoutError,
     PermissionsError,
 )
-from beamline_trio.jetstream import PublisherError, statistics_of
+from beamline_trio.jetstream import PublisherError, PublishInProcessError, statistics_of
 from tests._memory import ToyServer, lose_link, opened, wait_connected
 from tests._toy_server import Operation, ServerLink
 from tests.jetstream._script import answer, error, headers_to, stored
@@ -145,6 +145,18 @@ async def test_refusals_are_gathered(autojump_clock: MockClock) -> None:
         assert (caught.value.failed_count, caught.value.unknown_count, publisher.acknowledged) == (3, 0, 1)
         failures = statistics_of(nc).publish_failures
         assert (failures["api_error"], failures["no_responders"], failures["permission"]) == (1, 1, 1)
+
+
+async def test_what_a_cluster_is_still_storing_is_unknown(autojump_clock: MockClock) -> None:
+    """10158: an earlier publish under the id has no majority yet, so that it may or may not be stored."""
+    server = ToyServer()
+    answer(server, "a", error(409, 10158))
+    async with opened(server) as nc:
+        with pytest.raises(PublisherError) as caught:
+            async with JetStream(nc).publisher() as publisher:
+                await publisher.publish("a", b"x", message_id="one")
+        assert (caught.value.failed_count, caught.value.unknown_count) == (0, 1)
+        assert isinstance(caught.value.unknown[0].error, PublishInProcessError)
 
 
 async def test_a_link_that_dies(autojump_clock: MockClock) -> None:
