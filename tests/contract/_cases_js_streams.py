@@ -184,4 +184,52 @@ CASES: tuple[Case, ...] = (
         shows=[b'"domain":"hub"', b"503", b'"domain":"hub","seq":1}'],
         config=type(JETSTREAM)(jetstream=True, jetstream_domain="hub"),
     ),
+    js_case(
+        "js mirrors and sources",
+        stream("O", subjects=["o.>"]),
+        *(
+            ask(f"STREAM.CREATE.{body['name']}", body)
+            for body in (
+                {"name": "M", "mirror": {"name": "O"}},
+                {"name": "N", "mirror": {"name": "O", "opt_start_seq": 3, "filter_subject": "o.1"}, "max_age": 10**9},
+                {"name": "K", "mirror": {"name": "O"}, "duplicate_window": 10**9},
+                {"name": "A", "subjects": ["s.>"], "sources": [{"name": "O", "filter_subject": "x"}]},
+                {"name": "B", "sources": [{"name": "O", "opt_start_time": "2024-01-01T00:00:00Z"}]},
+                {"name": "D", "sources": [], "mirror": None},
+            )
+        ),
+        request(b"s.1", b"x", Nats_Stream_Source="O 1 > > a b"),
+        shows=[b'"mirror":{"name":"O","lag":0,"active":-1}', b"10227"],
+    ),
+    js_case(
+        "js bad mirrors and sources",
+        stream("O", subjects=["o.>"]),
+        *(
+            ask("STREAM.CREATE.E", {"name": "E", **body})
+            for body in (
+                {"subjects": ["e"], "mirror": {"name": "O"}},
+                {"subjects": ["e"], "mirror": {}},
+                {"mirror": {"name": "O"}, "sources": [{"name": "O"}]},
+                {"mirror": {"name": "E"}},
+                {"mirror": {"name": "a.b"}},
+                {"mirror": {"name": ""}},
+                {"mirror": {"name": "O"}, "first_seq": 5},
+                {"mirror": {"name": "O", "filter_subject": "a..b"}},
+                {"sources": [{"name": "E"}]},
+                {"sources": [{"name": "O"}, {"name": "O"}]},
+                {"sources": [{"name": "O"}, {"name": "a.b"}]},
+                {"sources": [{"name": "O", "filter_subject": "a..b"}]},
+                {"sources": [{"name": "O"}], "subjects": ["o.1"]},
+                {"mirror": {"name": "O"}, "num_replicas": 3},
+                {"mirror": {"name": "O"}, "max_age": 5},
+                {"mirror": {"name": "O"}, "duplicate_window": 5},
+                {"mirror": {"name": "O", "opt_start_time": "x"}},
+                {"mirror": {"name": 5}},
+            )
+        ),
+        ask("STREAM.NAMES"),
+        ask("STREAM.UPDATE.O", {"name": "O", "subjects": ["o.>"], "mirror": {"name": "X"}}),
+        ask("STREAM.UPDATE.O", {"name": "O", "mirror": {"name": "X"}}),
+        shows=[b"10034", b"10142", b"detected cycle", b"10055"],
+    ),
 )

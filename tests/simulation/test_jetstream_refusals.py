@@ -27,8 +27,8 @@ def check_not_modelled(rig: JetStreamRig, reply: dict[str, Any], what: str) -> N
 @pytest.mark.parametrize(
     "field, value",
     [
-        ("mirror", {"name": "S"}),
-        ("sources", [{"name": "S"}]),
+        ("mirror", {"name": "S", "external": {"api": "$JS.d.API"}}),
+        ("sources", [{"name": "S", "subject_transforms": [{"src": "a", "dest": "b"}]}]),
         ("placement", {"cluster": "c"}),
         ("subject_transform", {"src": "a", "dest": "b"}),
         ("republish", {"src": "a", "dest": "b"}),

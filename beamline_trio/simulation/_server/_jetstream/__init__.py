@@ -5,7 +5,7 @@
     Storage (of the server): what is on disk, and outlives the process
     _clustered: the same with replicas, on the servers of a cluster
 
-What it does not model (push consumers, mirrors, sources, batches, counters, schedules, direct gets) it refuses with an
+What it does not model (push consumers, batches, counters, schedules, direct gets) it refuses with an
 error that says so, never in silence.
 """
 

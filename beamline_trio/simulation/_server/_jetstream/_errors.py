@@ -43,6 +43,8 @@ _TEXTS: Final = {
     10025: (400, "invalid JSON: {}"),
     10026: (400, "maximum consumers limit reached"),
     10027: (400, "maximum number of streams reached"),
+    10031: (400, "stream mirrors can not also contain other sources"),
+    10034: (400, "stream mirrors can not contain subjects"),
     10037: (404, "no message found"),
     10038: (400, "expected an empty request payload"),
     10043: (400, "sequence {} not found"),
@@ -52,6 +54,7 @@ _TEXTS: Final = {
     10052: (500, "{}"),
     10053: (500, "{}"),
     10054: (400, "message size exceeds maximum allowed"),
+    10055: (400, "stream mirror configuration can not be updated"),
     10056: (400, "stream name in subject does not match request"),
     10057: (500, "{}"),
     10058: (400, "stream name already in use with a different configuration"),
@@ -98,6 +101,10 @@ _TEXTS: Final = {
     10137: (400, "consumer with multiple subject filters cannot use subject based API"),
     10138: (400, "consumer subject filters cannot overlap"),
     10139: (400, "consumer filter in FilterSubjects cannot be empty"),
+    10140: (400, "duplicate source configuration detected"),
+    10141: (400, "sourced stream name is invalid"),
+    10142: (400, "mirrored stream name is invalid"),
+    10143: (400, "stream mirrors can not have first sequence configured"),
     10148: (400, "consumer already exists"),
     10149: (400, "consumer does not exist"),
     10153: (400, "consumer inactive threshold exceeds system limit of {}"),
@@ -110,6 +117,7 @@ _TEXTS: Final = {
     10184: (400, "consumer backoff needs to be positive"),
     10185: (412, "JetStream minimum api level required"),
     10193: (400, "missing sequence for expected last sequence per subject"),
+    10227: (400, "message stream source header is not allowed"),
 }
 NOT_MODELLED: Final = 501
 

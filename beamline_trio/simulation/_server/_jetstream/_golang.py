@@ -138,8 +138,8 @@ def decode(data: bytes, shape: Mapping[str, Any], name: str) -> dict[str, Any]:
 
     Args:
         data: JSON.
-        shape: field -> Go type ("string", "int", "int64", "uint64", "bool", "time", "[]string", "map", "any"), or
-            another shape.
+        shape: field -> Go type ("string", "int", "int64", "uint64", "bool", "time", "[]string", "map", "any"),
+            another shape, or a list with the shape of its elements.
         name: of the Go struct, for errors.
 
     Raises:
@@ -164,6 +164,10 @@ def _object(value: dict[str, Any], shape: Mapping[str, Any], name: str, path: st
 
 
 def _item(item: Any, kind: Any, name: str, path: str) -> Any:
+    if isinstance(kind, list):
+        if not isinstance(item, list):
+            raise _mismatch(item, name, path, "[]server.object")
+        return tuple(_item(one, kind[0], name, f"{path}.{at}") for at, one in enumerate(item) if one is not None)
     if isinstance(kind, Mapping):
         if not isinstance(item, dict):
             raise _mismatch(item, name, path, "server.object")

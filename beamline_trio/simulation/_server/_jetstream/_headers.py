@@ -20,9 +20,10 @@ TTL: Final = b"Nats-TTL"
 MARKER_REASON: Final = b"Nats-Marker-Reason"
 KV_OPERATION: Final = b"KV-Operation"
 REQUIRED_API_LEVEL: Final = b"Nats-Required-Api-Level"
+STREAM_SOURCE: Final = b"Nats-Stream-Source"
 NEVER: Final = -1
 # Headers of features that the simulation does not model.
-NOT_MODELLED: Final = (b"Nats-Incr", b"Nats-Batch-Id", b"Nats-Schedule", b"Nats-Scheduler", b"Nats-Stream-Source")
+NOT_MODELLED: Final = (b"Nats-Incr", b"Nats-Batch-Id", b"Nats-Schedule", b"Nats-Scheduler")
 
 
 def find(header: bytes, name: bytes) -> bytes | None:
@@ -90,7 +91,12 @@ def lines(fields: dict[bytes, bytes]) -> bytes:
     return b"NATS/1.0\r\n" + b"".join(b"%b: %b\r\n" % item for item in fields.items()) + b"\r\n"
 
 
+def with_header(header: bytes, name: bytes, value: bytes) -> bytes:
+    """The headers with one more behind them."""
+    start = header[:-2] if header else b"NATS/1.0\r\n"
+    return b"%b%b: %b\r\n\r\n" % (start, name, value)
+
+
 def with_size_only(header: bytes, size: int) -> bytes:
     """The headers of a message whose payload is left out."""
-    start = header[:-2] if header else b"NATS/1.0\r\n"
-    return b"%bNats-Msg-Size: %d\r\n\r\n" % (start, size)
+    return with_header(header, b"Nats-Msg-Size", b"%d" % size)

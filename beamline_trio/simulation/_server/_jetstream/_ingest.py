@@ -45,6 +45,8 @@ def _check_headers(stream: Stream, subject: bytes, header: bytes) -> int:
     for name in headers.NOT_MODELLED:
         if headers.find(header, name) is not None:
             raise not_modelled(f"the header {name.decode()}")
+    if headers.find(header, headers.STREAM_SOURCE) is not None:
+        raise api_error(10227)
     expected = headers.find(header, headers.EXPECTED_STREAM)
     if expected and expected != stream.name.encode():
         raise api_error(10060)

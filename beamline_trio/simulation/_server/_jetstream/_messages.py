@@ -208,6 +208,12 @@ class Messages:
         self.enforce(subject)
         return message
 
+    def skip_to(self, sequence: int) -> None:
+        """The next message is to have this sequence, which is higher than all so far."""
+        self.last_sequence = sequence - 1
+        if not self._by_sequence:
+            self._first = sequence
+
     def skip(self, time: int) -> int:
         """Use up a sequence without a message; which one."""
         self.last_sequence += 1

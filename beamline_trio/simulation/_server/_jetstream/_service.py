@@ -178,6 +178,10 @@ class JetStream:
 
     # --------------------------------------------------------------------------------------------------- streams
 
+    def knows_stream(self, name: str) -> bool:
+        """Whether there is a stream of this name."""
+        return name in self.streams
+
     def add_stream(self, config: StreamConfig) -> Stream:
         """Make a stream."""
         messages, created = Messages(config), self.now()

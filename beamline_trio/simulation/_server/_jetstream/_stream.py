@@ -5,6 +5,8 @@ Must not know the wire of the API; `_ingest` decides whether a message is taken.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 from zlib import crc32
 
@@ -15,9 +17,11 @@ from ._consumer_config import ConsumerConfig
 from ._consumer_state import ConsumerState
 from ._duplicates import Duplicates
 from ._errors import APIError, api_error
+from ._feed import Feed, feed_subject
 from ._golang import MILLISECOND, SECOND, GoError, duration, encode, timestamp
 from ._ingest import check_message
 from ._messages import Messages, StoredMessage, StoreFullError, meets
+from ._sourcing import Copy, Sourcing
 from ._stream_config import StreamConfig
 
 if TYPE_CHECKING:
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
     from ._storage import StreamFiles
 
 _EXPIRY_CHECK: Final = 250 * MILLISECOND
+_IDENTITY_LENGTH: Final = 8
 _CONSUMER_DELETED: Final = (409, "Consumer Deleted")
 
 
@@ -63,6 +68,8 @@ class Stream:
         self._expiry_timer: Timer | None = None
         self._expiry_due = 0
         self._listening: list[Subscription] = []
+        self._feed = Feed(jetstream, self)
+        self._sourcing = Sourcing(jetstream, self)
         messages.removed = self._removed
         self._begin()
 
@@ -89,12 +96,16 @@ class Stream:
         return self._jetstream.observer
 
     def listen(self) -> None:
-        """Subscribe to its subjects, and to no others."""
+        """Subscribe to its subjects, and to no others; be copied, and copy."""
         self.stop_listening()
         self._listening = [self._jetstream.listen(pattern, self.receive) for pattern in self.config.patterns]
+        self._listening.append(self._jetstream.listen(feed_subject(self.name), self._feed.ask))
+        self._sourcing.start()
 
     def stop_listening(self) -> None:
-        """Subscribe to nothing."""
+        """Subscribe to nothing; be not copied, nor copy."""
+        self._feed.close()
+        self._sourcing.stop()
         for sub in self._listening:
             self._jetstream.forget(sub)
         self._listening = []
@@ -146,8 +157,34 @@ class Stream:
         self._watch_expiry()
         for consumer in list(self.consumers.values()):
             consumer.message_stored(message)
+        if self._feed.waiting:
+            self._feed.message_stored()
         self._roll_up(message)
         return message.sequence
+
+    def take_copy(self, copy: Copy, done: Callable[[bool], None]) -> None:
+        """Store what a mirror or a source has; `done` is told whether there was room."""
+        done(self._take_copy(copy))
+
+    def _take_copy(self, copy: Copy) -> bool:
+        if copy.sequence and copy.sequence <= self.messages.last_sequence:
+            return True
+        identity = headers.find(copy.header, headers.MESSAGE_ID) or b"" if copy.header else b""
+        if not copy.sequence and identity and self.seen(identity):
+            return True
+        if copy.sequence:
+            self.messages.skip_to(copy.sequence)
+        try:
+            self._store(copy.subject, copy.header, copy.payload, copy.time or self._now(), identity)
+        except APIError:
+            return False
+        self._changed()
+        return True
+
+    @property
+    def identity(self) -> str:
+        """Which stream it is: another one of its name, made later, has another."""
+        return sha256(f"{self.name}/{self.created}".encode("utf-8", "surrogateescape")).hexdigest()[:_IDENTITY_LENGTH]
 
     def _is_wanted(self, subject: bytes) -> bool:
         return any(
@@ -350,6 +387,6 @@ class Stream:
         }
         if self._jetstream.domain:
             fields["domain"] = self._jetstream.domain
-        fields |= self._cluster_fields(leader)
+        fields |= self._cluster_fields(leader) | self._sourcing.fields()
         fields["ts"] = timestamp(self._jetstream.now())
         return fields

@@ -1,7 +1,7 @@
 """The configuration of a stream: read from a request, completed with nats-server's defaults, checked, written again.
 
-The order of the checks and of the fields is the server's. What it knows and the simulation does not model (mirrors,
-sources, transforms, counters, schedules, batches) is refused by name.
+The order of the checks and of the fields is the server's. What it knows and the simulation does not model
+(transforms, counters, schedules, batches) is refused by name.
 
 Must not know the streams that there are; `_streams_api` compares with them.
 """
@@ -15,6 +15,8 @@ import attrs
 from .._subjects import collide, is_subset, is_valid
 from ._errors import APIError, api_error, not_modelled
 from ._golang import MILLISECOND, SECOND
+from ._source_config import SHAPE as ORIGIN_SHAPE
+from ._source_config import check_origins
 
 DUPLICATE_WINDOW: Final = 120 * SECOND
 API_LEVEL: Final = "5"
@@ -50,8 +52,8 @@ SHAPE: Final[dict[str, Any]] = {
     "no_ack": "bool",
     "duplicate_window": "duration",
     "placement": "any",
-    "mirror": "any",
-    "sources": "any",
+    "mirror": ORIGIN_SHAPE,
+    "sources": [ORIGIN_SHAPE],
     "compression": "string",
     "first_seq": "uint64",
     "subject_transform": "any",
@@ -76,8 +78,6 @@ SHAPE: Final[dict[str, Any]] = {
 }
 _NOT_MODELLED: Final = (
     "placement",
-    "mirror",
-    "sources",
     "subject_transform",
     "republish",
     "allow_msg_counter",
@@ -113,6 +113,8 @@ class StreamConfig:
     num_replicas: int = 1
     no_ack: bool = False
     duplicate_window: int = 0
+    mirror: dict[str, Any] = attrs.field(factory=dict)
+    sources: tuple[dict[str, Any], ...] = ()
     compression: str = "none"
     first_seq: int = 0
     allow_direct: bool = False
@@ -155,6 +157,8 @@ _OMITTED_WHEN_EMPTY: Final = frozenset(
         "max_msg_size",
         "no_ack",
         "duplicate_window",
+        "mirror",
+        "sources",
         "first_seq",
         "discard_new_per_subject",
         "subject_delete_marker_ttl",
@@ -188,7 +192,8 @@ def read_config(given: dict[str, Any], *, clustered: bool = False) -> StreamConf
             raise unknown_value(given[name])
     fields = {name: given[name] for name in (*_ORDER, "name") if name in given}
     _complete(fields, pedantic=bool(given.get("pedantic")), clustered=clustered)
-    _check_times(fields)
+    fields["mirror"], fields["sources"] = check_origins(given)
+    _check_times(fields, copies=bool(fields["mirror"] or fields["sources"]))
     if fields.get("deny_purge") and fields.get("allow_rollup_hdrs"):
         raise _invalid("roll-ups require the purge permission")
     if fields.get("discard_new_per_subject"):
@@ -197,7 +202,8 @@ def read_config(given: dict[str, Any], *, clustered: bool = False) -> StreamConf
         if fields["max_msgs_per_subject"] <= 0:
             raise _invalid("discard new per subject requires max msgs per subject > 0")
     _check_markers(fields, pedantic=bool(given.get("pedantic")))
-    fields["subjects"] = tuple(fields.get("subjects") or (given["name"],))
+    own = () if fields["mirror"] or fields["sources"] else (given["name"],)
+    fields["subjects"] = tuple(fields.get("subjects") or own)
     limits = fields.get("consumer_limits", {})
     fields["consumer_limits"] = {name: limits[name] for name in sorted(limits) if limits[name]}
     level = 1 if fields.get("allow_msg_ttl") else 0
@@ -249,19 +255,20 @@ def _complete(fields: dict[str, Any], *, pedantic: bool, clustered: bool) -> Non
             fields[name] = -1
 
 
-def _check_times(fields: dict[str, Any]) -> None:
+def _check_times(fields: dict[str, Any], *, copies: bool) -> None:
     age = fields.get("max_age", 0)
     if age < 0:
         raise _invalid("max age can not be negative")
     if 0 < age < _AGE_MIN:
         raise _invalid("max age needs to be >= 100ms")
-    window = fields.get("duplicate_window") or min(age or DUPLICATE_WINDOW, DUPLICATE_WINDOW)
+    usual = 0 if copies else min(age or DUPLICATE_WINDOW, DUPLICATE_WINDOW)
+    window = fields.get("duplicate_window") or usual
     fields["duplicate_window"] = window
     if window < 0:
         raise _invalid("duplicates window can not be negative")
     if age and window > age:
         raise _invalid("duplicates window can not be larger then max age")
-    if window < _AGE_MIN:
+    if window < _AGE_MIN and not (copies and not window):
         raise _invalid("duplicates window needs to be >= 100ms")
 
 
@@ -308,6 +315,8 @@ def check_update(old: StreamConfig, new: StreamConfig) -> None:
     Raises:
         APIError: as nats-server refuses it.
     """
+    if new.mirror and new.mirror != old.mirror:
+        raise api_error(10055)
     if new.storage != old.storage:
         raise _invalid("stream configuration update can not change storage type")
     if new.retention != old.retention and "workqueue" in (new.retention, old.retention):
