@@ -113,6 +113,10 @@ class ClusteredJetStream(JetStream):
         """Whether a server can be reached."""
         return server == self.host or self._process.reaches(server)
 
+    def knows_stream(self, name: str) -> bool:
+        """Whether the meta group knows a stream of this name."""
+        return name in self.assignments.streams
+
     def draw_group_id(self) -> str:
         """What makes the name of a group unique."""
         return self.draw_id()[:_GROUP_ID_LENGTH]

@@ -4,6 +4,7 @@ All members take the same entries in the same order, with the leader's time, and
 duplicates and the same refusals. Only the leader listens, and answers whom it has promised to.
 
     M <time> <wanted> <subject size> <header size>\n <subject> <header> <payload>      a message was published
+    C <time> <sequence> <stored> <subject size> <header size>\n <subject> <header> <payload>      a mirror's or source's
     J {"op": ...}                                              purge, delete, remove, expire, configure
 
 Must not know who reads, nor how entries are decided.
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from .._errors import APIError
 from .._golang import encode
 from .._messages import StoredMessage
+from .._sourcing import Copy
 from .._stream import Stream
 from .._stream_config import StreamConfig
 from ._assignments import StreamAssignment, pack, unpack
@@ -102,6 +104,11 @@ class ReplicatedStream(Stream):
         done = partial(self._answer, reply) if reply and not self.config.no_ack else None
         self.group.propose(entry, done)
 
+    def take_copy(self, copy: Copy, done: Callable[[bool], None]) -> None:
+        """Have what a mirror or a source has stored: in the order in which it comes."""
+        numbers = (self._jetstream.now(), copy.sequence, copy.time, len(copy.subject), len(copy.header))
+        self.group.propose(b"C %d %d %d %d %d\n%b%b%b" % (*numbers, copy.subject, copy.header, copy.payload), done)
+
     def _answer(self, reply: bytes, answer: bytes) -> None:
         self._jetstream.send(reply, answer)
 
@@ -168,6 +175,8 @@ class ReplicatedStream(Stream):
             entry = json.loads(data[1:])
             self._time = entry["at"]
             made = self._apply_change(entry)
+        elif data[:1] == b"C":
+            made = self._apply_copy(data)
         else:
             made = self._apply_message(data)
         self._keep()
@@ -182,6 +191,12 @@ class ReplicatedStream(Stream):
             return self._take(rest[:subject_size], rest[subject_size:at], rest[at:])
         except APIError as error:
             return encode({"error": error.fields(), "stream": self.name, "seq": 0})
+
+    def _apply_copy(self, data: bytes) -> bool:
+        line, _, rest = data.partition(b"\n")
+        self._time, sequence, stored, subject_size, header_size = map(int, line.split(b" ")[1:])
+        at = subject_size + header_size
+        return self._take_copy(Copy(sequence, stored, rest[:subject_size], rest[subject_size:at], rest[at:]))
 
     def _apply_change(self, entry: dict[str, Any]) -> Any:
         match entry["op"]:
