@@ -24,6 +24,14 @@ if typing.TYPE_CHECKING:
     from .client import empty_payload as empty_payload
     from .client import open_client as open_client
     from .client import run_client as run_client
+    from .cluster import ClusterWatch as ClusterWatch
+    from .cluster import LeaderChanged as LeaderChanged
+    from .cluster import NodeDown as NodeDown
+    from .cluster import NodeUp as NodeUp
+    from .cluster import QuorumLost as QuorumLost
+    from .cluster import QuorumRestored as QuorumRestored
+    from .cluster import RegionCut as RegionCut
+    from .cluster import RegionHealed as RegionHealed
     from .connection import CallbackFailed as CallbackFailed
     from .connection import ClientClosedError as ClientClosedError
     from .connection import ClientOptions as ClientOptions
@@ -130,6 +138,10 @@ else:
         "client": (
             "Client", "Message", "NoReplySubjectError", "NoRespondersError", "Replies", "SlowConsumerError",
             "Subscription", "UndeliveredError", "empty_payload", "open_client", "run_client",
+        ),
+        "cluster": (
+            "ClusterWatch", "LeaderChanged", "NodeDown", "NodeUp", "QuorumLost", "QuorumRestored", "RegionCut",
+            "RegionHealed",
         ),
         "connection": (
             "CallbackFailed", "ClientClosedError", "ClientOptions", "Closed", "Connected", "ConnectionLostError",

@@ -24,6 +24,7 @@ SOURCE: Final = {"type": "prometheus", "uid": "${source}"}
 CHOSEN: Final = 'job=~"$job", instance=~"$instance", client=~"$client"'
 WHO: Final = "instance, client"
 COLUMNS: Final = 24
+HEIGHT: Final = 8
 GREEN, YELLOW, RED = "green", "yellow", "red"
 
 
@@ -199,6 +200,40 @@ ROWS: Final[dict[str, tuple[Panel, ...]]] = {
             "none", "Per second, and how many circuit breakers are open or half open.",
         ),
     ),
+    "Clusters and regions": (
+        Panel(
+            "Servers seen", {"{{node}}": "min by (node) (" + series("cluster_node_up") + ")"}, "none",
+            metric("cluster_node_up").meaning, thresholds=((None, RED), (1, GREEN)),
+        ),
+        Panel(
+            "Quorum and leaders",
+            {
+                f"quorum {EACH}": gauge("cluster_quorum"),
+                f"changes of leaders {EACH}": rate("cluster_leader_changes_total"),
+            },
+            "none", metric("cluster_quorum").meaning,
+        ),
+        Panel(
+            "Partitions", {"{{region}} from {{instance}}": gauge("region_partition_seconds", "region, instance")}, "s",
+            metric("region_partition_seconds").meaning,
+        ),
+        Panel(
+            "Messages by region", {"{{region}}": rate("messages_total", "region")}, "cps",
+            metric("messages_total").meaning,
+        ),
+        Panel(
+            "Instances ready", {"{{exported_instance}}": gauge("instance_ready", "exported_instance")}, "none",
+            metric("instance_ready").meaning, thresholds=((None, RED), (1, GREEN)),
+        ),
+        Panel(
+            "Tasks and memory of instances",
+            {
+                "tasks {{exported_instance}}": gauge("instance_tasks", "exported_instance"),
+                "MB {{exported_instance}}": gauge("instance_memory_bytes", "exported_instance") + " / 1e6",
+            },
+            "none", metric("instance_memory_bytes").meaning,
+        ),
+    ),
 }  # fmt: skip
 
 
@@ -216,7 +251,7 @@ def rendered(panel: Panel, number: int, x: int, y: int) -> dict[str, Any]:
         "title": panel.title,
         "description": panel.description,
         "datasource": SOURCE,
-        "gridPos": {"x": x, "y": y, "w": panel.width, "h": 8},
+        "gridPos": {"x": x, "y": y, "w": panel.width, "h": HEIGHT},
         "fieldConfig": {"defaults": defaults, "overrides": []},
         "options": {"legend": {"displayMode": "list", "placement": "bottom"}} if panel.kind == "timeseries" else {},
         "targets": [
@@ -237,9 +272,11 @@ def panels() -> list[dict[str, Any]]:
         )
         x = 0
         for panel in row:
+            if x + panel.width > COLUMNS:
+                x, y = 0, y + HEIGHT
             made.append(rendered(panel, len(made) + 1, x, y + 1))
             x += panel.width
-        y += 9
+        y += HEIGHT + 1
     return made
 
 

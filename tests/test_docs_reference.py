@@ -230,7 +230,7 @@ def test_codes_and_metrics_named_on_any_page_exist() -> None:
     environment = {name for key in KEYS for name in key.environment_names} | {"NATS_SERVER"}
     for page in PAGES:
         for text in names_in(text_of(page)):
-            for code in re.findall(r"\b(?:NATS|ROUTER|HTTP)_[A-Z_]+\b", text):
+            for code in re.findall(r"\b(?:NATS|ROUTER|HTTP|CLUSTER|REGION)_[A-Z_]+\b", text):
                 assert code in codes | environment, f"{page.name}: {code}"
             for metric in re.findall(r"\brouter_[a-z_]+\b(?!\.py)", text):  # a grep has the beginning of some
                 assert any(name.startswith(metric) for name in metrics), f"{page.name}: {metric}"

@@ -18,9 +18,18 @@ import attrs
 import trio
 
 from ..client import Client, UndeliveredError, open_client
+from ..cluster import ClusterWatch
 from ..connection import ClientClosedError, ClientOptions
-from ..metrics import Collector
-from ..operation import Configuration, OperationApplication, Stop, serve_http, service_of, stop_on_signals
+from ..metrics import Collector, Instance
+from ..operation import (
+    Configuration,
+    OperationApplication,
+    Stop,
+    serve_http,
+    service_of,
+    stop_on_signals,
+    streams_of,
+)
 from ..protocol import PermissionsError
 from ..router import Router
 from ..server_process import open_server
@@ -109,14 +118,35 @@ class _Program:
         self._client = client
         collector = Collector()
         collector.add_router(self.router, client)
-        application = OperationApplication(client, collector, [self.router])
-        host = self.configuration.metrics_host
+        watch = self._watch(client)
+        application = OperationApplication(client, collector, [self.router], watch=watch)
+        configuration = self.configuration
+        collector.add_instance(
+            Instance(
+                configuration.instance or client.name,
+                client,
+                lambda: application.ready,
+                region=configuration.region,
+                routers=[self.router],
+            )
+        )
+        host = configuration.metrics_host
         async with trio.open_nursery() as nursery:
-            port = await nursery.start(partial(serve_http, application, self.configuration.metrics_port, host=host))
+            if watch is not None:
+                collector.add_watch(watch)
+                await nursery.start(watch.run)
+            port = await nursery.start(partial(serve_http, application, configuration.metrics_port, host=host))
             self.say(f"metrics at http://{_named(host)}:{port}/metrics")
             nursery.start_soon(self._route, client)
             await self._done.wait()
             nursery.cancel_scope.cancel()
+
+    def _watch(self, client: Client) -> ClusterWatch | None:
+        """Over the servers that carry the streams of the routes, and over the other instances."""
+        if not self.configuration.watch_cluster:
+            return None
+        streams = streams_of([self.router])
+        return ClusterWatch(client, streams=streams, instances_of=service_of(self.router).name)
 
     async def _route(self, client: Client) -> None:
         """Run the router. Its end without a signal is a drain that a handler asked for."""

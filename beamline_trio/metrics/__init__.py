@@ -12,6 +12,7 @@ from ._contract import MetricType as MetricType
 from ._contract import load_contract as load_contract
 from ._contract import load_event_contract as load_event_contract
 from ._contract import load_log_contract as load_log_contract
+from ._instance import Instance as Instance
 from ._logs import JSONLogFormatter as JSONLogFormatter
 from ._logs import TextLogFormatter as TextLogFormatter
 from ._logs import redact as redact

@@ -10,15 +10,20 @@ Must not know how a series is written down.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Final
 from weakref import WeakKeyDictionary
 
 import attrs
 
 from ..client import Client
+from ..cluster import ClusterWatch
 from ..connection import State
 from ..router import Router
+from ._instance import Instance
 from ._reading import read_client
+from ._reading_cluster import read_instance, read_watch
 from ._reading_router import read_router
 from ._series import OF_CLIENTS_NOW, Reading
 
@@ -41,12 +46,22 @@ class RouterShare:
         return read_router(self.router).less(self.before)
 
 
+@attrs.define
+class Source:
+    """A watch or an instance of a client, and how it is read."""
+
+    client: Client
+    of: object
+    read: Callable[[], Reading]
+
+
 class Account:
     """One label."""
 
     def __init__(self) -> None:
         self.clients: list[Client] = []
         self.shares: list[RouterShare] = []
+        self.sources: list[Source] = []
         self._total = Reading()
 
     def read(self) -> Reading:
@@ -56,6 +71,8 @@ class Account:
             reading.add(read_client(client))
         for share in self.shares:
             reading.add(share.read())
+        for source in self.sources:
+            reading.add(source.read())
         reading.add(self._total)
         if not self.clients:
             reading.numbers.update({(name, ()): 0 for name in OF_CLIENTS_NOW})
@@ -71,6 +88,11 @@ class Account:
         self.shares.remove(share)
         self._total.add(share.read().lasting())
         return read_router(share.router)
+
+    def leave_source(self, source: Source) -> None:
+        """The client of a watch or an instance is closed: only its totals stay."""
+        self.sources.remove(source)
+        self._total.add(source.read().lasting())
 
 
 class Accounts:
@@ -100,11 +122,26 @@ class Accounts:
                 self._counted[router] = other.leave_share(share)
         account.shares.append(RouterShare(router, client, self._counted.get(router, Reading())))
 
+    def add_watch(self, watch: ClusterWatch) -> None:
+        """What a watch knows, under its client."""
+        self._add_source(Source(watch.client, watch, partial(read_watch, watch)))
+
+    def add_instance(self, instance: Instance) -> None:
+        """What an instance says of itself, under its client."""
+        self._add_source(Source(instance.client, instance, partial(read_instance, instance)))
+
+    def _add_source(self, source: Source) -> None:
+        account = self.add(source.client)
+        if not any(known.of is source.of for known in account.sources):
+            account.sources.append(source)
+
     def settle(self) -> None:
         """Fold what is closed into the totals."""
         for account in self._by_label.values():
             for share in [share for share in account.shares if share.client.state is State.CLOSED]:
                 self._counted[share.router] = account.leave_share(share)
+            for source in [source for source in account.sources if source.client.state is State.CLOSED]:
+                account.leave_source(source)
             for client in [client for client in account.clients if client.state is State.CLOSED]:
                 account.leave(client)
 

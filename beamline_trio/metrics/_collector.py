@@ -15,9 +15,11 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from ..client import Client
+from ..cluster import ClusterWatch
 from ..router import Router
 from ._accounts import Accounts
 from ._contract import MetricContract, load_contract
+from ._instance import Instance
 from ._series import Distribution, Reading
 
 if TYPE_CHECKING:
@@ -62,6 +64,16 @@ class Collector:
         """
         with self._lock:
             self._accounts.add_router(router, client)
+
+    def add_watch(self, watch: ClusterWatch) -> None:
+        """Show what a watch knows of its cluster, under the client that watches, until that is closed."""
+        with self._lock:
+            self._accounts.add_watch(watch)
+
+    def add_instance(self, instance: Instance) -> None:
+        """Show this instance of the program, under its client, until that is closed."""
+        with self._lock:
+            self._accounts.add_instance(instance)
 
     def describe(self) -> Iterator[Metric]:
         """The metrics without samples; prometheus_client asks for it to find double names."""

@@ -18,11 +18,36 @@ PENDING = "router_nats_pending_operations_count"
 PENDING_RATIO = "router_nats_pending_operations_ratio"
 INTAKE_INFLIGHT = "router_intake_inflight"
 BREAKER_STATE = "router_circuit_breaker_state"
+CLUSTER_QUORUM = "router_cluster_quorum"
+NODE_UP = "router_cluster_node_up"
+NODE_MEMORY = "router_node_memory_bytes"
+NODE_CONNECTIONS = "router_node_connections"
+REGION_CONNECTED = "router_region_connected"
+REGION_PARTITION = "router_region_partition_seconds"
+INSTANCES_ACTIVE = "router_instances_active"
+INSTANCE_READY = "router_instance_ready"
+INSTANCE_TASKS = "router_instance_tasks"
+INSTANCE_MEMORY = "router_instance_memory_bytes"
+INSTANCE_CONNECTIONS = "router_instance_connections"
 # What is about now and not about all the time: nothing of it outlives its client, and nothing is subtracted from it.
 OF_CLIENTS_NOW = frozenset({STATUS, PENDING, PENDING_RATIO})
-# What of two connections under one label is no sum.
-_WORSE: Final[Mapping[str, Callable[[float, float], float]]] = {STATUS: min, PENDING_RATIO: max}
-MOMENTARY = OF_CLIENTS_NOW | {INTAKE_INFLIGHT, BREAKER_STATE}
+# What of two connections, or of two who look at one thing, under one label is no sum.
+_WORSE: Final[Mapping[str, Callable[[float, float], float]]] = {
+    STATUS: min,
+    PENDING_RATIO: max,
+    CLUSTER_QUORUM: min,
+    NODE_UP: min,
+    NODE_MEMORY: max,
+    NODE_CONNECTIONS: max,
+    REGION_CONNECTED: min,
+    REGION_PARTITION: max,
+    INSTANCES_ACTIVE: min,
+    INSTANCE_READY: min,
+    INSTANCE_TASKS: max,
+    INSTANCE_MEMORY: max,
+    INSTANCE_CONNECTIONS: max,
+}
+MOMENTARY = OF_CLIENTS_NOW | {INTAKE_INFLIGHT, BREAKER_STATE} | _WORSE.keys()
 
 
 @attrs.frozen
@@ -47,7 +72,7 @@ class Reading:
     distributions: dict[Key, Distribution] = attrs.field(factory=dict)
 
     def add(self, other: Reading) -> None:
-        """Add another; of two connections under one label the worse status and the fuller queue are shown."""
+        """Add another; of two under one label that are no sum the worse is shown."""
         for key, number in other.numbers.items():
             known = self.numbers.get(key)
             if known is None:

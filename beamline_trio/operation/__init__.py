@@ -2,6 +2,7 @@
 
 from ..protocol import MissingExtraError as MissingExtraError
 from ._application import OperationApplication as OperationApplication
+from ._application import streams_of as streams_of
 from ._configuration import CLIENT_PROFILE as CLIENT_PROFILE
 from ._configuration import ROUTER_PROFILE as ROUTER_PROFILE
 from ._configuration import Configuration as Configuration

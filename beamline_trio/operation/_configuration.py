@@ -24,6 +24,7 @@ from ._tls import tls_option
 # The key that gave it, and the value.
 _Found: TypeAlias = tuple[str, Any]
 
+_NAME_CHARACTERS_MAX: Final = 128
 CLIENT_PROFILE: Final = ClientOptions()
 ROUTER_PROFILE: Final = ClientOptions(
     reconnect_attempts=10,
@@ -45,6 +46,18 @@ def _is_host(_: object, field: attrs.Attribute[str], value: object) -> None:
         raise OptionsError(f"{field.name} is {value!r}; it must be an address of this machine, as 127.0.0.1 or 0.0.0.0")
 
 
+def _is_printable(_: object, field: attrs.Attribute[str], value: object) -> None:
+    if not isinstance(value, str) or not value.isprintable() or len(value) > _NAME_CHARACTERS_MAX:
+        raise OptionsError(
+            f"{field.name} is {value!r}; it must be printable, of at most {_NAME_CHARACTERS_MAX} characters"
+        )
+
+
+def _is_flag(_: object, field: attrs.Attribute[bool], value: object) -> None:
+    if not isinstance(value, bool):
+        raise OptionsError(f"{field.name} is {value!r}; it must be True or False")
+
+
 @attrs.frozen(kw_only=True)
 class Configuration:
     """What `load_options` gives.
@@ -53,12 +66,19 @@ class Configuration:
         client: the options for `open_client`.
         metrics_port: where the HTTP server listens; 0 = any free port.
         metrics_host: on which address.
+        instance: the name of this instance in metrics, the same over restarts; empty = the client's.
+        region: that it runs in; empty = that of the server that it connects to.
+        watch_cluster: whether the servers that carry the streams of the routes are watched, and readiness is theirs
+            too.
         servers_given: whether any of argument, environment and file names servers.
     """
 
     client: ClientOptions
     metrics_port: int = attrs.field(default=9001, validator=_is_port)
     metrics_host: str = attrs.field(default="127.0.0.1", validator=_is_host)
+    instance: str = attrs.field(default="", validator=_is_printable)
+    region: str = attrs.field(default="", validator=_is_printable)
+    watch_cluster: bool = attrs.field(default=False, validator=_is_flag)
     servers_given: bool = False
 
 

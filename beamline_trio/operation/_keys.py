@@ -57,7 +57,14 @@ TLS_OPTIONS: Final[dict[str, type]] = {
     "tls_key_password": str,
     "tls_verify": bool,
 }
-OPERATION_OPTIONS: Final[dict[str, type]] = {"metrics_port": int, "metrics_host": str, **TLS_OPTIONS}
+OPERATION_OPTIONS: Final[dict[str, type]] = {
+    "metrics_port": int,
+    "metrics_host": str,
+    "instance": str,
+    "region": str,
+    "watch_cluster": bool,
+    **TLS_OPTIONS,
+}
 
 
 @attrs.frozen

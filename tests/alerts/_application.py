@@ -9,6 +9,7 @@ Must not know of Prometheus or of alerts.
 
 from __future__ import annotations
 
+import json
 import sys
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
@@ -21,6 +22,7 @@ import trio
 
 from beamline_trio import (
     Client,
+    ClusterWatch,
     ConsumerConfig,
     JetStream,
     Message,
@@ -30,8 +32,9 @@ from beamline_trio import (
     TCPDialer,
     open_client,
 )
+from beamline_trio.cluster import WatchOptions
 from beamline_trio.faults import FaultDialer, error, intermittent
-from beamline_trio.metrics import Collector
+from beamline_trio.metrics import Collector, Instance
 from beamline_trio.operation import OperationApplication, serve_http
 from beamline_trio.router import Backpressure, Breaker, KillSwitch, Reject, Retry
 
@@ -43,6 +46,13 @@ QUICK: Final[dict[str, Any]] = {
     "connect_timeout_seconds": 1.0,
     "operation_timeout_seconds": 2.0,
 }
+QUICK_WATCH: Final = WatchOptions(
+    interval_seconds=0.2,
+    answer_seconds=0.2,
+    node_down_after_seconds=1.0,
+    quorum_lost_after_seconds=1.0,
+    region_cut_after_seconds=1.0,
+)
 Part: TypeAlias = Callable[["Troubles", Client], Awaitable[None]]
 
 
@@ -127,6 +137,36 @@ async def _publish_to(nc: Client, subject: str) -> None:
         with suppress(NatsError):
             await nc.publish(subject, b"x")
         await trio.sleep(PACE_SECONDS)
+
+
+# ------------------------------------------------------------------------------------------------ parts with a watch
+
+
+async def watches(troubles: Troubles, nc: Client, collector: Collector, *, silent: tuple[str, ...]) -> None:
+    """A watch over four servers of two regions that say at their monitoring endpoints how they are.
+
+    While there is trouble some of them do not answer, or, if all do, none of them names a leader.
+    """
+
+    async def fetch(url: str) -> bytes:
+        name = url.removeprefix("http://").removesuffix("/varz")
+        await trio.lowlevel.checkpoint()
+        if troubles.of(nc) and name in silent:
+            raise ConnectionRefusedError(url)
+        meta = {} if troubles.of(nc) and not silent else {"leader": "east-1"}
+        said = {"server_name": name, "cluster": {"name": name[:4]}, "jetstream": {"meta": {"name": "_meta_", **meta}}}
+        return json.dumps(said).encode()
+
+    monitor = {name: f"http://{name}" for name in ("east-1", "east-2", "west-1", "west-2")}
+    watch = ClusterWatch(nc, monitor=monitor, fetch=fetch, options=QUICK_WATCH)
+    collector.add_watch(watch)
+    await watch.run()
+
+
+async def is_unready(troubles: Troubles, nc: Client, collector: Collector) -> None:
+    """An instance that is ready, but while there is trouble."""
+    collector.add_instance(Instance("instance-1", nc, lambda: not troubles.of(nc)))
+    await trio.sleep_forever()
 
 
 # ------------------------------------------------------------------------------------------------ parts with a router
@@ -218,6 +258,10 @@ async def main(steady: str, taken_away: dict[str, str]) -> None:
         "breaks": partial(fails, collector=collector, breaker=breaker),
         "paused": partial(fails, collector=collector, kill_switch=kill_switch),
         "pressed": partial(is_pressed, collector=collector),
+        "leaderless": partial(watches, collector=collector, silent=()),
+        "cut": partial(watches, collector=collector, silent=("west-1", "west-2")),
+        "node": partial(watches, collector=collector, silent=("east-2",)),
+        "unready": partial(is_unready, collector=collector),
     }
     options: dict[str, dict[str, Any]] = {
         "exhausted": {"reconnect_attempts": 3},

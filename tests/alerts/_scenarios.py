@@ -114,6 +114,8 @@ SCENARIOS: Final = (
         _fail_again_and_again,
         _nothing,
     ),
+    _told("RouterQuorumLost", "leaderless", "its servers name no leader"),
+    _told("RouterRegionPartition", "cut", "a region of its servers is silent"),
     Scenario(
         "RouterNatsConnectionFlapping",
         _client("flapping"),
@@ -132,5 +134,7 @@ SCENARIOS: Final = (
     _told("RouterCircuitBreakerOpen", "breaks", "its handler raises, with a breaker"),
     _told("RouterIntakePaused", "paused", "its handler raises, with a kill switch"),
     _told("RouterBackpressure", "pressed", "its handler hangs"),
+    _told("RouterClusterNodeDown", "node", "one of its servers is silent"),
+    _told("RouterInstanceNotReady", "unready", "it is not ready"),
 )
 TAKEN_AWAY: Final = ("down", "exhausted", "flapping", "reconnect", "queue")

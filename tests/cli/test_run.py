@@ -7,7 +7,7 @@ import signal
 import pytest
 import trio
 
-from beamline_trio import Client, ClientClosedError, Router
+from beamline_trio import Client, ClientClosedError, Message, Router
 from beamline_trio.cli._run import _named, _Program
 from beamline_trio.cli._target import Loaded
 from beamline_trio.operation import load_options
@@ -48,3 +48,18 @@ async def test_a_drain_while_the_router_starts_is_no_failure(draining: bool) -> 
 def test_the_url_that_is_printed_works_here(host: str, named: str) -> None:
     """What listens everywhere is reached at localhost; an IPv6 address has its brackets."""
     assert _named(host) == named
+
+
+async def test_the_cluster_is_watched_where_it_is_asked_for() -> None:
+    """The streams of the routes, and the instances of the router's service; without the option nothing is asked."""
+    client, router = make_client(), Router("price list")
+
+    @router.route("in.>", stream="ORDERS", name="in")
+    async def handle(message: Message) -> None:
+        return None
+
+    for environment, groups in (({}, None), ({"NATS_WATCH_CLUSTER": "true"}, {"_meta_", "ORDERS"})):
+        program = _Program(Loaded(router), load_options(environment=environment), print)
+        watch = program._watch(client)
+        assert (watch if watch is None else set(watch.groups)) == groups
+        assert watch is None or watch.instances_of == "price-list"

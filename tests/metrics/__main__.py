@@ -20,13 +20,21 @@ from beamline_trio.metrics import load_event_contract, load_log_contract
 from beamline_trio.router import BREAKER_TRANSITIONS, BreakerState
 from beamline_trio.server_process import ServerNotFoundError, find_nats_server
 from beamline_trio.simulation import run
-from tests.metrics import _provoke_connection, _provoke_jetstream, _provoke_outcomes, _provoke_program, _provoke_router
+from tests.metrics import (
+    _provoke_cluster,
+    _provoke_connection,
+    _provoke_jetstream,
+    _provoke_outcomes,
+    _provoke_program,
+    _provoke_router,
+)
 from tests.metrics._watch import Series, Watch
 
 ROOT = Path(__file__).parents[2]
 DRIFT_TESTS = ("tests/metrics", "tests/test_docs_reference.py")
 LIMIT_SECONDS = 600
 PROVOCATIONS = (
+    *_provoke_cluster.PROVOCATIONS,
     *_provoke_connection.PROVOCATIONS,
     *_provoke_jetstream.PROVOCATIONS,
     *_provoke_outcomes.PROVOCATIONS,

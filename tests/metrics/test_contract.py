@@ -8,11 +8,14 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import trio
 from prometheus_client.parser import text_string_to_metric_families
 
-from beamline_trio import Client, Message, Router
-from beamline_trio.metrics import Collector, MetricContract, load_contract
+from beamline_trio import Client, ClusterWatch, Message, Router
+from beamline_trio.cluster._records import NodeSeen, Sighting
+from beamline_trio.metrics import Collector, Instance, MetricContract, load_contract
 from beamline_trio.metrics._reading import read_client
+from beamline_trio.metrics._reading_cluster import read_instance, read_watch
 from beamline_trio.metrics._reading_router import read_router
 from tests.metrics._clients import make_client
 
@@ -39,10 +42,27 @@ async def client() -> Client:
 
 
 @pytest.fixture
-def collector(router: Router, client: Client) -> Collector:
-    """Of a program with a client and a router."""
+async def watch(client: Client) -> ClusterWatch:
+    """That has seen a server."""
+    watch = ClusterWatch(client, instances_of="prices")
+    node = NodeSeen(name="east-1", region="east", age_seconds=0.0, memory_bytes=1, connections=1)
+    watch.state.take([Sighting(nodes=(node,))], "east", trio.current_time())
+    return watch
+
+
+@pytest.fixture
+async def instance(router: Router, client: Client) -> Instance:
+    """Of a program in the region east."""
+    return Instance("prices-1", client, lambda: True, region="east", routers=[router])
+
+
+@pytest.fixture
+def collector(router: Router, client: Client, watch: ClusterWatch, instance: Instance) -> Collector:
+    """Of a program with a client, a router, and a watch over its cluster."""
     collector = Collector()
     collector.add_router(router, client)
+    collector.add_watch(watch)
+    collector.add_instance(instance)
     return collector
 
 
@@ -65,10 +85,10 @@ async def test_the_output_has_the_metrics_of_the_contract_and_no_other(collector
     assert list(shown(collector)) == [metric.name for metric in load_contract()]
 
 
-async def test_what_is_read_of_a_client_and_a_router_is_listed(client: Client, router: Router) -> None:
+async def test_what_is_read_is_listed(client: Client, router: Router, watch: ClusterWatch, instance: Instance) -> None:
     """A number under a name or a label's value that is not listed would be lost on its way out."""
     listed = {metric.name: list(metric.labels.values())[1:] for metric in load_contract()}
-    for reading in (read_client(client), read_router(router)):
+    for reading in (read_client(client), read_router(router), read_watch(watch), read_instance(instance)):
         for name, values in (*reading.numbers, *reading.distributions):
             assert all(value in bounded or not bounded for value, bounded in zip(values, listed[name], strict=True))
 
@@ -76,7 +96,8 @@ async def test_what_is_read_of_a_client_and_a_router_is_listed(client: Client, r
 async def test_every_metric_has_its_type_its_labels_and_their_values(collector: Collector) -> None:
     """Every bounded value is there from the start, and none that is not listed."""
     output = shown(collector)
-    own = {"client": {"prices"}, "router": {"prices"}, "route": {"price"}}
+    own = {"client": {"prices"}, "router": {"prices"}, "route": {"price"}, "node": {"east-1"}, "region": {"east"}}
+    own["instance"] = {"prices-1"}
     for metric in load_contract():
         kind, labels = output[metric.name]
         assert kind == metric.exposed_as, metric.name

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
-from beamline_trio import Router, State
+from beamline_trio import ClusterWatch, Message, Router, State
+from beamline_trio.cluster._records import GroupSeen, Sighting
 from beamline_trio.metrics import Collector
-from beamline_trio.operation import OperationApplication
+from beamline_trio.operation import OperationApplication, streams_of
 from tests.metrics._clients import make_client
 
 
@@ -38,6 +41,47 @@ async def test_ready_is_consuming_too() -> None:
     application = OperationApplication(client, Collector(), [router])
     ready = application("GET", "/readyz")
     assert (ready.status, ready.body) == (503, b"not consuming: orders\n")
+
+
+class Taking(Router):
+    """A router that takes messages."""
+
+    @property
+    def ready(self) -> bool:
+        return True
+
+
+async def test_ready_is_that_the_streams_of_the_routes_can_be_had() -> None:
+    """Without a quorum, or in a region that is cut off, nothing comes: 503, and why; other streams do not count."""
+    client, router = make_client(), Taking("orders")
+    client.connection.state = State.CONNECTED
+    router.route("in.>", stream="ORDERS", name="in")(handle)
+    router.route("more.>", stream="ORDERS", name="more")(handle)
+    router.route("core.>", name="core")(handle)
+    watch = ClusterWatch(client, streams=["ORDERS", "OTHER"])
+    application = OperationApplication(client, Collector(), [router], watch=watch)
+    assert streams_of([router]) == ["ORDERS"]
+    look = partial(watch.state.take, home="east")
+    look([seen("ORDERS", "west", led=True), seen("OTHER", "east", led=True)], now=0.0)
+    assert application.ready
+    look([seen("ORDERS", "west", led=True), seen("OTHER", "east")], now=60.0)
+    assert application("GET", "/readyz").status == 200
+    look([seen("ORDERS", "west"), seen("OTHER", "east")], now=66.0)
+    ready = application("GET", "/readyz")
+    assert (ready.status, ready.body) == (503, b"region west of stream ORDERS is cut off\n")
+    assert not application.ready
+    look([seen("ORDERS", "east"), seen("OTHER", "east")], now=80.0)
+    assert application("GET", "/readyz").body == b"stream ORDERS has no quorum\n"
+    look([seen("ORDERS", "east", led=True)], now=81.0)
+    assert application.ready
+
+
+def seen(stream: str, region: str, *, led: bool = False) -> Sighting:
+    return Sighting(groups=(GroupSeen(name=stream, region=region, led=led),))
+
+
+async def handle(message: Message) -> None:
+    return None
 
 
 async def test_metrics_are_those_of_the_collector() -> None:

@@ -170,6 +170,9 @@ def test_two_keys_in_a_file_are_an_error(file: Path) -> None:
         ("NATS_SERVERS", ",", "servers is empty; give at least one"),
         ("METRICS_PORT", "65536", "metrics_port is 65536; it must be a whole number from 1 to 65535, or 0"),
         ("METRICS_PORT", "http", "metrics_port is 'http'; it must be a whole number"),
+        ("NATS_INSTANCE", "a\nb", "instance is 'a\\nb'; it must be printable, of at most 128 characters"),
+        ("NATS_REGION", "e" * 129, "it must be printable, of at most 128 characters"),
+        ("NATS_WATCH_CLUSTER", "perhaps", "watch_cluster is 'perhaps'; it must be True or False"),
         ("NATS_TLS_VERIFY", "perhaps", "it must be true or false"),
     ],
 )

@@ -1,0 +1,20 @@
+"""What a program knows of the servers behind its link: nodes, quorum, leaders, regions. Built on jetstream.
+
+_records -> _reading -> _probes -> _state -> _watch   what was seen; JSON to that; asking; judging; doing it again
+"""
+
+from ._events import LeaderChanged as LeaderChanged
+from ._events import NodeDown as NodeDown
+from ._events import NodeUp as NodeUp
+from ._events import QuorumLost as QuorumLost
+from ._events import QuorumRestored as QuorumRestored
+from ._events import RegionCut as RegionCut
+from ._events import RegionHealed as RegionHealed
+from ._options import WatchOptions as WatchOptions
+from ._probes import Fetch as Fetch
+from ._records import META_GROUP as META_GROUP
+from ._records import GroupStatus as GroupStatus
+from ._records import NodeStatus as NodeStatus
+from ._records import RegionStatus as RegionStatus
+from ._statistics import ClusterStatistics as ClusterStatistics
+from ._watch import ClusterWatch as ClusterWatch

@@ -1,0 +1,71 @@
+"""What happened to the servers behind a client, for programs: records of transitions; `nc.events()` gives them.
+
+Must not know what they are seen by.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from ..connection import StageEvent
+
+
+@attrs.frozen
+class NodeDown(StageEvent):
+    """A server of the cluster has not been seen for so long."""
+
+    node: str
+    region: str
+    unseen_seconds: float
+
+
+@attrs.frozen
+class NodeUp(StageEvent):
+    """A server that was down is seen again; for so long it was not."""
+
+    node: str
+    region: str
+    down_seconds: float
+
+
+@attrs.frozen
+class LeaderChanged(StageEvent):
+    """A group has another leader: the meta group, a stream, or a consumer as `STREAM > CONSUMER`."""
+
+    group: str
+    before: str
+    leader: str
+
+
+@attrs.frozen
+class QuorumLost(StageEvent):
+    """A group cannot decide anything: it has had no leader for so long, or most of its members are down."""
+
+    group: str
+    region: str
+    leaderless_seconds: float
+
+
+@attrs.frozen
+class QuorumRestored(StageEvent):
+    """A group has a leader and most of its members again; for so long it had not."""
+
+    group: str
+    region: str
+    lost_seconds: float
+
+
+@attrs.frozen
+class RegionCut(StageEvent):
+    """No server of a region has been seen for so long: it is cut off from here, or all of it is down."""
+
+    region: str
+    unseen_seconds: float
+
+
+@attrs.frozen
+class RegionHealed(StageEvent):
+    """A region that was cut off is seen again; for so long it was not."""
+
+    region: str
+    partition_seconds: float

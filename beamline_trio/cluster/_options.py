@@ -1,0 +1,30 @@
+"""How a cluster is watched: how often, and after how long what is not seen counts as gone.
+
+Must not know who looks.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from ..connection import number
+
+
+@attrs.frozen(kw_only=True)
+class WatchOptions:
+    """The patience of a `ClusterWatch`.
+
+    Attributes:
+        interval_seconds: from one look to the next.
+        answer_seconds: how long a look waits for its answers.
+        node_down_after_seconds: a server that was looked for and not seen for so long is down. Servers send each other
+            a heartbeat a second (nats-server 2.15).
+        quorum_lost_after_seconds: a group without a leader for so long has lost its quorum; an election takes 4 to 9 s.
+        region_cut_after_seconds: a region of which nothing was seen for so long is cut off.
+    """
+
+    interval_seconds: float = attrs.field(default=2.0, validator=number(least=0.05))
+    answer_seconds: float = attrs.field(default=1.5, validator=number(least=0.01))
+    node_down_after_seconds: float = attrs.field(default=5.0, validator=number(least=0.1))
+    quorum_lost_after_seconds: float = attrs.field(default=10.0, validator=number(least=0.1))
+    region_cut_after_seconds: float = attrs.field(default=5.0, validator=number(least=0.1))

@@ -1,0 +1,225 @@
+"""Those who look: by the JetStream API, by the system account, by monitoring endpoints, and for instances.
+
+Each asks what it asks at once and gives one sighting of what has answered within the time. Silence is an answer, which
+`_state` judges; a refusal is a failure, which the watch tells.
+
+Must not judge, and must not keep anything from one look to the next.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Final, Protocol, TypeAlias
+
+import attrs
+import trio
+
+from ..client import Client, NoRespondersError
+from ..connection import ConnectionLostError
+from ..jetstream import APIError, JetStream
+from ..protocol import NatsError, check_name
+from ._reading import read_group, read_json, read_statuses, read_varz
+from ._records import META_GROUP, GroupSeen, NodeSeen, Sighting
+
+# URL -> the body of its answer; it may raise OSError.
+Fetch: TypeAlias = Callable[[str], Awaitable[bytes]]
+# Told of what was refused: what was asked, and why not.
+Refused: TypeAlias = Callable[[str, Exception], None]
+
+STATUS_SUBJECT: Final = "$SYS.REQ.SERVER.PING.STATSZ"
+_INSTANCES_SUBJECT: Final = "$SRV.PING"
+# Servers of other regions answer later than the nearest: the replies end when none has come for this part of the time.
+_STALL: Final = 0.5
+_UNAVAILABLE: Final = 503
+
+
+class Probe(Protocol):
+    """Looks once."""
+
+    @property
+    def groups(self) -> Sequence[str]:
+        """The groups that it asks about."""
+        ...
+
+    async def look(self, seconds: float, refused: Refused) -> Sighting | None:
+        """What has answered within the time; None: it could not look.
+
+        Raises:
+            ClientClosedError: the client is closed.
+        """
+        ...
+
+
+def _is_silence(error: Exception) -> bool:
+    """Whether nobody could answer: no time, no link, no responder, or a server without the leader that would."""
+    if isinstance(error, APIError):
+        return error.code == _UNAVAILABLE
+    return isinstance(error, (trio.TooSlowError, ConnectionLostError, NoRespondersError))
+
+
+def _sighting_of_refusal(name: str, error: Exception) -> Sighting:
+    """A refusal by the API came from a leader, and one that is gone has none to lose; of any other nothing is said."""
+    return Sighting(groups=(GroupSeen(name=name, led=True),)) if isinstance(error, APIError) else Sighting()
+
+
+def consumer_group(stream: str, consumer: str) -> str:
+    """The name of a consumer's group."""
+    return f"{stream} > {consumer}"
+
+
+class JetStreamProbe:
+    """Asks the API for streams and consumers, and for the account, which the meta leader answers.
+
+    Args:
+        jetstream: whom it asks.
+        streams: their names.
+        consumers: stream and name of each.
+
+    Raises:
+        InvalidSubjectError: a name breaks the rules.
+    """
+
+    def __init__(self, jetstream: JetStream, streams: Sequence[str], consumers: Sequence[tuple[str, str]]) -> None:
+        self._jetstream = jetstream
+        self._questions: dict[str, Callable[[], Awaitable[Sighting]]] = {META_GROUP: self._ask_meta}
+        for stream in streams:
+            check_name(stream, "stream name")
+            self._questions[stream] = partial(self._ask_stream, stream)
+        for stream, consumer in consumers:
+            check_name(stream, "stream name")
+            name = consumer_group(stream, check_name(consumer, "consumer name"))
+            self._questions[name] = partial(self._ask_consumer, stream, consumer)
+
+    @property
+    def groups(self) -> Sequence[str]:
+        """The groups that it asks about."""
+        return tuple(self._questions)
+
+    async def look(self, seconds: float, refused: Refused) -> Sighting | None:
+        """See Probe."""
+        seen: dict[str, Sighting] = {}
+
+        async def ask(name: str) -> None:
+            try:
+                seen[name] = await self._questions[name]()
+            except (NatsError, trio.TooSlowError) as error:
+                if not _is_silence(error):
+                    seen[name] = _sighting_of_refusal(name, error)
+                    refused(name, error)
+
+        with trio.move_on_after(seconds):
+            async with trio.open_nursery() as nursery:
+                for name in self._questions:
+                    nursery.start_soon(ask, name)
+        silent = tuple(GroupSeen(name=name) for name in self._questions if name not in seen)
+        ordered = [seen[name] for name in self._questions if name in seen]
+        nodes = tuple(node for one in ordered for node in one.nodes)
+        groups = tuple(group for one in ordered for group in one.groups)
+        return Sighting(nodes=nodes, groups=(*groups, *silent))
+
+    async def _ask_meta(self) -> Sighting:
+        """The account's information comes from the meta leader, whose name it does not tell."""
+        await self._jetstream.account_info()
+        return Sighting(groups=(GroupSeen(name=META_GROUP, led=True),))
+
+    async def _ask_stream(self, stream: str) -> Sighting:
+        information = await self._jetstream.stream_info(stream)
+        return read_group(stream, information.extra.get("cluster"))
+
+    async def _ask_consumer(self, stream: str, consumer: str) -> Sighting:
+        information = await self._jetstream.consumer_info(stream, consumer)
+        return read_group(consumer_group(stream, consumer), information.extra.get("cluster"))
+
+
+class SystemProbe:
+    """Asks all servers for their status, by a client of the system account.
+
+    Args:
+        client: of that account.
+    """
+
+    groups: Sequence[str] = ()
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def look(self, seconds: float, refused: Refused) -> Sighting | None:
+        """See Probe."""
+        answers = await _answers(self._client, STATUS_SUBJECT, seconds, refused)
+        return read_statuses(map(read_json, answers)) if answers else None
+
+
+class InstancesProbe:
+    """Counts the instances of a service that are there (ADR-32).
+
+    Args:
+        client: that asks.
+        service: their name.
+
+    Raises:
+        InvalidSubjectError: it cannot be a part of a subject.
+    """
+
+    groups: Sequence[str] = ()
+
+    def __init__(self, client: Client, service: str) -> None:
+        self._client = client
+        self._subject = f"{_INSTANCES_SUBJECT}.{check_name(service, 'service name')}"
+
+    async def look(self, seconds: float, refused: Refused) -> Sighting | None:
+        """See Probe."""
+        answers = await _answers(self._client, self._subject, seconds, refused)
+        if answers is None:
+            return None
+        return Sighting(instances=len({str(read_json(answer).get("id")) for answer in answers}))
+
+
+class MonitorProbe:
+    """Reads /varz of the monitoring endpoints of servers.
+
+    Args:
+        urls: name of a server -> where its monitoring endpoint is, as http://10.0.0.1:8222.
+        fetch: gets a URL.
+    """
+
+    groups: Sequence[str] = ()
+
+    def __init__(self, urls: Mapping[str, str], fetch: Fetch) -> None:
+        self._urls = {name: url.rstrip("/") for name, url in urls.items()}
+        self._fetch = fetch
+
+    async def look(self, seconds: float, refused: Refused) -> Sighting | None:
+        """See Probe."""
+        bodies: dict[str, bytes] = {}
+
+        async def fetch(name: str) -> None:
+            with suppress(OSError, trio.TooSlowError, trio.BrokenResourceError):
+                bodies[name] = await self._fetch(f"{self._urls[name]}/varz")
+
+        with trio.move_on_after(seconds):
+            async with trio.open_nursery() as nursery:
+                for name in self._urls:
+                    nursery.start_soon(fetch, name)
+        seen = read_varz(read_json(bodies[name]) for name in self._urls if name in bodies)
+        silent = self._urls.keys() - {node.name for node in seen.nodes}
+        unseen = (NodeSeen(name=name, age_seconds=math.inf) for name in self._urls if name in silent)
+        return attrs.evolve(seen, nodes=(*seen.nodes, *unseen))
+
+
+async def _answers(client: Client, subject: str, seconds: float, refused: Refused) -> list[bytes] | None:
+    """What all who answer a subject say; None: it could not be asked."""
+    answers: list[bytes] = []
+    try:
+        async with client.request_many(subject, deadline_seconds=seconds, stall_seconds=seconds * _STALL) as replies:
+            async for reply in replies:
+                answers.append(bytes(reply.payload))
+    except NoRespondersError:
+        return []
+    except (NatsError, trio.TooSlowError) as error:
+        if not _is_silence(error):
+            refused(subject, error)
+        return None
+    return answers

@@ -1,0 +1,116 @@
+"""The JSON of servers -> what was seen, as nats-server 2.15 writes it. Lenient: what has another form is left out.
+
+Facts of the real server that are not in its documentation: a replica that was never heard has `active` 0 and is not
+`current`; one that was killed stays `current` for 10 to 20 s while its `active` grows; a group without a leader lists
+all of its members as replicas, the one that answers among them.
+
+Must not ask, and must not judge.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from ._records import META_GROUP, GroupSeen, NodeSeen, Sighting
+
+_NANOSECONDS: Final = 1_000_000_000
+
+
+def read_json(payload: bytes) -> Mapping[str, Any]:
+    """A JSON object; empty where it is none."""
+    try:
+        return table(json.loads(payload))
+    except (ValueError, RecursionError):
+        return {}
+
+
+def table(value: object) -> Mapping[str, Any]:
+    """An object, or an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def read_group(name: str, cluster: object) -> Sighting:
+    """The `cluster` section of a stream's or a consumer's information: the group, and its members as nodes.
+
+    A server that stands alone writes none, or one with nothing but itself as leader; it has a quorum.
+    """
+    section = table(cluster)
+    region, leader = _text(section, "name"), _text(section, "leader")
+    replicas = [table(one) for one in _several(section, "replicas")]
+    told = [_replica(one, region) for one in replicas if _text(one, "name")]
+    nodes = [*told, NodeSeen(name=leader, region=region, age_seconds=0.0)] if leader and region else told
+    members = tuple(sorted({node.name for node in nodes}))
+    led = bool(leader) or not replicas
+    group = GroupSeen(name=name, region=region, led=led, leader=leader, members=members)
+    return Sighting(nodes=tuple(nodes), groups=(group,))
+
+
+def read_statuses(answers: Iterable[Mapping[str, Any]]) -> Sighting:
+    """What servers say to `$SYS.REQ.SERVER.PING.STATSZ`, one answer for each that is there."""
+    nodes: list[NodeSeen] = []
+    metas: list[tuple[str, Mapping[str, Any]]] = []
+    for answer in answers:
+        server, status = table(answer.get("server")), table(answer.get("statsz"))
+        name = _text(server, "name")
+        if name:
+            nodes.append(_node(name, _text(server, "cluster"), status))
+            metas.append((name, _meta(status)))
+    return Sighting(nodes=tuple(nodes), groups=_meta_group(metas), all_nodes=bool(nodes))
+
+
+def read_varz(answers: Iterable[Mapping[str, Any]]) -> Sighting:
+    """What servers say at /varz of their monitoring endpoints, those that have answered."""
+    nodes: list[NodeSeen] = []
+    metas: list[tuple[str, Mapping[str, Any]]] = []
+    for answer in answers:
+        name = _text(answer, "server_name")
+        if name:
+            nodes.append(_node(name, _text(table(answer.get("cluster")), "name"), answer))
+            metas.append((name, _meta(answer)))
+    return Sighting(nodes=tuple(nodes), groups=_meta_group(metas))
+
+
+def _replica(replica: Mapping[str, Any], region: str) -> NodeSeen:
+    active = replica.get("active")
+    age = active / _NANOSECONDS if isinstance(active, (int, float)) else None
+    never_heard = not active and replica.get("current") is not True
+    return NodeSeen(name=_text(replica, "name"), region=region, age_seconds=None if never_heard else age)
+
+
+def _node(name: str, region: str, status: Mapping[str, Any]) -> NodeSeen:
+    memory, connections = (status.get(key) for key in ("mem", "connections"))
+    return NodeSeen(
+        name=name,
+        region=region,
+        age_seconds=0.0,
+        memory_bytes=memory if isinstance(memory, int) else None,
+        connections=connections if isinstance(connections, int) else None,
+    )
+
+
+def _meta(status: Mapping[str, Any]) -> Mapping[str, Any]:
+    return table(table(status.get("jetstream")).get("meta"))
+
+
+def _meta_group(metas: list[tuple[str, Mapping[str, Any]]]) -> tuple[GroupSeen, ...]:
+    """The meta group, whose leader is the one that says so itself, else the one that most name."""
+    if not any(meta for _, meta in metas):
+        return ()
+    own = [name for name, meta in metas if _text(meta, "leader") == name]
+    named = Counter(_text(meta, "leader") for _, meta in metas if _text(meta, "leader"))
+    most = sorted(named, key=lambda name: (-named[name], name))
+    leader = (*sorted(own), *most, "")[0]
+    return (GroupSeen(name=META_GROUP, led=bool(leader), leader=leader),)
+
+
+def _several(section: Mapping[str, Any], key: str) -> list[Any]:
+    value = section.get(key)
+    return value if isinstance(value, list) else []
+
+
+def _text(section: Mapping[str, Any], key: str) -> str:
+    value = section.get(key)
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,209 @@
+"""What is known of a cluster, and what a look changes in it. Pure and synchronous.
+
+Silence is judged, absence is not: a node, a region or a group is given up only when it was looked for and not seen for
+its time. What nobody was asked about stays as it was. After an outage of the own link everything that was good begins
+its time anew, since nothing could have been seen meanwhile, and so do the groups of a region that was cut off.
+
+A group has lost its quorum when it has had no leader for its time, or when most of its members are down; not while its
+region is cut off from here, which is told as such.
+
+Must not ask, wait or log.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+import attrs
+
+from ..connection import StageEvent
+from ._events import LeaderChanged, NodeDown, NodeUp, QuorumLost, QuorumRestored, RegionCut, RegionHealed
+from ._options import WatchOptions
+from ._records import GroupSeen, GroupStatus, NodeSeen, NodeStatus, RegionStatus, Sighting
+from ._statistics import ClusterCounters
+
+
+class ClusterState:
+    """What is known.
+
+    Attributes:
+        nodes: name -> a server.
+        groups: name -> a group.
+        regions: name -> a region.
+        counters: of transitions.
+
+    Args:
+        options: after how long what is given up.
+        groups: that are asked about, known from the start.
+        now: by `trio.current_time()`.
+    """
+
+    def __init__(self, options: WatchOptions, groups: Iterable[str], now: float) -> None:
+        self._options = options
+        self._nodes: dict[str, NodeStatus] = {}
+        self._groups = {name: GroupStatus(name=name, led_at=now, asked_at=now) for name in groups}
+        self._regions: dict[str, RegionStatus] = {}
+        self.counters = ClusterCounters()
+
+    @property
+    def nodes(self) -> Mapping[str, NodeStatus]:
+        """Name -> a server."""
+        return MappingProxyType(self._nodes)
+
+    @property
+    def groups(self) -> Mapping[str, GroupStatus]:
+        """Name -> a group."""
+        return MappingProxyType(self._groups)
+
+    @property
+    def regions(self) -> Mapping[str, RegionStatus]:
+        """Name -> a region."""
+        return MappingProxyType(self._regions)
+
+    def resume(self, now: float) -> None:
+        """The own link was down, and is up again: what was good is so until it was looked for anew."""
+        for name, node in self._nodes.items():
+            if node.down_at is None:
+                self._nodes[name] = attrs.evolve(node, seen_at=now, looked_at=now)
+        for name, region in self._regions.items():
+            if region.cut_at is None:
+                self._regions[name] = attrs.evolve(region, seen_at=now, looked_at=now)
+        self._give_time(self._groups.values(), now)
+
+    def take(self, sightings: Iterable[Sighting], home: str, now: float) -> list[StageEvent]:
+        """One look: what all who look have seen; returns what has changed.
+
+        Args:
+            sightings: of this moment.
+            home: the region of the own link, which is up; empty where its server names none.
+            now: by `trio.current_time()`.
+        """
+        self.counters.looks += 1
+        sightings = list(sightings)
+        events: list[StageEvent] = []
+        for sighting in sightings:
+            for node in sighting.nodes:
+                self._see_node(node, now)
+            if sighting.all_nodes:
+                self._nodes = {name: attrs.evolve(node, looked_at=now) for name, node in self._nodes.items()}
+        for group in (group for sighting in sightings for group in sighting.groups):
+            events += self._see_group(group, now)
+        self._look_at_regions(sightings, home, now)
+        return [*events, *self._judge_nodes(now), *self._judge_regions(now), *self._judge_groups(now)]
+
+    # What was seen
+
+    def _see_node(self, seen: NodeSeen, now: float) -> None:
+        heard_at = now - seen.age_seconds if seen.age_seconds is not None else -math.inf
+        known = self._nodes.get(seen.name)
+        if known is None:  # the time of one that nobody has heard yet begins now
+            since = heard_at if math.isfinite(heard_at) else now
+            known = NodeStatus(name=seen.name, region=seen.region, seen_at=since, looked_at=now)
+        seen_at = max(known.seen_at, heard_at)
+        looked_at = known.looked_at if seen.age_seconds is None else now
+        self._nodes[seen.name] = attrs.evolve(
+            known,
+            region=seen.region or known.region,
+            seen_at=seen_at,
+            looked_at=looked_at,
+            memory_bytes=known.memory_bytes if seen.memory_bytes is None else seen.memory_bytes,
+            connections=known.connections if seen.connections is None else seen.connections,
+        )
+
+    def _see_group(self, seen: GroupSeen, now: float) -> list[StageEvent]:
+        known = self._groups.get(seen.name)
+        if known is None:
+            known = GroupStatus(name=seen.name, led_at=now, asked_at=now)
+        self._groups[seen.name] = attrs.evolve(
+            known,
+            region=seen.region or known.region,
+            leader=seen.leader or known.leader,
+            members=seen.members or known.members,
+            led_at=now if seen.led else known.led_at,
+            asked_at=now,
+        )
+        if not seen.leader or not known.leader or seen.leader == known.leader:
+            return []
+        self.counters.leader_changes += 1
+        return [LeaderChanged(seen.name, known.leader, seen.leader)]
+
+    def _look_at_regions(self, sightings: list[Sighting], home: str, now: float) -> None:
+        """A region is seen by its newest node, and looked for by whoever asked for its nodes or groups."""
+        seen = {home: now} if home else {}
+        looked = dict(seen)
+        for node in self._nodes.values():
+            if node.region:
+                seen[node.region] = max(seen.get(node.region, node.seen_at), node.seen_at)
+                looked[node.region] = max(looked.get(node.region, node.looked_at), node.looked_at)
+        for group in (group for sighting in sightings for group in sighting.groups):
+            region = self._groups[group.name].region
+            if region:
+                looked[region] = now
+                if group.led:
+                    seen[region] = now
+        for name in sorted(looked):
+            known = self._regions.get(name, RegionStatus(name=name, seen_at=now, looked_at=now))
+            self._regions[name] = attrs.evolve(
+                known, seen_at=max(known.seen_at, seen.get(name, known.seen_at)), looked_at=looked[name]
+            )
+
+    # What it means
+
+    def _judge_nodes(self, now: float) -> list[StageEvent]:
+        events: list[StageEvent] = []
+        for name, node in sorted(self._nodes.items()):
+            unseen = node.looked_at - node.seen_at
+            missing = unseen > self._options.node_down_after_seconds
+            if missing and node.down_at is None:
+                self.counters.nodes_down += 1
+                self._nodes[name] = attrs.evolve(node, down_at=node.seen_at)
+                events.append(NodeDown(name, node.region, unseen))
+            elif not missing and node.down_at is not None:
+                self._nodes[name] = attrs.evolve(node, down_at=None)
+                events.append(NodeUp(name, node.region, now - node.down_at))
+        return events
+
+    def _judge_regions(self, now: float) -> list[StageEvent]:
+        events: list[StageEvent] = []
+        for name, region in sorted(self._regions.items()):
+            unseen = region.looked_at - region.seen_at
+            missing = unseen > self._options.region_cut_after_seconds
+            if missing and region.cut_at is None:
+                self.counters.regions_cut += 1
+                self._regions[name] = attrs.evolve(region, cut_at=region.seen_at)
+                events.append(RegionCut(name, unseen))
+            elif not missing and region.cut_at is not None:
+                self._regions[name] = attrs.evolve(region, cut_at=None)
+                self._give_time((group for group in self._groups.values() if group.region == name), now)
+                events.append(RegionHealed(name, now - region.cut_at))
+        return events
+
+    def _give_time(self, groups: Iterable[GroupStatus], now: float) -> None:
+        """Groups that could not be seen, and may now choose a leader first."""
+        for group in [group for group in groups if group.lost_at is None]:
+            self._groups[group.name] = attrs.evolve(group, led_at=now, asked_at=now)
+
+    def _judge_groups(self, now: float) -> list[StageEvent]:
+        events: list[StageEvent] = []
+        for name, group in sorted(self._groups.items()):
+            region = self._regions.get(group.region)
+            if region is not None and not region.connected:
+                continue
+            leaderless = group.asked_at - group.led_at
+            since = group.led_at if leaderless > self._options.quorum_lost_after_seconds else None
+            if since is None and self._most_are_down(group):
+                since = now
+            if since is not None and group.lost_at is None:
+                self.counters.quorums_lost += 1
+                self._groups[name] = attrs.evolve(group, lost_at=since)
+                events.append(QuorumLost(name, group.region, leaderless))
+            elif since is None and leaderless == 0 and group.lost_at is not None:
+                self._groups[name] = attrs.evolve(group, lost_at=None)
+                events.append(QuorumRestored(name, group.region, now - group.lost_at))
+        return events
+
+    def _most_are_down(self, group: GroupStatus) -> bool:
+        down = sum(not self._nodes[name].up for name in group.members if name in self._nodes)
+        return 2 * down >= len(group.members) > 0

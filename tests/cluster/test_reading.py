@@ -1,0 +1,150 @@
+"""What the JSON of servers means, in the forms that nats-server 2.15.1 showed, and in no form at all."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from beamline_trio.cluster import META_GROUP
+from beamline_trio.cluster._reading import read_group, read_json, read_statuses, read_varz
+from beamline_trio.cluster._records import GroupSeen, NodeSeen
+
+LED: dict[str, Any] = {
+    "name": "east",
+    "raft_group": "S-R3F-BHzr6w3N",
+    "leader": "east-2",
+    "leader_since": "2026-11-29T11:14:03.867398089Z",
+    "replicas": [
+        {"name": "east-1", "current": True, "active": 9_025_589_061, "peer": "qEhu2Hj6"},
+        {"name": "east-3", "current": False, "active": 0, "peer": "d2RH6ibZ"},
+    ],
+}
+LEADERLESS: dict[str, Any] = {
+    "name": "east",
+    "raft_group": "S-R3F-BHzr6w3N",
+    "replicas": [
+        {"name": "east-1", "current": True, "active": 2_012_737_195, "peer": "qEhu2Hj6"},
+        {"name": "east-2", "current": False, "active": 0, "peer": "prDk1ikP"},
+        {"name": "east-3", "current": False, "active": 0, "peer": "d2RH6ibZ"},
+    ],
+}
+
+
+def status(name: str, region: str, leader: str | None, **more: Any) -> dict[str, Any]:
+    meta = {"name": "_meta_", "cluster_size": 6, "quorum_needed": 4} | ({} if leader is None else {"leader": leader})
+    return {
+        "server": {"name": name, "cluster": region, "ver": "2.15.1"},
+        "statsz": {"mem": 21_127_168, "connections": 2, "jetstream": {"meta": meta}} | more,
+    }
+
+
+def test_a_led_group() -> None:
+    """Its leader is heard now, a replica for as long ago as it was active, and one that was never heard at no time."""
+    sighting = read_group("ORDERS", LED)
+    assert sighting.nodes == (
+        NodeSeen(name="east-1", region="east", age_seconds=9.025589061),
+        NodeSeen(name="east-3", region="east", age_seconds=None),
+        NodeSeen(name="east-2", region="east", age_seconds=0.0),
+    )
+    members = ("east-1", "east-2", "east-3")
+    assert sighting.groups == (GroupSeen(name="ORDERS", region="east", led=True, leader="east-2", members=members),)
+    assert not sighting.all_nodes
+
+
+def test_a_group_without_a_leader_lists_all_of_its_members() -> None:
+    """It is told by one of them, or by the leader of the meta group."""
+    (group,) = read_group("ORDERS", LEADERLESS).groups
+    assert (group.led, group.leader, group.members) == (False, "", ("east-1", "east-2", "east-3"))
+
+
+@pytest.mark.parametrize("section", [None, {}, {"leader": "NAGWTLQ"}])
+def test_a_server_that_stands_alone_leads_itself(section: object) -> None:
+    """It has no replicas and no cluster: no node is known by it, and its quorum is not in question."""
+    sighting = read_group("ORDERS", section)
+    assert sighting.nodes == ()
+    assert sighting.groups[0].led
+
+
+def test_the_statuses_of_servers() -> None:
+    """Each answer is a node that is there, with what it uses; and they name the leader of the meta group."""
+    answers = [status("east-1", "east", "west-2"), status("west-2", "west", "west-2", mem="?", connections=None)]
+    sighting = read_statuses(answers)
+    assert sighting.nodes == (
+        NodeSeen(name="east-1", region="east", age_seconds=0.0, memory_bytes=21_127_168, connections=2),
+        NodeSeen(name="west-2", region="west", age_seconds=0.0),
+    )
+    assert sighting.groups == (GroupSeen(name=META_GROUP, led=True, leader="west-2"),)
+    assert sighting.all_nodes
+
+
+@pytest.mark.parametrize(
+    "named, leader",
+    [
+        ({"a": "b", "b": "b", "c": "c"}, "b"),
+        ({"a": "c", "b": "c", "d": "a"}, "c"),
+        ({"a": None, "b": None}, ""),
+        ({"a": "a", "b": "c", "d": "c"}, "a"),
+    ],
+)
+def test_who_leads_the_meta_group(named: dict[str, str | None], leader: str) -> None:
+    """The one that says so of itself, by name if there are two; else the one that most name; else nobody."""
+    (group,) = read_statuses([status(name, "east", says) for name, says in named.items()]).groups
+    assert (group.leader, group.led) == (leader, bool(leader))
+
+
+def test_servers_without_jetstream_have_no_meta_group() -> None:
+    """Nothing is said of it, so nothing is judged."""
+    answer = status("east-1", "east", None)
+    del answer["statsz"]["jetstream"]
+    assert read_statuses([answer]).groups == ()
+    assert not read_statuses([]).all_nodes
+
+
+def test_monitoring_endpoints_say_the_same() -> None:
+    """/varz has the names elsewhere."""
+    varz = {
+        "server_name": "east-1",
+        "cluster": {"name": "east"},
+        "mem": 7,
+        "connections": 1,
+        "jetstream": {"meta": {"leader": "east-1"}},
+    }
+    sighting = read_varz([varz, {}])
+    assert sighting.nodes == (NodeSeen(name="east-1", region="east", age_seconds=0.0, memory_bytes=7, connections=1),)
+    assert sighting.groups == (GroupSeen(name=META_GROUP, led=True, leader="east-1"),)
+    assert not sighting.all_nodes
+
+
+_ANY = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["name", "leader", "replicas", "active", "current", "server", "statsz", "jetstream", "meta", "mem"]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(_ANY)
+def test_any_json_is_read_without_an_error(value: Any) -> None:
+    """What has another form is left out."""
+    read_group("ORDERS", value)
+    answer = read_json(json.dumps(value).encode())
+    read_statuses([answer])
+    read_varz([answer])
+
+
+@given(st.binary(max_size=40))
+def test_what_is_no_json_is_nothing(payload: bytes) -> None:
+    """An answer that cannot be read tells nothing, and ends nothing."""
+    assert isinstance(read_json(payload), dict)

@@ -1,0 +1,232 @@
+"""What a look changes in what is known of a cluster: pure, by numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from beamline_trio.cluster import (
+    META_GROUP,
+    LeaderChanged,
+    NodeDown,
+    NodeUp,
+    QuorumLost,
+    QuorumRestored,
+    RegionCut,
+    RegionHealed,
+    WatchOptions,
+)
+from beamline_trio.cluster._records import GroupSeen, NodeSeen, Sighting
+from beamline_trio.cluster._state import ClusterState
+from beamline_trio.connection import StageEvent
+
+OPTIONS = WatchOptions()
+EAST = ("east-1", "east-2", "east-3")
+
+
+def seen(*names: str) -> Sighting:
+    """Every server was asked for itself, and these have answered."""
+    nodes = tuple(NodeSeen(name=name, region=name[:4], age_seconds=0.0) for name in names)
+    return Sighting(nodes=nodes, all_nodes=bool(nodes))
+
+
+def led(leader: str = "east-1", name: str = "ORDERS", region: str = "east") -> Sighting:
+    """A stream has answered, by its leader."""
+    return Sighting(groups=(GroupSeen(name=name, region=region, led=True, leader=leader, members=EAST),))
+
+
+def unled(name: str = "ORDERS", region: str = "") -> Sighting:
+    """A stream was asked, and has no leader or did not answer."""
+    return Sighting(groups=(GroupSeen(name=name, region=region),))
+
+
+def aged(seconds: float | None) -> Sighting:
+    """A replica of which its leader says how long it has not heard it."""
+    return Sighting(nodes=(NodeSeen(name="east-2", region="east", age_seconds=seconds),))
+
+
+def told(state: ClusterState, sightings: Iterable[Sighting], times: Iterable[float]) -> list[tuple[float, StageEvent]]:
+    """What the same look tells at several times."""
+    sightings = list(sightings)
+    return [(now, event) for now in times for event in state.take(sightings, "east", now)]
+
+
+def new_state(*groups: str) -> ClusterState:
+    return ClusterState(OPTIONS, groups, 0.0)
+
+
+def test_a_node_is_down_when_it_was_looked_for_and_not_seen_for_its_time() -> None:
+    """Neither the first silence nor the fifth second; then once, with how long; and up again at the first answer."""
+    state = new_state()
+    assert told(state, [seen(*EAST)], [0]) == []
+    assert told(state, [seen("east-1", "east-2")], range(1, 6)) == []
+    assert told(state, [seen("east-1", "east-2")], range(6, 9)) == [(6, NodeDown("east-3", "east", 6))]
+    assert [node.up for _, node in sorted(state.nodes.items())] == [True, True, False]
+    assert told(state, [seen(*EAST)], [9, 10]) == [(9, NodeUp("east-3", "east", 9))]
+    assert state.counters.nodes_down == 1
+
+
+def test_a_node_that_nobody_was_asked_about_stays_as_it_is() -> None:
+    """Absence is judged only where every server was asked."""
+    state = new_state("ORDERS")
+    told(state, [seen(*EAST)], [0])
+    assert told(state, [led()], range(1, 60)) == []
+
+
+def test_the_age_that_a_leader_tells_is_a_replicas_silence() -> None:
+    """A replica that its leader has not heard for longer than the time is down, though it was told of each time."""
+    state = new_state("ORDERS")
+    for now, age in ((0, 0.5), (4, 4.5), (5, 5.0)):
+        assert told(state, [aged(age)], [now]) == []
+    assert told(state, [aged(5.5)], [6]) == [(6, NodeDown("east-2", "east", 5.5))]
+    assert told(new_state(), [aged(60.0)], [0]) == [(0, NodeDown("east-2", "east", 60))]
+
+
+def test_the_newest_of_several_ages_counts() -> None:
+    """Two groups tell of one server: it is as old as who heard it last says."""
+    state = new_state()
+    assert told(state, [aged(9.0), aged(0.2), aged(None)], range(20)) == []
+
+
+def test_an_election_is_no_lost_quorum() -> None:
+    """A group without a leader for ten seconds has a quorum, and for longer has none; until it has a leader."""
+    state = new_state("ORDERS")
+    told(state, [led()], [0])
+    assert told(state, [unled()], range(1, 11)) == []
+    assert told(state, [unled()], range(11, 14)) == [(11, QuorumLost("ORDERS", "east", 11))]
+    assert told(state, [led()], [14, 15]) == [(14, QuorumRestored("ORDERS", "east", 14))]
+
+
+def test_a_group_most_of_whose_members_are_down_has_no_quorum_whatever_its_leader_says() -> None:
+    """A leader that was cut off from the others goes on answering for a while."""
+    state = new_state("ORDERS")
+    told(state, [seen(*EAST), led()], [0])
+    events = told(state, [seen("east-1"), led()], range(1, 8))
+    assert (6, QuorumLost("ORDERS", "east", 0)) in events
+    back = told(state, [seen(*EAST), led()], [8])
+    assert (8, QuorumRestored("ORDERS", "east", 2)) in back
+
+
+def test_one_of_three_members_down_is_a_quorum() -> None:
+    """A majority is enough."""
+    state = new_state("ORDERS")
+    told(state, [seen(*EAST), led()], [0])
+    events = told(state, [seen("east-1", "east-2"), led()], range(1, 30))
+    assert [type(event) for _, event in events] == [NodeDown]
+
+
+def test_a_leader_changes_from_one_to_another_and_not_over_an_election() -> None:
+    """Told once, when the new one is known; the same one that leads again is no change."""
+    state = new_state("ORDERS")
+    assert told(state, [led("east-1")], [0, 1]) == []
+    assert told(state, [unled()], [2]) == []
+    assert told(state, [led("east-1")], [3]) == []
+    assert told(state, [led("east-3")], [4, 5]) == [(4, LeaderChanged("ORDERS", "east-1", "east-3"))]
+    assert state.counters.leader_changes == 1
+
+
+def test_a_region_is_cut_when_none_of_its_servers_is_seen() -> None:
+    """Told once, and healed by the first of them; its nodes are down as well."""
+    state = new_state()
+    both = (*EAST, "west-1", "west-2")
+    told(state, [seen(*both)], [0])
+    events = told(state, [seen(*EAST)], range(1, 10))
+    assert [event for _, event in events if isinstance(event, RegionCut)] == [RegionCut("west", 6)]
+    assert not state.regions["west"].connected
+    healed = told(state, [seen(*EAST, "west-2")], [400])
+    assert (400, RegionHealed("west", 400)) in healed
+    assert [event for _, event in healed if isinstance(event, NodeUp)] == [NodeUp("west-2", "west", 400)]
+
+
+def test_a_region_that_is_known_by_its_stream_alone_is_cut_with_it() -> None:
+    """Where nobody else may be asked, the stream that lives there is what is seen of it."""
+    state = new_state("WEST")
+    told(state, [led("west-1", "WEST", "west")], [0])
+    events = told(state, [unled("WEST")], range(1, 20))
+    assert events == [(6, RegionCut("west", 6))]
+    assert told(state, [led("west-1", "WEST", "west")], [20]) == [(20, RegionHealed("west", 20))]
+
+
+def test_the_quorum_of_a_group_whose_region_is_cut_is_not_judged() -> None:
+    """What is there cannot be seen from here; the cut is told, and the quorum when it heals."""
+    state = new_state("WEST")
+    told(state, [led("west-1", "WEST", "west")], [0])
+    told(state, [unled("WEST")], range(1, 60))
+    assert state.groups["WEST"].quorum
+
+
+def test_a_region_that_heals_has_time_to_choose_its_leaders() -> None:
+    """Its groups have been without a leader that could be seen from here for as long as it was cut."""
+    state = new_state("WEST")
+    told(state, [seen(*EAST, "west-1"), led("west-1", "WEST", "west")], [0])
+    told(state, [seen(*EAST), unled("WEST")], range(1, 60))
+    assert {type(event) for _, event in told(state, [seen(*EAST, "west-1"), unled("WEST")], range(60, 71))} == {
+        NodeUp,
+        RegionHealed,
+    }
+    assert told(state, [seen(*EAST, "west-1"), unled("WEST")], [71]) == [(71, QuorumLost("WEST", "west", 11))]
+
+
+def test_the_own_region_is_never_cut() -> None:
+    """Its link is up: that is the connection's to tell."""
+    state = new_state("ORDERS")
+    told(state, [led()], [0])
+    events = told(state, [unled()], range(1, 60))
+    assert [type(event) for _, event in events] == [QuorumLost]
+
+
+def test_after_an_outage_of_the_link_all_that_was_good_begins_anew() -> None:
+    """Nothing could be seen meanwhile: nothing is given up for the time of the outage."""
+    state = new_state("ORDERS", "WEST")
+    west = led("west-1", "WEST", "west")
+    told(state, [seen(*EAST, "west-1"), led(), west], [0])
+    state.resume(100.0)
+    assert told(state, [seen("east-1"), unled(), unled("WEST")], range(101, 106)) == []
+    events = told(state, [seen("east-1"), unled(), unled("WEST")], [106])
+    assert {type(event) for _, event in events} == {NodeDown, RegionCut, QuorumLost}
+
+
+def test_what_was_bad_before_an_outage_stays_so_until_it_is_seen() -> None:
+    """A resumed link is no evidence for what was down."""
+    state = new_state("ORDERS")
+    told(state, [seen(*EAST), led()], [0])
+    told(state, [seen("east-1", "east-2"), unled()], range(1, 20))
+    state.resume(50.0)
+    assert not state.nodes["east-3"].up
+    assert not state.groups["ORDERS"].quorum
+
+
+def test_the_meta_group_is_led_by_whoever_answers_for_it() -> None:
+    """The API's answer has no name, and does not take the one that is known."""
+    state = new_state(META_GROUP)
+    by_name = Sighting(groups=(GroupSeen(name=META_GROUP, led=True, leader="east-2"),))
+    by_answer = Sighting(groups=(GroupSeen(name=META_GROUP, led=True),))
+    assert told(state, [by_answer, by_name], range(3)) == []
+    assert told(state, [by_answer], range(3, 30)) == []
+    assert state.groups[META_GROUP].leader == "east-2"
+
+
+@given(st.lists(st.tuples(st.sets(st.sampled_from([*EAST, "west-1", "west-2"])), st.booleans(), st.floats(0.1, 20))))
+def test_what_is_told_and_what_is_known_agree(looks: list[tuple[set[str], bool, float]]) -> None:
+    """Whatever is seen: each thing goes down and up in turns, and the last event about it is how it stands."""
+    state = new_state("ORDERS")
+    now = 0.0
+    last: dict[str, bool] = {}
+    for names, has_leader, seconds in looks:
+        now += seconds
+        for event in state.take([seen(*sorted(names)), led() if has_leader else unled()], "east", now):
+            match event:
+                case NodeDown(name) | NodeUp(name) | RegionCut(name) | RegionHealed(name):
+                    good = isinstance(event, (NodeUp, RegionHealed))
+                case QuorumLost(name) | QuorumRestored(name):
+                    good = isinstance(event, QuorumRestored)
+                case _:
+                    continue
+            assert last.get(name, True) is not good
+            last[name] = good
+    stands = {name: node.up for name, node in state.nodes.items()}
+    stands |= {name: region.connected for name, region in state.regions.items()}
+    stands |= {name: group.quorum for name, group in state.groups.items()}
+    assert {name: good for name, good in stands.items() if not good} == {k: v for k, v in last.items() if not v}

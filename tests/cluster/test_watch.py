@@ -1,0 +1,224 @@
+"""A watch over servers that answer, fall silent and come back, in virtual time."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+import trio
+import trio.testing
+
+from beamline_trio import Disconnected, InvalidSubjectError, OptionsError, Reconnected, ReconnectFailed, open_client
+from beamline_trio.cluster import (
+    META_GROUP,
+    ClusterWatch,
+    LeaderChanged,
+    NodeDown,
+    NodeUp,
+    QuorumLost,
+    QuorumRestored,
+    RegionCut,
+    RegionHealed,
+    WatchOptions,
+)
+from beamline_trio.simulation import World
+from tests.cluster._fakes import QUICK, FakeCluster, watched
+
+
+def one_region() -> FakeCluster:
+    cluster = FakeCluster({"east": 3})
+    cluster.add_stream("ORDERS", "east")
+    return cluster
+
+
+def two_regions() -> FakeCluster:
+    cluster = FakeCluster({"east": 3, "west": 3})
+    cluster.add_stream("EAST", "east")
+    cluster.add_stream("WEST", "west")
+    return cluster
+
+
+@pytest.mark.parametrize("system", [True, False])
+async def test_nothing_is_told_of_a_cluster_that_is_well(nats_world: World, *, system: bool) -> None:
+    """Ten minutes of looks: no event, everything known, and nothing refused."""
+    async with watched(nats_world, one_region(), system=system, streams=["ORDERS"]) as rig:
+        assert await rig.told(600) == []
+        assert [node.up for node in rig.watch.nodes.values()] == [True] * 3
+        assert rig.watch.groups["ORDERS"].leader == "east-1"
+        assert rig.watch.quorum
+        assert rig.watch.lacking(["ORDERS", "OTHER"]) == []
+        assert rig.watch.statistics().failures == 0
+        assert 599 <= rig.watch.statistics().looks <= 602
+
+
+@pytest.mark.parametrize("system", [True, False])
+async def test_a_node_goes_and_comes(nats_world: World, *, system: bool) -> None:
+    """By its silence, or by the age that the leader tells: down within 7 s, up within 2 s, and nothing else."""
+    async with watched(nats_world, one_region(), system=system, streams=["ORDERS"]) as rig:
+        rig.cluster.down("east-3")
+        (down,) = await rig.told(7.5)
+        assert isinstance(down, NodeDown)
+        assert (down.node, down.region) == ("east-3", "east")
+        assert 5 <= down.unseen_seconds <= 7
+        assert not rig.watch.nodes["east-3"].up
+        assert await rig.told(60) == []
+        rig.cluster.up("east-3")
+        (up,) = await rig.told(2)
+        assert isinstance(up, NodeUp)
+        assert 66 <= up.down_seconds <= 70
+
+
+async def test_a_leader_is_followed(nats_world: World) -> None:
+    """A new leader is told within a look, and counted."""
+    async with watched(nats_world, one_region(), streams=["ORDERS"]) as rig:
+        rig.cluster.move("ORDERS", "east-2")
+        assert await rig.told(2) == [LeaderChanged("ORDERS", "east-1", "east-2")]
+        assert rig.watch.statistics().leader_changes == 1
+
+
+async def test_two_of_three_gone_is_a_lost_quorum_and_its_end_is_told(nats_world: World) -> None:
+    """The stream and the meta group: told, readiness lacks the stream, and all is well by itself afterwards."""
+    async with watched(nats_world, one_region(), streams=["ORDERS"]) as rig:
+        rig.cluster.down("east-2", "east-3")
+        events = await rig.told(13)
+        assert {event.group for event in events if isinstance(event, QuorumLost)} == {META_GROUP, "ORDERS"}
+        assert not rig.watch.quorum
+        assert rig.watch.lacking(["ORDERS"]) == ["stream ORDERS has no quorum"]
+        rig.cluster.up("east-2", "east-3")
+        events = await rig.told(3)
+        assert {event.group for event in events if isinstance(event, QuorumRestored)} == {META_GROUP, "ORDERS"}
+        assert rig.watch.quorum
+        assert rig.watch.statistics().quorums_lost == 2
+
+
+@pytest.mark.parametrize("system", [True, False])
+async def test_a_region_is_cut_off_and_heals(nats_world: World, *, system: bool) -> None:
+    """Told once each, with how long; the streams of the other region go on, and are not lacking."""
+    async with watched(nats_world, two_regions(), system=system, streams=["EAST", "WEST"]) as rig:
+        rig.cluster.down("west-1", "west-2", "west-3")
+        cut = [event for event in await rig.told(400) if isinstance(event, RegionCut)]
+        assert [event.region for event in cut] == ["west"]
+        assert 390 <= rig.watch.partition_seconds("west") <= 401
+        assert rig.watch.partition_seconds("east") == rig.watch.partition_seconds("north") == 0
+        assert rig.watch.lacking(["EAST", "WEST"]) == ["region west of stream WEST is cut off"]
+        rig.cluster.up("west-1", "west-2", "west-3")
+        (healed,) = [event for event in await rig.told(5) if isinstance(event, RegionHealed)]
+        assert healed.region == "west"
+        assert 400 <= healed.partition_seconds <= 405
+        assert rig.watch.lacking(["EAST", "WEST"]) == []
+
+
+async def test_an_outage_of_the_own_link_is_no_news_of_the_cluster(nats_world: World) -> None:
+    """A minute without a link: nothing is given up, and nothing is told when it is back."""
+    async with watched(nats_world, one_region(), system=True, streams=["ORDERS"]) as rig:
+        server = nats_world.servers["nats"]
+        server.stop()
+        await trio.sleep(60)
+        server.start()
+        assert {type(event) for event in await rig.told(60)} == {Disconnected, ReconnectFailed, Reconnected}
+        assert [node.up for node in rig.watch.nodes.values()] == [True] * 3
+        assert rig.watch.quorum
+        statistics = rig.watch.statistics()
+        assert (statistics.nodes_down, statistics.quorums_lost) == (0, 0)
+
+
+async def test_a_stream_that_is_gone_is_refused_once_and_has_no_quorum_to_lose(
+    nats_world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Counted each time, logged once, and no event."""
+    async with watched(nats_world, one_region(), streams=["ORDERS", "GONE"]) as rig:
+        assert await rig.told(60) == []
+        assert rig.watch.statistics().failures >= 59
+        codes = [getattr(record, "event", "") for record in caplog.records]
+        assert codes.count("CLUSTER_WATCH_ERROR") == 1
+
+
+async def test_a_consumer_has_a_group_of_its_own(nats_world: World) -> None:
+    """Named by its stream and itself."""
+    async with watched(nats_world, one_region(), consumers=[("ORDERS", "worker")]) as rig:
+        assert set(rig.watch.groups) == {META_GROUP, "ORDERS > worker"}
+        assert rig.watch.groups["ORDERS > worker"].leader == "east-1"
+
+
+async def test_instances_are_counted_by_their_identifiers(nats_world: World) -> None:
+    """Those that answer at the last look, each once."""
+    async with watched(nats_world, one_region(), instances_of="prices") as rig:
+        assert rig.watch.instances == 1
+        rig.cluster.instances = ["a", "b", "b"]
+        await trio.sleep(2)
+        assert rig.watch.instances == 2
+        rig.cluster.instances = []
+        await trio.sleep(2)
+        assert rig.watch.instances == 0
+
+
+async def test_monitoring_endpoints_are_read_by_what_is_given(nats_world: World) -> None:
+    """One that does not answer, or hangs, is a node that is not seen."""
+    down: dict[str, OSError | float] = {}
+
+    async def fetch(url: str) -> bytes:
+        host = url.removeprefix("http://").removesuffix(":8222/varz")
+        why = down.get(host)
+        if isinstance(why, OSError):
+            raise why
+        await trio.sleep(why or 0)
+        return json.dumps({"server_name": host, "cluster": {"name": "east"}, "mem": 5, "connections": 2}).encode()
+
+    monitor = {name: f"http://{name}:8222/" for name in ("east-1", "east-2")}
+    async with watched(nats_world, one_region(), monitor=monitor, fetch=fetch) as rig:
+        assert {name: node.memory_bytes for name, node in rig.watch.nodes.items()} == {"east-1": 5, "east-2": 5}
+        for why in (ConnectionRefusedError(), math.inf):
+            down["east-2"] = why
+            assert [type(event) for event in await rig.told(8)] == [NodeDown]
+            down.clear()
+            assert [type(event) for event in await rig.told(3)] == [NodeUp]
+
+
+async def test_it_ends_with_its_client(nats_world: World) -> None:
+    """A drained client needs nobody who asks."""
+    server = await nats_world.start_server("nats")
+    async with trio.open_nursery() as nursery, open_client(server.url, dialer=nats_world.dialer("app")) as nc:
+        await nursery.start(ClusterWatch(nc, streams=["ORDERS"], options=QUICK).run)
+
+
+async def test_cancelled_it_leaves_nothing(nats_world: World) -> None:
+    """Also in the middle of a look."""
+    cluster = one_region()
+    async with watched(nats_world, cluster, streams=["ORDERS"]) as rig:
+        cluster.silent = True
+        with trio.move_on_after(0.25) as scope:
+            await ClusterWatch(rig.nc, system=rig.nc, streams=["ORDERS"], options=QUICK).run()
+        assert scope.cancelled_caught
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await ClusterWatch(rig.nc, streams=["ORDERS"], options=QUICK).run()
+        assert scope.cancelled_caught
+
+
+async def test_a_look_without_a_link_is_a_checkpoint(nats_world: World) -> None:
+    """It asks nobody, and lets others run."""
+    server = await nats_world.start_server("nats")
+    async with open_client(server.url, dialer=nats_world.dialer("app")) as nc:
+        watch = ClusterWatch(nc, streams=["ORDERS"], options=QUICK)
+        server.stop()
+        await trio.sleep(1)
+        with trio.testing.assert_checkpoints():
+            await watch._look()  # the loop around it sleeps
+        assert watch.statistics().looks == 0
+
+
+async def test_what_cannot_be_watched_is_refused(nats_world: World) -> None:
+    """Before anything is asked."""
+    server = await nats_world.start_server("nats")
+    async with open_client(server.url, dialer=nats_world.dialer("app")) as nc:
+        with pytest.raises(OptionsError, match="nothing is to be watched"):
+            ClusterWatch(nc)
+        with pytest.raises(OptionsError, match="monitor and fetch"):
+            ClusterWatch(nc, monitor={"a": "http://a:8222"})
+        with pytest.raises(InvalidSubjectError):
+            ClusterWatch(nc, streams=["a.b"])
+        with pytest.raises(InvalidSubjectError):
+            ClusterWatch(nc, instances_of="a b")
+    with pytest.raises(OptionsError, match="interval_seconds"):
+        WatchOptions(interval_seconds=0)
