@@ -32,6 +32,9 @@ if typing.TYPE_CHECKING:
     from .cluster import QuorumRestored as QuorumRestored
     from .cluster import RegionCut as RegionCut
     from .cluster import RegionHealed as RegionHealed
+    from .cluster import RegionLeft as RegionLeft
+    from .cluster import RegionPublisher as RegionPublisher
+    from .cluster import RegionReturned as RegionReturned
     from .connection import CallbackFailed as CallbackFailed
     from .connection import ClientClosedError as ClientClosedError
     from .connection import ClientOptions as ClientOptions
@@ -141,7 +144,7 @@ else:
         ),
         "cluster": (
             "ClusterWatch", "LeaderChanged", "NodeDown", "NodeUp", "QuorumLost", "QuorumRestored", "RegionCut",
-            "RegionHealed",
+            "RegionHealed", "RegionLeft", "RegionPublisher", "RegionReturned",
         ),
         "connection": (
             "CallbackFailed", "ClientClosedError", "ClientOptions", "Closed", "Connected", "ConnectionLostError",

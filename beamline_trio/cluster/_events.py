@@ -5,6 +5,8 @@ Must not know what they are seen by.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import attrs
 
 from ..connection import StageEvent
@@ -69,3 +71,20 @@ class RegionHealed(StageEvent):
 
     region: str
     partition_seconds: float
+
+
+@attrs.frozen
+class RegionLeft(StageEvent):
+    """A publisher cannot reach its home region: publishes `wait`, or are `kept` in a local stream; and why."""
+
+    region: str
+    publishes: Literal["wait", "kept"]
+    reason: str
+
+
+@attrs.frozen
+class RegionReturned(StageEvent):
+    """A publisher reaches its home region again, and nothing is kept any more; for so long none went there."""
+
+    region: str
+    away_seconds: float

@@ -38,6 +38,7 @@ from ._puback import PubAck as PubAck
 from ._publisher import Publisher as Publisher
 from ._retry import PublishRetry as PublishRetry
 from ._retry import is_retryable as is_retryable
+from ._retry import is_unknown as is_unknown
 from ._session import Messages as Messages
 from ._statistics import ACK_FAILURE_REASONS as ACK_FAILURE_REASONS
 from ._statistics import NAK_FAILURE_REASONS as NAK_FAILURE_REASONS

@@ -18,12 +18,12 @@ from weakref import WeakKeyDictionary
 import attrs
 
 from ..client import Client
-from ..cluster import ClusterWatch
+from ..cluster import ClusterWatch, RegionPublisher
 from ..connection import State
 from ..router import Router
 from ._instance import Instance
 from ._reading import read_client
-from ._reading_cluster import read_instance, read_watch
+from ._reading_cluster import read_instance, read_region, read_watch
 from ._reading_router import read_router
 from ._series import OF_CLIENTS_NOW, Reading
 
@@ -48,7 +48,7 @@ class RouterShare:
 
 @attrs.define
 class Source:
-    """A watch or an instance of a client, and how it is read."""
+    """A watch, a publisher of a region or an instance of a client, and how it is read."""
 
     client: Client
     of: object
@@ -90,7 +90,7 @@ class Account:
         return read_router(share.router)
 
     def leave_source(self, source: Source) -> None:
-        """The client of a watch or an instance is closed: only its totals stay."""
+        """Its client is closed: only its totals stay."""
         self.sources.remove(source)
         self._total.add(source.read().lasting())
 
@@ -125,6 +125,10 @@ class Accounts:
     def add_watch(self, watch: ClusterWatch) -> None:
         """What a watch knows, under its client."""
         self._add_source(Source(watch.client, watch, partial(read_watch, watch)))
+
+    def add_region(self, publisher: RegionPublisher) -> None:
+        """What is published to a region, under the client of its publisher."""
+        self._add_source(Source(publisher.client, publisher, partial(read_region, publisher)))
 
     def add_instance(self, instance: Instance) -> None:
         """What an instance says of itself, under its client."""

@@ -15,7 +15,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from ..client import Client
-from ..cluster import ClusterWatch
+from ..cluster import ClusterWatch, RegionPublisher
 from ..router import Router
 from ._accounts import Accounts
 from ._contract import MetricContract, load_contract
@@ -69,6 +69,11 @@ class Collector:
         """Show what a watch knows of its cluster, under the client that watches, until that is closed."""
         with self._lock:
             self._accounts.add_watch(watch)
+
+    def add_region(self, publisher: RegionPublisher) -> None:
+        """Show what is published to a region, under the publisher's client, until that is closed."""
+        with self._lock:
+            self._accounts.add_region(publisher)
 
     def add_instance(self, instance: Instance) -> None:
         """Show this instance of the program, under its client, until that is closed."""

@@ -1,11 +1,11 @@
-"""What a watch knows of its cluster, and an instance of itself, in the words of the metrics contract.
+"""What is known of a cluster and sent to its regions, and an instance of itself, in the words of the metrics contract.
 
 Must not import prometheus_client, and must not change what it reads.
 """
 
 from __future__ import annotations
 
-from ..cluster import ClusterWatch
+from ..cluster import ClusterWatch, RegionPublisher
 from ._instance import Instance
 from ._series import (
     CLUSTER_QUORUM,
@@ -19,6 +19,7 @@ from ._series import (
     NODE_UP,
     REGION_CONNECTED,
     REGION_PARTITION,
+    REGION_WAITING,
     Reading,
 )
 
@@ -40,6 +41,17 @@ def read_watch(watch: ClusterWatch) -> Reading:
     for name, region in watch.regions.items():
         numbers[REGION_CONNECTED, (name,)] = region.connected
         numbers[REGION_PARTITION, (name,)] = watch.partition_seconds(name)
+    return reading
+
+
+def read_region(publisher: RegionPublisher) -> Reading:
+    """The series of a publisher of a region at this moment."""
+    reading = Reading()
+    counted = publisher.statistics()
+    region = publisher.home.region
+    reading.numbers[REGION_WAITING, (region,)] = counted.waiting + counted.kept
+    for way in ("home", "local", "drained"):
+        reading.numbers["router_region_messages_total", (region, way)] = getattr(counted, way)
     return reading
 
 

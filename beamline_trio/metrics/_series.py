@@ -24,6 +24,7 @@ NODE_MEMORY = "router_node_memory_bytes"
 NODE_CONNECTIONS = "router_node_connections"
 REGION_CONNECTED = "router_region_connected"
 REGION_PARTITION = "router_region_partition_seconds"
+REGION_WAITING = "router_region_messages_waiting"
 INSTANCES_ACTIVE = "router_instances_active"
 INSTANCE_READY = "router_instance_ready"
 INSTANCE_TASKS = "router_instance_tasks"
@@ -47,7 +48,7 @@ _WORSE: Final[Mapping[str, Callable[[float, float], float]]] = {
     INSTANCE_MEMORY: max,
     INSTANCE_CONNECTIONS: max,
 }
-MOMENTARY = OF_CLIENTS_NOW | {INTAKE_INFLIGHT, BREAKER_STATE} | _WORSE.keys()
+MOMENTARY = OF_CLIENTS_NOW | {INTAKE_INFLIGHT, BREAKER_STATE, REGION_WAITING} | _WORSE.keys()
 
 
 @attrs.frozen

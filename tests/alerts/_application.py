@@ -165,7 +165,7 @@ async def watches(troubles: Troubles, nc: Client, collector: Collector, *, silen
 
 async def is_unready(troubles: Troubles, nc: Client, collector: Collector) -> None:
     """An instance that is ready, but while there is trouble."""
-    collector.add_instance(Instance("instance-1", nc, lambda: not troubles.of(nc)))
+    collector.add_instance(Instance("instance-1", nc, lambda: not troubles.of(nc), region="east"))
     await trio.sleep_forever()
 
 

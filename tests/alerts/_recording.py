@@ -21,7 +21,7 @@ STEP_SECONDS: Final = 1.0
 CHOSEN: Final = {
     "$job": ".*",
     "$instance": ".*",
-    "$client": "calm|down|queue|refused|given|breaks|pressed|prices.*",
+    "$client": "calm|down|queue|refused|given|breaks|pressed|leaderless|cut|node|unready|prices.*",
     "$__rate_interval": "5s",
 }
 

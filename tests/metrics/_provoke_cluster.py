@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import trio
 
-from beamline_trio import ClusterWatch, Message, Router, open_client
+from beamline_trio import ClusterWatch, JetStream, Message, RegionPublisher, Router, StreamConfig, open_client
+from beamline_trio.cluster import Home, LocalStream
+from beamline_trio.faults import error
 from beamline_trio.metrics import Instance
 from beamline_trio.simulation import ServerConfig, World
 from tests.cluster._fakes import QUICK, FakeCluster
@@ -55,4 +57,32 @@ async def instance(world: World, watch: Watch) -> None:
         nursery.cancel_scope.cancel()
 
 
-PROVOCATIONS = (cluster, instance)
+async def region(world: World, watch: Watch) -> None:
+    """A region that is away for longer than publishes wait for it, and comes back; the local stream goes meanwhile."""
+    server = await world.start_server("a", ServerConfig(jetstream=True))
+    home = Home(region="west", stream="WEST", local=LocalStream(stream="KEEP", subject="kept.west"))
+    async with watch.open(server.url, world.dialer("app")) as (nc, faults), trio.open_nursery() as nursery:
+        jetstream = JetStream(nc)
+        kept = StreamConfig(name="KEEP", subjects=["kept.>"], retention="workqueue")
+        for config in (StreamConfig(name="WEST", subjects=["west.>"]), kept):
+            await jetstream.create_stream(config)
+        publisher = RegionPublisher(jetstream, home)
+        watch.collector.add_region(publisher)
+        await nursery.start(publisher.run)
+        await publisher.publish("west.a")
+        with faults.inject("publish_with_ack", error("no responders"), subjects="west.>"):
+            await publisher.publish("west.a")
+            watch.sample()
+        while publisher.away:  # noqa: ASYNC110  # it has no event
+            await trio.sleep(0.1)
+        with faults.inject("publish_with_ack", error("no responders"), subjects=["west.>", "kept.>"]):
+            nursery.start_soon(publisher.publish, "west.a")
+            await trio.sleep(15)
+            await jetstream.delete_stream("KEEP")
+            await trio.sleep(2)
+            await jetstream.create_stream(kept)
+        await trio.sleep(20)
+        nursery.cancel_scope.cancel()
+
+
+PROVOCATIONS = (cluster, instance, region)

@@ -11,11 +11,12 @@ import pytest
 import trio
 from prometheus_client.parser import text_string_to_metric_families
 
-from beamline_trio import Client, ClusterWatch, Message, Router
+from beamline_trio import Client, ClusterWatch, JetStream, Message, RegionPublisher, Router
+from beamline_trio.cluster import Home
 from beamline_trio.cluster._records import NodeSeen, Sighting
 from beamline_trio.metrics import Collector, Instance, MetricContract, load_contract
 from beamline_trio.metrics._reading import read_client
-from beamline_trio.metrics._reading_cluster import read_instance, read_watch
+from beamline_trio.metrics._reading_cluster import read_instance, read_region, read_watch
 from beamline_trio.metrics._reading_router import read_router
 from tests.metrics._clients import make_client
 
@@ -57,11 +58,20 @@ async def instance(router: Router, client: Client) -> Instance:
 
 
 @pytest.fixture
-def collector(router: Router, client: Client, watch: ClusterWatch, instance: Instance) -> Collector:
+async def publisher(client: Client) -> RegionPublisher:
+    """Of messages that are at home in the region east."""
+    return RegionPublisher(JetStream(client), Home(region="east", stream="EAST"))
+
+
+@pytest.fixture
+def collector(
+    router: Router, client: Client, watch: ClusterWatch, publisher: RegionPublisher, instance: Instance
+) -> Collector:
     """Of a program with a client, a router, and a watch over its cluster."""
     collector = Collector()
     collector.add_router(router, client)
     collector.add_watch(watch)
+    collector.add_region(publisher)
     collector.add_instance(instance)
     return collector
 
@@ -85,10 +95,13 @@ async def test_the_output_has_the_metrics_of_the_contract_and_no_other(collector
     assert list(shown(collector)) == [metric.name for metric in load_contract()]
 
 
-async def test_what_is_read_is_listed(client: Client, router: Router, watch: ClusterWatch, instance: Instance) -> None:
+async def test_what_is_read_is_listed(
+    client: Client, router: Router, watch: ClusterWatch, publisher: RegionPublisher, instance: Instance
+) -> None:
     """A number under a name or a label's value that is not listed would be lost on its way out."""
     listed = {metric.name: list(metric.labels.values())[1:] for metric in load_contract()}
-    for reading in (read_client(client), read_router(router), read_watch(watch), read_instance(instance)):
+    readings = read_client(client), read_router(router), read_watch(watch), read_region(publisher)
+    for reading in (*readings, read_instance(instance)):
         for name, values in (*reading.numbers, *reading.distributions):
             assert all(value in bounded or not bounded for value, bounded in zip(values, listed[name], strict=True))
 

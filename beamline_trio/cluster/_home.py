@@ -1,0 +1,222 @@
+"""The home stream of a region: publishes there, and what is known of those that had no answer.
+
+All attempts of a message carry one id. Inside the stream's duplicate window the stream itself stores it once; past it a
+message that may have been stored is looked up by its id before it is sent again. A stream that does not keep what was
+consumed (work queue, interest) cannot be asked: there the duplicate window is all there is, which is counted.
+
+Must not wait for a region to come back.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Final
+
+import attrs
+import trio
+
+from ..connection import OperationTimeoutError, Outcome
+from ..jetstream import (
+    ConsumerConfig,
+    JetStream,
+    PubAck,
+    PublisherError,
+    PublishRetry,
+    StreamConfig,
+    is_unknown,
+)
+from ..protocol import Headers, NatsError
+from ._region_options import Home
+
+MESSAGE_ID: Final = "Nats-Msg-Id"
+_LOOK_UP_BATCH: Final = 500
+_LOOK_UP_IDLE_SECONDS: Final = 30.0
+# More subjects than this are looked up among all.
+_SUBJECTS_MAX: Final = 64
+
+
+@attrs.define(eq=False, kw_only=True)
+class HomeMessage:
+    """A message on its way home.
+
+    Attributes:
+        subject: its own.
+        payload: its bytes.
+        headers: its own, without the id.
+        message_id: under which it is stored once.
+        unknown_since: when an attempt was made that may have stored it, by `trio.current_time()`; None = none was.
+        stored_at: where the home stream has it, once it is known.
+    """
+
+    subject: str
+    payload: bytes
+    headers: Headers | None
+    message_id: str
+    unknown_since: float | None = None
+    stored_at: PubAck | None = None
+
+
+class HomeStream:
+    """The stream of one region.
+
+    Attributes:
+        found: messages that were in the stream already when they were looked up.
+        unchecked: messages of unknown fate that were sent again past the window, since the stream cannot be asked.
+
+    Args:
+        jetstream: by which it is reached.
+        home: which it is.
+    """
+
+    def __init__(self, jetstream: JetStream, home: Home) -> None:
+        self._jetstream = jetstream
+        self._home = home
+        self._retry = PublishRetry(
+            attempts=1,
+            attempt_timeout_seconds=home.attempt_timeout_seconds,
+            deadline_seconds=home.attempt_timeout_seconds,
+        )
+        self._config: StreamConfig | None = None
+        self.found = 0
+        self.unchecked = 0
+
+    async def publish(self, message: HomeMessage) -> PubAck:
+        """One attempt; a message that is there already is its own answer.
+
+        Raises:
+            NatsError, trio.TooSlowError: it failed; `is_retryable` of jetstream tells whether another attempt may end
+                better.
+        """
+        await self._look_up([message])
+        if message.stored_at is not None:
+            return message.stored_at
+        known = message.unknown_since is None
+        if known:  # from now on, and if it is cancelled, it may have been stored
+            message.unknown_since = trio.current_time()
+        try:
+            return await self._jetstream.publish(
+                message.subject,
+                message.payload,
+                headers=message.headers,
+                message_id=message.message_id,
+                expected_stream=self._home.stream,
+                retry=self._retry,
+            )
+        except Exception as error:
+            if known and not is_unknown(error):
+                message.unknown_since = None
+            raise
+
+    async def publish_all(self, messages: Sequence[HomeMessage]) -> tuple[list[HomeMessage], str]:
+        """One attempt of several, no two of which belong together: those that are not confirmed, and why the first.
+
+        Raises:
+            ClientClosedError: the client is closed.
+        """
+        if len(messages) == 1:
+            try:
+                await self.publish(messages[0])
+            except (NatsError, trio.TooSlowError) as error:
+                return list(messages), str(error)
+            return [], ""
+        await self._look_up(messages)
+        missing = [message for message in messages if message.stored_at is None]
+        began = trio.current_time()
+        left, reason = await self._pipelined(missing)
+        for message in left:
+            if message.unknown_since is None:
+                message.unknown_since = began
+        return left, reason
+
+    async def _pipelined(self, messages: Sequence[HomeMessage]) -> tuple[list[HomeMessage], str]:
+        if not messages:
+            return [], ""
+        unsent: list[HomeMessage] = []
+        publisher = self._jetstream.publisher(len(messages), errors_max=len(messages))
+        try:
+            with suppress(PublisherError):  # what it says is in its lists
+                async with publisher:
+                    for message in messages:
+                        outcome = await publisher.publish(
+                            message.subject,
+                            message.payload,
+                            headers=message.headers,
+                            message_id=message.message_id,
+                            expected_stream=self._home.stream,
+                        )
+                        if outcome is Outcome.SKIPPED:
+                            unsent.append(message)
+        except (NatsError, trio.TooSlowError) as error:
+            return list(messages), str(error)
+        failures = (*publisher.failed, *publisher.unknown)
+        ids = {failure.message_id for failure in failures}
+        left = [message for message in messages if message.message_id in ids]
+        return [*unsent, *left], str(failures[0].error) if failures else "there is no connection"
+
+    # What may be there already
+
+    async def _look_up(self, messages: Sequence[HomeMessage]) -> None:
+        """Find those that may have been stored longer ago than the stream remembers ids."""
+        if all(message.unknown_since is None for message in messages):
+            return
+        config = await self._stream_config()
+        safe = (config.duplicate_window_seconds or 0.0) - self._home.margin_seconds
+        now = trio.current_time()
+        doubtful = [one for one in messages if one.unknown_since is not None and now - one.unknown_since > safe]
+        if not doubtful:
+            return
+        if config.retention not in (None, "limits"):
+            self.unchecked += len(doubtful)
+            return
+        since = now - min(message.unknown_since or now for message in doubtful) + self._home.margin_seconds
+        there = await self._ids_since(since, {message.subject for message in doubtful})
+        for message in doubtful:
+            sequence = there.get(message.message_id)
+            if sequence is not None:
+                message.stored_at = PubAck(self._home.stream, sequence, duplicate=True)
+                self.found += 1
+            else:
+                message.unknown_since = None  # it is not there: another attempt is a first one
+
+    async def _stream_config(self) -> StreamConfig:
+        if self._config is None:
+            self._config = (await self._jetstream.stream_info(self._home.stream)).config
+        return self._config
+
+    async def _ids_since(self, seconds: float, subjects: Iterable[str]) -> Mapping[str, int]:
+        """The message ids of some subjects that the stream has stored in the last so many seconds, and where."""
+        environment = self._jetstream.client.connection.environment
+        start = datetime.datetime.fromtimestamp(environment.wall_clock() - seconds, datetime.UTC)
+        wanted = sorted(subjects)
+        consumer = await self._jetstream.create_consumer(
+            self._home.stream,
+            ConsumerConfig(
+                name=environment.new_identifier(),
+                deliver_policy="by_start_time",
+                opt_start_time=start,
+                ack_policy="none",
+                filter_subjects=wanted if len(wanted) <= _SUBJECTS_MAX else None,
+                headers_only=True,
+                mem_storage=True,
+                num_replicas=1,
+                inactive_threshold_seconds=_LOOK_UP_IDLE_SECONDS,
+            ),
+        )
+        found: dict[str, int] = {}
+        left = consumer.cached_info.num_pending
+        while left:
+            batch = await consumer.fetch(_LOOK_UP_BATCH, expires_seconds=self._home.attempt_timeout_seconds)
+            if not batch:
+                raise OperationTimeoutError(
+                    f"{left} messages of {self._home.stream} could not be looked at within "
+                    f"{self._home.attempt_timeout_seconds:g} s (attempt_timeout_seconds)"
+                )
+            for message in batch:
+                identifier = message.headers.get(MESSAGE_ID) if message.headers is not None else None
+                if identifier is not None:
+                    found[identifier] = message.metadata.stream_sequence
+                left = message.metadata.pending
+        await self._jetstream.delete_consumer(self._home.stream, consumer.name)
+        return found

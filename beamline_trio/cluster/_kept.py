@@ -1,0 +1,176 @@
+"""Messages of another region that a stream of one's own keeps until they can go home, and their way there.
+
+Each is stored under a subject of this publisher alone, with its own subject and id in headers, and acked when its home
+has it, which removes it: the stream is a work queue. They leave in their order: of what belongs together one after
+the other, the rest pipelined. A delivery that was lost on its way would come again behind later ones; so deliveries
+are counted, and where one is missing the consumer is made anew, which begins with the oldest that is kept. What was
+delivered to a consumer before this one may be at home already, and is treated as a publish of unknown fate.
+
+Must not decide when it is used.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Hashable, Sequence
+from contextlib import suppress
+from typing import Final
+
+import trio
+
+from ..connection import OptionsError
+from ..jetstream import (
+    Consumer,
+    ConsumerConfig,
+    ConsumerNotFoundError,
+    JetStream,
+    JetStreamMessage,
+    PubAck,
+    PublishRetry,
+)
+from ..protocol import Headers
+from ._home import HomeMessage
+from ._region_options import Home, LocalStream
+
+SUBJECT: Final = "Beamline-Home-Subject"
+KEY: Final = "Beamline-Home-Key"
+MESSAGE_ID: Final = "Beamline-Home-Msg-Id"
+# Seconds since 1970 of the attempt at home that may have stored it.
+UNKNOWN_SINCE: Final = "Beamline-Home-Unknown-Since"
+_OWN: Final = (SUBJECT, KEY, MESSAGE_ID, UNKNOWN_SINCE, "Nats-Msg-Id", "Nats-Expected-Stream")
+_ATTEMPTS: Final = 10
+_DEADLINE_SECONDS: Final = 60.0
+
+
+class Kept:
+    """What is kept for one home.
+
+    Attributes:
+        count: messages that are kept, as far as is known.
+        storing: messages on their way into the stream.
+        stored: messages that were kept, ever.
+
+    Args:
+        jetstream: of the own region.
+        home: whose messages they are.
+        local: where they are.
+    """
+
+    def __init__(self, jetstream: JetStream, home: Home, local: LocalStream) -> None:
+        self._jetstream = jetstream
+        self._environment = jetstream.client.connection.environment
+        self._home = home
+        self._local = local
+        self._retry = PublishRetry(attempts=_ATTEMPTS, deadline_seconds=_DEADLINE_SECONDS)
+        self._consumer: Consumer | None = None
+        self._next = 1
+        self._earlier = 0
+        self.count = 0
+        self.storing = 0
+        self.stored = 0
+
+    async def open(self) -> None:
+        """Make the consumer anew: it begins with the oldest message that is kept.
+
+        Raises:
+            NatsError: the stream is not there, or does not take the subject.
+            OptionsError: it is no work queue.
+        """
+        local = self._local
+        info = await self._jetstream.stream_info(local.stream)
+        if info.config.retention != "workqueue":
+            raise OptionsError(
+                f"the stream {local.stream} keeps messages of other regions and has the retention "
+                f"{info.config.retention}; it must be workqueue, so that what went home is kept no longer"
+            )
+        name = "".join(one if one.isalnum() else "-" for one in local.subject)
+        with suppress(ConsumerNotFoundError):
+            await self._jetstream.delete_consumer(local.stream, name)
+        config = ConsumerConfig(durable_name=name, filter_subject=local.subject, max_ack_pending=local.batch)
+        self._consumer = await self._jetstream.create_consumer(local.stream, config)
+        self._next = 1
+        self._earlier = info.state.last_seq
+        self.count = self._consumer.cached_info.num_pending
+
+    async def store(self, message: HomeMessage, key: Hashable) -> PubAck:
+        """Keep a message.
+
+        Raises:
+            NatsError: the stream does not take it.
+        """
+        headers = Headers(message.headers if message.headers is not None else ())
+        headers[SUBJECT] = message.subject
+        headers[MESSAGE_ID] = message.message_id
+        headers[KEY] = f"{zlib.crc32(str(key).encode('utf-8', 'surrogatepass')):08x}"
+        if message.unknown_since is not None:
+            ago = trio.current_time() - message.unknown_since
+            headers[UNKNOWN_SINCE] = f"{self._environment.wall_clock() - ago:.3f}"
+        self.storing += 1
+        try:
+            ack = await self._jetstream.publish(
+                self._local.subject,
+                message.payload,
+                headers=headers,
+                message_id=message.message_id,
+                expected_stream=self._local.stream,
+                retry=self._retry,
+            )
+        finally:
+            self.storing -= 1
+        self.count += 1
+        self.stored += 1
+        return ack
+
+    async def fetch(self) -> list[JetStreamMessage]:
+        """What is to go home next, in order; empty when there is nothing just now."""
+        assert self._consumer is not None
+        batch = await self._consumer.fetch(self._local.batch, no_wait=True)
+        for message in batch:
+            if message.metadata.consumer_sequence != self._next:
+                await self.open()
+                return []
+            self._next += 1
+        return batch
+
+    async def is_empty(self) -> bool:
+        """Whether nothing was kept at a moment since this was asked."""
+        assert self._consumer is not None
+        stored = self.stored
+        info = await self._consumer.info()
+        if self.storing or stored != self.stored:
+            return False
+        self.count = info.num_pending + info.num_ack_pending
+        return not self.count
+
+    def read(self, kept: JetStreamMessage) -> tuple[str, HomeMessage]:
+        """The key and the message that was kept."""
+        headers = kept.headers if kept.headers is not None else Headers()
+        since = headers.get(UNKNOWN_SINCE)
+        now, clock = trio.current_time(), self._environment.wall_clock()
+        if since is not None:
+            unknown_since: float | None = now - (clock - float(since))
+        elif kept.metadata.stream_sequence <= self._earlier:
+            unknown_since = now - (clock - kept.metadata.timestamp.timestamp())
+        else:
+            unknown_since = None
+        own = [(name, value) for name, value in headers.items() if name not in _OWN]
+        message = HomeMessage(
+            subject=headers.get(SUBJECT) or kept.subject,
+            payload=bytes(kept.payload),
+            headers=Headers(own) if own else None,
+            message_id=headers.get(MESSAGE_ID) or f"{self._local.stream}:{kept.metadata.stream_sequence}",
+            unknown_since=unknown_since,
+        )
+        return headers.get(KEY) or message.subject, message
+
+
+def rounds(messages: Sequence[tuple[str, HomeMessage]]) -> list[list[HomeMessage]]:
+    """Parts that may go at the same time: none has two of one key, and each key's are in order over them."""
+    parts: list[list[HomeMessage]] = []
+    places: dict[str, int] = {}
+    for key, message in messages:
+        place = places[key] = places.get(key, -1) + 1
+        if place == len(parts):
+            parts.append([])
+        parts[place].append(message)
+    return parts

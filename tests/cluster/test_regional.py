@@ -1,0 +1,350 @@
+"""Publishing to a region that goes and comes: in order, once, and never lost; waiting, or kept and drained."""
+
+from __future__ import annotations
+
+from random import Random
+
+import attrs
+import pytest
+import trio
+import trio.testing
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from beamline_trio import (
+    ClientClosedError,
+    InvalidSubjectError,
+    NatsError,
+    OperationTimeoutError,
+    OptionsError,
+    PendingFullError,
+    PendingTimeoutError,
+)
+from beamline_trio.cluster import Home, LocalStream, RegionAck
+from beamline_trio.faults import OperationFault, intermittent, timeout
+from beamline_trio.simulation import World, run
+from tests.cluster._regions import HERE, LOCAL, Region, StandInWatch, region
+
+ORDER = list(range(20))
+
+
+def expected(keys: str, count: int) -> dict[str, list[int]]:
+    """The numbers of each key, from 0 on."""
+    return {key: list(range(count)) for key in keys}
+
+
+@pytest.mark.parametrize("home", [HERE, LOCAL], ids=["waits", "kept"])
+async def test_a_region_that_is_there_gets_its_messages_at_once(nats_world: World, home: Home) -> None:
+    """With their own headers and their id, as `js.publish` would."""
+    async with region(nats_world, home) as west:
+        ack = await west.publisher.publish("west.a", b"a:0", headers={"Key": "a"}, message_id="a-0")
+        assert ack.place == "home"
+        again = await west.publisher.publish("west.a", b"a:0", message_id="a-0")
+        assert again == RegionAck("home", type(again.ack)(stream="WEST", sequence=1, duplicate=True))
+        message = await west.tool.get_message("WEST", sequence=1)
+        assert message.headers is not None
+        assert sorted(message.headers.items())[0] == ("Key", "a")
+        assert west.publisher.statistics().home == 2
+        assert not west.publisher.away
+
+
+async def test_what_cannot_go_home_waits_and_goes_in_order(nats_world: World) -> None:
+    """Nothing arrives for a while: every publish waits; then each key is stored in the order of its calls, once."""
+    async with region(nats_world, HERE) as west:
+        async with trio.open_nursery() as nursery:
+            with west.away():
+                west.start(nursery, "abc", *ORDER)
+                await trio.sleep(60)
+                assert west.publisher.away
+                assert west.publisher.statistics().waiting == 3
+                assert await west.stored() == {}
+        assert await west.stored() == expected("abc", 20)
+        assert {ack.place for ack in west.acks.values()} == {"home"}
+        assert await west.told() == ["RegionLeft", "RegionReturned"]
+        statistics = west.publisher.statistics()
+        assert (statistics.waiting, statistics.home) == (0, 60)
+
+
+@pytest.mark.parametrize("seconds", [5, 60, 400])
+async def test_a_publish_whose_puback_was_lost_is_stored_once(nats_world: World, seconds: float) -> None:
+    """It arrived, and nobody knows: within the duplicate window the stream knows its id, past it it is looked up."""
+    async with region(nats_world, HERE, window=120) as west:
+        async with trio.open_nursery() as nursery:
+            with west.away(timeout()):
+                west.start(nursery, "abc", *ORDER)
+                await trio.sleep(seconds)
+        assert await west.stored() == expected("abc", 20)
+        assert (west.publisher.statistics().found > 0) is (seconds > 120)
+
+
+@pytest.mark.parametrize("lost", [None, timeout()], ids=["does not arrive", "lost PubAck"])
+@pytest.mark.parametrize("seconds", [30, 400])
+async def test_what_is_kept_locally_goes_home_in_order(
+    nats_world: World, lost: OperationFault | None, seconds: float
+) -> None:
+    """Callers go on after ten seconds; what they publish meanwhile, and while it drains, is behind what was kept."""
+    async with region(nats_world, LOCAL) as west, trio.open_nursery() as nursery:
+        with west.away(lost):
+            west.start(nursery, "abc", *ORDER)
+            await trio.sleep(seconds)
+            assert len(west.acks) == 60
+            assert west.publisher.statistics().local > 50
+        west.start(nursery, "abc", *range(20, 40))
+        await west.settled()
+        assert await west.stored() == expected("abc", 40)
+        assert await west.stored("KEEP") == {}
+        statistics = west.publisher.statistics()
+        assert statistics.local == statistics.drained
+        assert statistics.home + statistics.local == 120
+        await west.publish("a", 40)
+        assert west.acks[b"a:40"].place == "home"
+        assert await west.told() == ["RegionLeft", "RegionReturned"]
+
+
+async def test_an_election_is_waited_for(nats_world: World) -> None:
+    """Away for less than the time: nothing is kept."""
+    async with region(nats_world, LOCAL) as west:
+        async with trio.open_nursery() as nursery:
+            with west.away():
+                west.start(nursery, "a", *ORDER)
+                await trio.sleep(8)
+        assert west.publisher.statistics().local == 0
+        assert await west.stored() == {"a": ORDER}
+
+
+async def test_a_watch_that_says_cut_is_taken_at_its_word(nats_world: World) -> None:
+    """Publishes are kept at once and nobody tries the home, until the watch sees it again."""
+    watch = StandInWatch()
+    async with region(nats_world, LOCAL, watch=watch) as west, trio.open_nursery() as nursery:
+        watch.cut = True
+        west.start(nursery, "ab", *ORDER)
+        await trio.sleep(1)
+        assert len(west.acks) == 40
+        await trio.sleep(400)
+        assert await west.stored() == {}
+        assert west.publisher.statistics().failures == 0
+        watch.cut = False
+        await west.settled()
+        assert await west.stored() == expected("ab", 20)
+
+
+async def test_a_watch_that_says_cut_makes_publishes_wait(nats_world: World) -> None:
+    """Without a local stream; nobody tries meanwhile, so that no publish is of unknown fate."""
+    watch = StandInWatch()
+    async with region(nats_world, HERE, watch=watch) as west:
+        async with trio.open_nursery() as nursery:
+            watch.cut = True
+            west.start(nursery, "ab", *ORDER)
+            await trio.sleep(60)
+            assert west.publisher.statistics().failures == 0
+            watch.cut = False
+        assert await west.stored() == expected("ab", 20)
+
+
+@pytest.mark.parametrize("seconds", [20, 300])
+async def test_another_one_takes_home_what_one_has_left(nats_world: World, seconds: float) -> None:
+    """Killed in a drain whose PubAcks are lost: the next one with its subject goes on, and nothing doubles."""
+    async with region(nats_world, LOCAL) as west:
+        with west.away(timeout()), trio.move_on_after(seconds):
+            async with trio.open_nursery() as nursery:
+                west.start(nursery, "ab", *ORDER)
+                await trio.sleep_forever()
+        assert west.publisher.statistics().local > 30
+    async with region(nats_world, LOCAL, host="next") as west:
+        await west.publish("a", 20)
+        assert west.acks[b"a:20"].place == "local"
+        await west.settled()
+        assert await west.stored() == {"a": [*ORDER, 20], "b": ORDER}
+
+
+async def test_what_was_acked_at_home_and_not_here_is_not_doubled(nats_world: World) -> None:
+    """The drain is killed between the home's PubAck and its own ack: an hour later the message is looked up."""
+    async with region(nats_world, LOCAL) as west:
+        with west.away(), trio.move_on_after(30):
+            async with trio.open_nursery() as nursery:
+                west.start(nursery, "ab", *ORDER)
+                await trio.sleep_forever()
+        with west.lost_acks():
+            while len((await west.stored()).get("a", ())) < 20:  # noqa: ASYNC110  # looked at from outside
+                await trio.sleep(0.05)
+    await trio.sleep(3600)
+    async with region(nats_world, LOCAL, host="next") as west:
+        await west.settled()
+        assert west.publisher.statistics().found > 0
+        assert await west.stored() == expected("ab", 20)
+
+
+async def test_a_home_that_keeps_nothing_cannot_be_asked(nats_world: World) -> None:
+    """A work queue does not know what was consumed: past its duplicate window a publish is sent again, and counted."""
+    async with region(nats_world, HERE, retention="workqueue", window=60) as west:
+        async with trio.open_nursery() as nursery:
+            with west.away(timeout()):
+                west.start(nursery, "a", 0)
+                await trio.sleep(300)
+        assert west.publisher.statistics().unchecked >= 1
+        assert (await west.stored())["a"][0] == 0
+
+
+async def test_too_many_are_refused(nats_world: World) -> None:
+    """At once, typed, and counted; those that wait are stored."""
+    home = attrs.evolve(HERE, waiting_messages_max=3)
+    async with region(nats_world, home) as west:
+        async with trio.open_nursery() as nursery:
+            with west.away():
+                west.start(nursery, "abc", 0)
+                await trio.sleep(5)
+                with pytest.raises(PendingFullError, match=r"3 publishes .* wait for region 'west'"):
+                    await west.publish("d", 0)
+                assert west.publisher.statistics().refused == 1
+        assert await west.stored() == expected("abc", 1)
+
+
+@pytest.mark.parametrize("fault, error", [(None, PendingTimeoutError), (timeout(), OperationTimeoutError)])
+async def test_who_has_waited_long_enough_is_told(
+    nats_world: World, fault: OperationFault | None, error: type[Exception]
+) -> None:
+    """Whether it may have been stored is in the error; the next of its lane goes on."""
+    home = attrs.evolve(HERE, waiting_timeout_seconds=10)
+    async with region(nats_world, home) as west:
+        with west.away(fault), pytest.raises(error, match="waiting_timeout_seconds"):
+            await west.publish("a", 0)
+        await west.publish("a", 1)
+        assert (await west.stored())["a"][-1] == 1
+
+
+async def test_a_cancelled_publish_leaves_its_lane(nats_world: World) -> None:
+    """Before, while it waits behind another, and while it finds out: the others go on in order."""
+    async with region(nats_world, HERE) as west, trio.open_nursery() as nursery:
+        with trio.CancelScope() as before:
+            before.cancel()
+            await west.publish("a", 100)
+        assert before.cancelled_caught
+        with west.away():
+            scopes = [trio.CancelScope() for _ in range(2)]
+
+            async def cancelled(scope: trio.CancelScope, number: int) -> None:
+                with scope:
+                    await west.publish("a", number)
+
+            nursery.start_soon(cancelled, scopes[0], 101)
+            await trio.sleep(1)
+            west.start(nursery, "a", 0, 1)
+            await trio.sleep(1)
+            nursery.start_soon(cancelled, scopes[1], 102)
+            await trio.sleep(1)
+            assert west.publisher.statistics().waiting == 3
+            for scope in scopes:
+                scope.cancel()
+            await trio.sleep(1)
+            assert west.publisher.statistics().waiting == 1
+        await west.settled()
+        assert await west.stored() == {"a": [0, 1]}
+
+
+async def test_a_publish_that_cannot_be_is_raised_and_holds_nobody_up(nats_world: World) -> None:
+    """A subject of another stream, a subject that is none, a header that is none."""
+    async with region(nats_world, HERE) as west:
+        for subject in ("kept.other", "a b"):
+            with pytest.raises(NatsError):
+                await west.publisher.publish(subject, b"x")
+        with pytest.raises(NatsError):
+            await west.publisher.publish("west.a", b"x", headers={"a b": "c"})
+        await west.publish("a", 0)
+        assert await west.stored() == {"a": [0]}
+        assert not west.publisher.away
+
+
+async def test_it_checks_on_every_path(nats_world: World) -> None:
+    """A publish that is stored, refused, or made too early is a checkpoint."""
+    async with region(nats_world, attrs.evolve(HERE, waiting_bytes_max=1)) as west:
+        with trio.testing.assert_checkpoints():
+            await west.publish("a", 0)
+    async with region(nats_world, LOCAL, host="early", runs=False) as west:
+        with pytest.raises(RuntimeError, match="start its run"), trio.testing.assert_checkpoints():
+            await west.publish("a", 0)
+    async with region(nats_world, LOCAL, host="twice") as west:
+        with pytest.raises(RuntimeError, match="runs already"), trio.testing.assert_checkpoints():
+            await west.publisher.run()
+
+
+@pytest.mark.parametrize("home", [HERE, LOCAL], ids=["waits", "kept"])
+async def test_it_ends_with_its_client(nats_world: World, home: Home) -> None:
+    """Those that wait are told within seconds, however many they are; the drain returns."""
+    async with region(nats_world, home) as west:
+        ended: list[Exception] = []
+
+        async def publish(number: int) -> None:
+            try:
+                await west.publish(f"k{number}", 0)
+            except (NatsError, trio.TooSlowError) as error:
+                ended.append(error)
+
+        with west.away():
+            async with trio.open_nursery() as nursery:
+                for number in range(50):
+                    nursery.start_soon(publish, number)
+                await trio.sleep(3)
+                west.nc.connection.close()
+                with trio.fail_after(10):
+                    while len(ended) < 50:  # noqa: ASYNC110  # tasks of another nursery
+                        await trio.sleep(0.1)
+        assert {type(error) for error in ended} == {ClientClosedError}
+
+
+async def test_what_is_kept_needs_its_stream(nats_world: World) -> None:
+    """Without it the publisher does not run."""
+    home = attrs.evolve(LOCAL, local=LocalStream(stream="NONE", subject="none.a"))
+    async with region(nats_world, home, runs=False) as west:
+        with pytest.raises(NatsError):
+            await west.publisher.run()
+
+
+def test_what_will_not_do_is_refused() -> None:
+    """Before anything is sent."""
+    with pytest.raises(OptionsError, match="region is ''"):
+        Home(region="", stream="A")
+    with pytest.raises(OptionsError, match="waiting_messages_max is 0"):
+        Home(region="a", stream="A", waiting_messages_max=0)
+    with pytest.raises(OptionsError, match="subject is ''"):
+        LocalStream(stream="A", subject="")
+    with pytest.raises(InvalidSubjectError):
+        LocalStream(stream="A", subject="a.*")
+
+
+@pytest.mark.slow
+@given(
+    seed=st.integers(0, 2**16),
+    outages=st.lists(
+        st.tuples(st.sampled_from(["none", "lost", "some", "cut"]), st.floats(0.5, 300), st.floats(0.5, 60)), max_size=4
+    ),
+    local=st.booleans(),
+)
+@settings(max_examples=25)
+def test_whatever_happens_each_is_stored_once_and_in_order(
+    seed: int, outages: list[tuple[str, float, float]], local: bool
+) -> None:
+    """Outages of any kind and length while keys are published: all of them at home, each once, in their order."""
+
+    async def law(world: World) -> None:
+        watch = StandInWatch()
+        async with region(world, LOCAL if local else HERE, watch=watch, window=60) as west:
+            async with trio.open_nursery() as nursery:
+                for key in "abcd":
+                    nursery.start_soon(paced, west, key)
+                for kind, seconds, pause in outages:
+                    watch.cut = kind == "cut"
+                    faults = {"none": None, "lost": timeout(), "cut": None}
+                    some = intermittent(timeout(), 0.5, Random(seed))
+                    with west.away(faults.get(kind, some)):
+                        await trio.sleep(seconds)
+                    watch.cut = False
+                    await trio.sleep(pause)
+            await west.settled()
+            assert await west.stored() == expected("abcd", 30)
+
+    async def paced(west: Region, key: str) -> None:
+        for number in range(30):
+            await west.publish(key, number)
+            await trio.sleep(2)
+
+    run(law, seed=seed, ends_within_seconds=100_000)
