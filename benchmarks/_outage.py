@@ -31,12 +31,17 @@ def run_outages(
         time.sleep(outage_seconds)
         server.start()
         listening_at = server.wait_listening()
-        first_at = _offer_until_received(contender, server.url, outage, listening_at + deadline_seconds)
+        first_at = offer_until_received(contender, server.url, outage, listening_at + deadline_seconds)
         latencies_ms.append((first_at - listening_at) * 1e3)
     return latencies_ms
 
 
-def _offer_until_received(contender: Child, url: str, outage: int, deadline: float) -> float:
+def offer_until_received(contender: Child, url: str, outage: int, deadline: float) -> float:
+    """Offer the message of an outage at a server until the contender has it, and return when that was.
+
+    Raises:
+        ChildError: the contender ended, or has none of them at the deadline.
+    """
     payload = str(outage).encode()
     frame = b"PUB %b %d\r\n%b\r\n" % (FIRST_SUBJECT.encode(), len(payload), payload)
     probe = RawConnection(url)
@@ -49,4 +54,4 @@ def _offer_until_received(contender: Child, url: str, outage: int, deadline: flo
                 return float(line["at"])
     finally:
         probe.close()
-    raise ChildError("no message arrived after the server was listening again")
+    raise ChildError("no message arrived before the deadline")

@@ -101,7 +101,7 @@ class Row:
     left_out: Mapping[str, str] = attrs.field(factory=dict)
     """Peers that have no place in this row, and the reason, which is printed."""
     support: str = ""
-    """What runs beside the contender: "feeder", "responder", "outages", "stream" or nothing."""
+    """What runs beside the contender: "feeder", "responder", "outages", "failovers", "stream" or nothing."""
     feed: Mapping[str, Any] = attrs.field(factory=dict)
     outage_seconds: float = 0.0
     rounds_max: int = 100
@@ -317,6 +317,19 @@ RECONNECT_DEFAULT = Row(
     outage_seconds=1.0,
 )
 
+FAILOVER = Row(
+    name="failover",
+    title="SIGKILL of the server it is on to the next message from the other of two, defaults",
+    workload="reconnect",
+    metrics=(FIRST,),
+    entrants=_ours("defaults") + _peers(*["defaults"] * 4),
+    # Four kills a round, 20 in the default 5 rounds.
+    params={"subject": "bench.first", "outages": 4, "deadline_seconds": 30.0},
+    quick={"outages": 1},
+    goals=(Goal(FIRST, "defaults", 1.0, NATS_PY), Goal(FIRST, "defaults", 1.0, NATSIO)),
+    support="failovers",
+)
+
 MEMORY_SUBSCRIPTIONS = Row(
     name="memory_subscriptions",
     title="resident memory of 10,000 subscriptions over idle",
@@ -413,6 +426,7 @@ ROWS: tuple[Row, ...] = (
     CONSUME,
     RECONNECT_FAST,
     RECONNECT_DEFAULT,
+    FAILOVER,
     MEMORY_SUBSCRIPTIONS,
     MEMORY_STREAM,
     ROUTER_CORE,

@@ -9,6 +9,7 @@ one core runs unpinned.
 Must not judge: counts that do not agree make a measurement an error, everything else is `_summary`'s.
 """
 
+import dataclasses
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 
 import attrs
 
+from ._failover import Pair, open_pair, run_failovers
 from ._outage import run_outages
 from ._process import PROJECT, Child, ChildError
 from ._protocol import FeedPlan, Params
@@ -178,6 +180,9 @@ class Runner:
                 return self._contend(row, entrant, params)
         if row.support == "stream":
             return self._with_stream(row, entrant, params)
+        if row.support == "failovers":
+            with open_pair(self._server.binary) as pair:
+                return self._fail_over(entrant, dataclasses.replace(params, url=pair.url), pair)
         return self._contend(row, entrant, params)
 
     def _with_stream(self, row: Row, entrant: Entrant, params: Params) -> dict[str, Any]:
@@ -190,6 +195,12 @@ class Runner:
             if not consumed and (problem := check_stored(report["published"], stream.stored())):
                 raise ChildError(problem)
             return report
+
+    def _fail_over(self, entrant: Entrant, params: Params, pair: Pair) -> dict[str, Any]:
+        program = (MODULES[entrant.contender], "reconnect", params.to_json())
+        with Child(*program, directory=self._directory) as contender:
+            latencies = run_failovers(contender, pair, params.outages, params.deadline_seconds)
+            return {**contender.expect(params.deadline_seconds), "metrics": {"latency_ms": latencies}}
 
     def _contend(self, row: Row, entrant: Entrant, params: Params) -> dict[str, Any]:
         program = (MODULES[entrant.contender], row.workload, params.to_json())

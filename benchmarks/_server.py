@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -45,15 +46,20 @@ def find_server() -> Path:
 
 
 class BenchServer:
-    """A nats-server on 127.0.0.1; use as a context manager."""
+    """A nats-server on 127.0.0.1; use as a context manager.
 
-    def __init__(self, binary: Path) -> None:
-        self._binary = binary
+    With arguments (for a cluster) it has no JetStream, which would wait for a majority of servers.
+    """
+
+    def __init__(self, binary: Path, arguments: Sequence[str] = ()) -> None:
+        self.binary = binary
+        self._arguments = arguments
         self._process: subprocess.Popen[bytes] | None = None
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the server
         self._store = tempfile.TemporaryDirectory()
-        self.port, self._monitor_port = _free_ports(2)
+        self.port, self._monitor_port = free_ports(2)
         self.url = f"nats://127.0.0.1:{self.port}"
+        self.monitoring_url = f"http://127.0.0.1:{self._monitor_port}"
 
     def __enter__(self) -> "BenchServer":
         self.start()
@@ -69,12 +75,12 @@ class BenchServer:
 
     def version(self) -> str:
         """Return what `nats-server --version` prints."""
-        return subprocess.run([self._binary, "--version"], capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run([self.binary, "--version"], capture_output=True, text=True, check=True).stdout.strip()
 
     def start(self) -> None:
         """Start the process; returns before it listens."""
-        command = [str(self._binary), "-a", "127.0.0.1", "-p", str(self.port), "-m", str(self._monitor_port)]
-        command += ["-js", "-sd", self._store.name]
+        command = [str(self.binary), "-a", "127.0.0.1", "-p", str(self.port), "-m", str(self._monitor_port)]
+        command += self._arguments or ["-js", "-sd", self._store.name]
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log)
 
     def kill(self) -> None:
@@ -96,9 +102,9 @@ class BenchServer:
                 socket.create_connection(("127.0.0.1", self.port), timeout=1.0).close()
                 return time.monotonic()
             if self._process is None or self._process.poll() is not None:
-                raise ServerError(f"{self._binary} ended at start: {self._log_tail()}")
+                raise ServerError(f"{self.binary} ended at start: {self._log_tail()}")
             time.sleep(0.0002)
-        raise ServerError(f"{self._binary} does not listen on port {self.port} after {START_DEADLINE_SECONDS} s")
+        raise ServerError(f"{self.binary} does not listen on port {self.port} after {START_DEADLINE_SECONDS} s")
 
     def ensure_listening(self) -> None:
         """Start it again if an interrupted outage left it killed."""
@@ -108,8 +114,7 @@ class BenchServer:
 
     def messages_received(self) -> int:
         """Return how many messages the server has taken from all clients since it started."""
-        url = f"http://127.0.0.1:{self._monitor_port}/varz"
-        with urllib.request.urlopen(url, timeout=5.0) as response:
+        with urllib.request.urlopen(f"{self.monitoring_url}/varz", timeout=5.0) as response:
             return int(json.load(response)["in_msgs"])
 
     def _log_tail(self) -> str:
@@ -117,7 +122,7 @@ class BenchServer:
         return self._log.read().decode(errors="replace")[-500:]
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Return free ports below the ephemeral range: a client that retries there at full speed can never be
     given the server's port as its own source port, connect to itself, and keep the server from binding.
     """
