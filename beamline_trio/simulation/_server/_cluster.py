@@ -218,6 +218,7 @@ class Cluster:
             target.dialling = False
         if self._routes.get(route.peer) is route:
             del self._routes[route.peer]
+            self._servers_changed()
             self._forget_url(route.peer)
         elif route.peer:
             return
@@ -247,10 +248,15 @@ class Cluster:
         for other in self._routes.values():
             other.send_peer(newcomer)
         self._routes[route.peer] = route
+        self._servers_changed()
         url = str(info["connect_url"])
         if url and not info["ldm"] and self._urls.get(route.peer) != url:
             self._urls[route.peer] = url
             self._tell_clients()
+
+    def _servers_changed(self) -> None:
+        if self._process.gateways is not None:
+            self._process.gateways.servers_changed()
 
     # ------------------------------------------------------------------------------------------------- addresses
 

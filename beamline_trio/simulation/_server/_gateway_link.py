@@ -44,6 +44,7 @@ class GatewayConnection(PeerConnection):
 
     Attributes:
         region: the other server's, once it has said it.
+        servers: of that region that are in reach behind it, its other end too.
     """
 
     closing_note: ClassVar[str] = "gateway_closed"
@@ -55,6 +56,7 @@ class GatewayConnection(PeerConnection):
         self._subs: dict[tuple[bytes, bytes | None], Subscription] = {}
         self._interest = Interest()
         self.region = ""
+        self.servers: frozenset[str] = frozenset()
 
     def wanted(self, subject: bytes, served: list[bytes]) -> list[bytes] | None:
         """The queue groups there that want a subject.

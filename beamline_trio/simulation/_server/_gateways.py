@@ -18,6 +18,7 @@ from ._delivery import publish_from_gateway
 from ._dialling import dial
 from ._gateway_link import GatewayConnection
 from ._peer import encode_line
+from ._request_info import with_region
 from ._ways_back import WaysBack
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 _FIRST_DIAL_SECONDS: Final = 1.0
 _RETRY_SECONDS: Final = 1.0
 _RETRY_SPREAD_SECONDS: Final = 0.1
+_API: Final = b"$JS.API."
 _WRONG_GATEWAY: Final = "Wrong Gateway"
 
 
@@ -143,23 +145,37 @@ class Gateways:
             queues = link.wanted(to, served)
             if queues is None:
                 continue
-            onward = self.ways_back.mark(message) if onward is None else onward
+            onward = self._onward(to, message) if onward is None else onward
             link.send_message(to, onward, queues)
             served = [*served, *queues]
             sent = True
         return sent
 
+    def _onward(self, to: bytes, message: MessageParts) -> MessageParts:
+        if to.startswith(_API):
+            message = with_region(message, self._name)
+        return self.ways_back.mark(message)
+
     def send_to(self, receiver: str, sender: str, data: bytes) -> bool:
         """Send one server's message to a server of another region; False when that is out of reach."""
         for region in self._regions.values():
-            if receiver in region.hosts and region.link is not None:
+            if region.link is not None and receiver in region.link.servers:
                 region.link.send_to(receiver, sender, data)
                 return True
         return False
 
     def reaches(self, server: str) -> bool:
         """Whether there is a way to a server of another region."""
-        return any(server in region.hosts and region.link is not None for region in self._regions.values())
+        return any(region.link is not None and server in region.link.servers for region in self._regions.values())
+
+    def region_of(self, server: str) -> str:
+        """The region of a server: another one's, if it is dialled there, or this one."""
+        return next((region.name for region in self._regions.values() if server in region.hosts), self._name)
+
+    def servers_changed(self) -> None:
+        """A server of this region has come or gone: the others are told."""
+        for link in self._inbound.values():
+            link.outbound.add(self._info())
 
     def send_answer(self, region: str, message: MessageParts) -> bool:
         """Send an answer to a region, by its way; False when that is out of reach."""
@@ -188,9 +204,13 @@ class Gateways:
         self._links[link.number] = connection
         if self._process.paused:
             connection.pause_reading()
-        info = encode_line(b"INFO", {"name": self._process.host, "region": self._name})
-        self._process.run(connection.start, info)
+        self._process.run(connection.start, self._info())
         return connection
+
+    def _info(self) -> bytes:
+        cluster = self._process.cluster
+        servers = [self._process.host, *(cluster.peers() if cluster is not None else ())]
+        return encode_line(b"INFO", {"name": self._process.host, "region": self._name, "servers": servers})
 
     def _dial(self, region: _Region) -> None:
         if region.link is not None:
@@ -219,7 +239,13 @@ class Gateways:
     # -------------------------------------------------------------------------------------------- GatewayOwner
 
     def introduced(self, link: GatewayConnection, info: dict[str, Any]) -> None:
-        """The other server has said who it is: messages go out to it, or it is told what is wanted here."""
+        """The other server has said who it is: messages go out to it, or it is told what is wanted here.
+
+        Later it tells which servers are behind it.
+        """
+        link.servers = frozenset(info["servers"])
+        if link.peer:
+            return
         link.peer = str(info["name"])
         if link.dialled and info["region"] != link.region:
             link.close(_WRONG_GATEWAY)

@@ -136,6 +136,10 @@ class Process:
             for unfinished in dirty:
                 unfinished.flush()
 
+    def region_of(self, server: str) -> str:
+        """The cluster that a server is in."""
+        return self.identity.cluster if self.gateways is None else self.gateways.region_of(server)
+
     def reaches(self, peer: str) -> bool:
         """Whether there is a way to another server now."""
         if self.cluster is not None and peer in self.cluster.peers():

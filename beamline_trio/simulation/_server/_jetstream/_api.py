@@ -58,12 +58,14 @@ class Request:
         names: the tokens of the subject behind what is asked for.
         body: the payload.
         reply: where it is answered.
+        region: that it comes from, if it has crossed a gateway.
     """
 
     jetstream: JetStream
     names: tuple[str, ...]
     body: bytes
     reply: bytes = b""
+    region: str = ""
 
     def read(self, shape: Mapping[str, Any], name: str, *, optional: bool = False) -> dict[str, Any]:
         """The fields of the body; none when it is empty, or, if it is optional, no object.

@@ -51,7 +51,7 @@ SHAPE: Final[dict[str, Any]] = {
     "num_replicas": "int",
     "no_ack": "bool",
     "duplicate_window": "duration",
-    "placement": "any",
+    "placement": {"cluster": "string", "tags": "[]string", "preferred": "string"},
     "mirror": ORIGIN_SHAPE,
     "sources": [ORIGIN_SHAPE],
     "compression": "string",
@@ -77,7 +77,6 @@ SHAPE: Final[dict[str, Any]] = {
     "pedantic": "bool",
 }
 _NOT_MODELLED: Final = (
-    "placement",
     "subject_transform",
     "republish",
     "allow_msg_counter",
@@ -113,6 +112,7 @@ class StreamConfig:
     num_replicas: int = 1
     no_ack: bool = False
     duplicate_window: int = 0
+    placement: dict[str, Any] = attrs.field(factory=dict)
     mirror: dict[str, Any] = attrs.field(factory=dict)
     sources: tuple[dict[str, Any], ...] = ()
     compression: str = "none"
@@ -157,6 +157,7 @@ _OMITTED_WHEN_EMPTY: Final = frozenset(
         "max_msg_size",
         "no_ack",
         "duplicate_window",
+        "placement",
         "mirror",
         "sources",
         "first_seq",
@@ -191,6 +192,7 @@ def read_config(given: dict[str, Any], *, clustered: bool = False) -> StreamConf
         if given.get(name, choices[0]) not in choices:
             raise unknown_value(given[name])
     fields = {name: given[name] for name in (*_ORDER, "name") if name in given}
+    fields["placement"] = _check_placement(given, clustered=clustered)
     _complete(fields, pedantic=bool(given.get("pedantic")), clustered=clustered)
     fields["mirror"], fields["sources"] = check_origins(given)
     _check_times(fields, copies=bool(fields["mirror"] or fields["sources"]))
@@ -237,6 +239,17 @@ def _check_name(given: dict[str, Any]) -> None:
         raise _invalid(f"stream description is too long, maximum allowed is {_DESCRIPTION_MAX}")
     if sum(len(key) + len(value) for key, value in given.get("metadata", {}).items()) > _METADATA_MAX:
         raise _invalid(f"stream metadata exceeds maximum size of {_METADATA_MAX} bytes")
+
+
+def _check_placement(given: dict[str, Any], *, clustered: bool) -> dict[str, Any]:
+    placement = {name: value for name, value in (given.get("placement") or {}).items() if value}
+    if placement and not clustered:
+        raise not_modelled("placement of a stream of a server on its own")
+    if placement.get("preferred"):
+        raise _invalid("preferred server not permitted in placement")
+    if placement.get("tags"):
+        raise not_modelled("placement of a stream by tags")
+    return placement
 
 
 def _complete(fields: dict[str, Any], *, pedantic: bool, clustered: bool) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from ..._request_info import region_of
 from .. import _consumers_api, _streams_api
 from .. import _headers as headers
 from .._api import API, LEVEL, NOT_MODELLED_REQUESTS, PREFIX, RESPONSE_TYPE, Operation, Request
@@ -162,7 +163,7 @@ class ClusterAPI(API):
             if self._meta.is_undecided(names):
                 self._cluster.later(_AGAIN_SECONDS, self._answer, what, reply, header, body, source)
                 return
-            fields = operation.answer(Request(self._jetstream, names, body, reply))
+            fields = operation.answer(Request(self._jetstream, names, body, reply, region_of(header)))
         except APIError as error:
             fields = {"error": error.fields(), **operation.empty}
             if error.code == 501:

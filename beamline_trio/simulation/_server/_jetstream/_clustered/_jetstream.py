@@ -93,6 +93,10 @@ class ClusteredJetStream(JetStream):
         found = self.members.stream(stream)
         return found is not None and (consumer in found.consumers if consumer else found.leads)
 
+    def cluster_of(self, server: str) -> str:
+        """Of which cluster another server is."""
+        return self._process.region_of(server)
+
     def peers(self) -> tuple[str, ...]:
         """All servers with JetStream, this one too."""
         return self.meta.members

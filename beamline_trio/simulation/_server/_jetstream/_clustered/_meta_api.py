@@ -21,7 +21,7 @@ from .._api import PREFIX, RESPONSE_TYPE, Operation, Request
 from .._consumers_api import PAGE as CONSUMERS_PAGE
 from .._consumers_api import check_room, read_action
 from .._errors import api_error, not_modelled
-from .._stream_config import check_update
+from .._stream_config import StreamConfig, check_update
 from ._assignments import ConsumerAssignment, Members, StreamAssignment, consumer_entry, stream_entry
 from ._placement import place_consumer, place_stream
 
@@ -114,9 +114,21 @@ class MetaAPI:
         _streams_api.check_overlap(config, [stream.config for stream in streams])
         place = partial(self._load, list(streams))
         peers = [peer for peer in self._cluster.peers() if self._cluster.is_there(peer)]
-        members = place_stream(config, peers, place, self._cluster.random, self._cluster.draw_group_id)
+        places = self._places(config, peers, request.region)
+        members = place_stream(config, places, place, self._cluster.random, self._cluster.draw_group_id)
         self._propose(stream_entry(StreamAssignment(config, self._cluster.now(), members), _text(request.reply)))
         return None
+
+    def _places(self, config: StreamConfig, peers: list[str], home: str) -> list[list[str]]:
+        """The servers of each cluster that may have a stream: the one it names, or its maker's and then others."""
+        clusters: dict[str, list[str]] = {}
+        for peer in peers:
+            clusters.setdefault(self._cluster.cluster_of(peer), []).append(peer)
+        named = config.placement.get("cluster")
+        if named:
+            return [clusters.get(named, [])]
+        first = clusters.pop(home or self._cluster.cluster_name, [])
+        return [first, *clusters.values()]
 
     @staticmethod
     def _load(streams: list[StreamAssignment], server: str) -> int:
@@ -128,6 +140,8 @@ class MetaAPI:
         check_update(known.config, config)
         if config.num_replicas != known.config.num_replicas:
             raise not_modelled("another number of replicas for a stream that is there")
+        if config.placement != known.config.placement:
+            raise not_modelled("another placement for a stream that is there")
         others = [stream.config for stream in self._cluster.assignments.streams.values()]
         _streams_api.check_overlap(config, others)
         self._propose(stream_entry(attrs.evolve(known, config=config), _text(request.reply)))

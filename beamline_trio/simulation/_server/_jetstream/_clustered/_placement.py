@@ -15,14 +15,26 @@ from ._assignments import Members, StreamAssignment
 
 
 def place_stream(
-    config: StreamConfig, peers: Sequence[str], load: Callable[[str], int], random: Random, draw: Callable[[], str]
+    config: StreamConfig,
+    places: Sequence[Sequence[str]],
+    load: Callable[[str], int],
+    random: Random,
+    draw: Callable[[], str],
 ) -> Members:
-    """The servers of a new stream: those with the fewest streams, and a random one of them first.
+    """The servers of a new stream: all in one cluster, those with the fewest streams, and a random one of them first.
+
+    Args:
+        config: of the stream.
+        places: the servers of each cluster that it may be in, the best one first.
+        load: how many streams a server has.
+        random: chance.
+        draw: draws what makes a group's name unique.
 
     Raises:
         APIError: there are not enough servers.
     """
-    if len(peers) < config.num_replicas:
+    peers = next((place for place in places if len(place) >= config.num_replicas), None)
+    if peers is None:
         raise APIError(400, 10005, "no suitable peers for placement")
     shuffled = random.sample(list(peers), len(peers))
     chosen = sorted(sorted(shuffled, key=load)[: config.num_replicas])
