@@ -2,79 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from typing import Any
-
 import pytest
 import trio
 
-from beamline_trio import Client, JetStream, NatsError, NoRespondersError, open_client
+from beamline_trio import JetStream, NatsError, NoRespondersError
 from beamline_trio.jetstream import APIError, ConsumerConfig, StreamConfig
 from beamline_trio.simulation import ServerConfig, SimulatedServer, World, run
 
-SYNCED = ServerConfig(jetstream_sync_interval_seconds=0.0)
-Scenario = Callable[[World, list[SimulatedServer], JetStream], Awaitable[None]]
-
-
-@asynccontextmanager
-async def cluster(
-    world: World, *, servers: int = 3, config: ServerConfig = SYNCED, at: int = 1
-) -> AsyncGenerator[tuple[list[SimulatedServer], JetStream]]:
-    """A cluster whose groups lead, and a client at one of its servers."""
-    started = await world.add_cluster("c", servers=servers, jetstream=True, config=config)
-    await trio.sleep(2.0)
-    async with client(world, started[at - 1]) as nc:
-        yield started, JetStream(nc)
-
-
-@asynccontextmanager
-async def client(world: World, server: SimulatedServer) -> AsyncGenerator[Client]:
-    async with open_client(
-        server.url, dialer=world.dialer(f"at-{server.name}"), ignore_discovered=True, operation_timeout_seconds=3.0
-    ) as nc:
-        yield nc
-
-
-def play(scenario: Scenario, *, seed: int = 1, **options: Any) -> None:
-    async def main(world: World) -> None:
-        async with cluster(world, **options) as (servers, js):
-            await scenario(world, servers, js)
-
-    run(main, seed=seed)
-
-
-async def ask(js: JetStream, what: str, body: object = None) -> dict[str, Any]:
-    data = b"" if body is None else json.dumps(body).encode()
-    reply: dict[str, Any] = json.loads((await js.client.request(f"$JS.API.{what}", data)).payload)
-    return reply
-
-
-async def make(js: JetStream, name: str = "S", replicas: int = 3, **fields: Any) -> None:
-    await js.create_stream(StreamConfig(name=name, subjects=(f"{name}.>",), num_replicas=replicas, **fields))
-
-
-def leader(servers: list[SimulatedServer], stream: str = "", consumer: str = "") -> SimulatedServer:
-    leading = [server for server in servers if server.leads(stream, consumer)]
-    assert len(leading) == 1, f"{[server.name for server in leading]} lead {stream or 'the meta group'} {consumer}"
-    return leading[0]
-
-
-def followers(servers: list[SimulatedServer], stream: str = "") -> list[SimulatedServer]:
-    return [server for server in servers if not server.leads(stream)]
-
-
-def payloads(server: SimulatedServer, stream: str = "S") -> list[bytes]:
-    return [message.payload for one in server.streams if one.name == stream for message in one.messages]
-
-
-async def until(holds: Callable[[], bool], seconds: float = 30.0) -> None:
-    for _ in range(round(seconds / 0.05)):
-        if holds():
-            return
-        await trio.sleep(0.05)
-    raise AssertionError(f"after {seconds} s it does not hold")
+from ._clustered_rig import ask, client, followers, leader, make, payloads, play, until
 
 
 class TestStreams:
