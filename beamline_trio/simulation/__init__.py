@@ -45,6 +45,7 @@ from ._laws import one_of as one_of
 from ._laws import order_by as order_by
 from ._laws import paced_dials as paced_dials
 from ._laws import recovers as recovers
+from ._laws import replicas_agree as replicas_agree
 from ._laws import routes_balance as routes_balance
 from ._laws import sent_once as sent_once
 from ._laws import settled_once as settled_once

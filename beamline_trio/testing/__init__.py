@@ -50,6 +50,7 @@ if typing.TYPE_CHECKING:
     from ..simulation import order_by as order_by
     from ..simulation import paced_dials as paced_dials
     from ..simulation import recovers as recovers
+    from ..simulation import replicas_agree as replicas_agree
     from ..simulation import routes_balance as routes_balance
     from ..simulation import run as run
     from ..simulation import sent_once as sent_once
@@ -66,8 +67,8 @@ else:
         "books_balance", "bounded_calls", "delivered_until_acked", "each_input_ends", "every_call_ends",
         "fails_only_by", "honest_unknown", "keeps_what_it_acked", "laws", "no_ack_precedes_its_effect", "no_loss",
         "nothing_invented", "nothing_lost_silently", "notices_end", "notices_silence", "one_at_a_time", "one_of",
-        "order_by", "paced_dials", "recovers", "routes_balance", "run", "sent_once", "settled_once", "settles",
-        "strands_nothing", "told_at_loss",
+        "order_by", "paced_dials", "recovers", "replicas_agree", "routes_balance", "run", "sent_once", "settled_once",
+        "settles", "strands_nothing", "told_at_loss",
     )  # fmt: skip
     _HOMES |= dict.fromkeys(_SIMULATION, "..simulation")
 

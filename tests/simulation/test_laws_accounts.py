@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
 import attrs
 import pytest
@@ -17,8 +19,10 @@ from beamline_trio.simulation import (
     delivered_until_acked,
     keeps_what_it_acked,
     nothing_lost_silently,
+    replicas_agree,
     strands_nothing,
 )
+from beamline_trio.simulation._server import MessageView, StreamView
 from tests.simulation._history import APP_LINK, History
 
 WORKED_OFF = delivered_until_acked("S", "c", max_deliver=3)
@@ -263,3 +267,32 @@ def test_a_message_of_another_consumer_on_a_living_link_proves_nothing() -> None
         attrs.evolve(one, reply=one.reply.replace(b".c.", b".other.")) for one in history.journal.queued
     ]
     assert not history.judged(strands_nothing(12))
+
+
+def test_replicas_that_differ_are_seen() -> None:
+    """A replica that lacks a message, or has another one at its place, breaks the law; equal ones do not."""
+
+    def view(*payloads: bytes) -> StreamView:
+        messages = [
+            MessageView(sequence=at, subject="S.a", header=b"", payload=payload, stored_at=0.0)
+            for at, payload in enumerate(payloads, 1)
+        ]
+        return StreamView(
+            name="S",
+            subjects=("S.>",),
+            first_sequence=1,
+            last_sequence=len(messages),
+            bytes=0,
+            messages=tuple(messages),
+            consumers=(),
+        )
+
+    def findings(*views: StreamView) -> list[str]:
+        servers = {f"n{at}": SimpleNamespace(streams=(one,)) for at, one in enumerate(views, 1)}
+        evidence: Any = SimpleNamespace(servers=servers, ended_at=1.0)
+        return [text for _, text in replicas_agree(evidence)]
+
+    same = view(b"a", b"b")
+    assert findings(same, same, same) == []
+    assert findings(same, view(b"a")) == ["the stream S ends at 2 on n1 and 1 on n2"]
+    assert findings(same, same, view(b"a", b"c")) == ["the stream S has two messages 2, on n1 and on n3"]

@@ -18,16 +18,18 @@ from tests.mutants._trial import copied_package, in_scenario, run_module
 SEEDS = os.environ.get("BEAMLINE_SWEEP_SEEDS", "1:200")
 ACCOUNT_SEEDS = os.environ.get("BEAMLINE_ACCOUNT_SEEDS", "1:60")
 ROUTER_SEEDS = os.environ.get("BEAMLINE_ROUTER_SEEDS", "1:40")
+CLUSTER_SEEDS = os.environ.get("BEAMLINE_CLUSTER_SEEDS", "1:12")
 ACCOUNTS = "examples/accounting.py"
 ROUTERS = "examples/router_accounting.py"
+CLUSTERS = "examples/cluster_accounting.py"
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(0)  # a sweep of the nightly takes as long as it takes; a seed that gets stuck is noticed below
 @pytest.mark.parametrize(
     "scenario, seeds",
-    [("", SEEDS), (ACCOUNTS, ACCOUNT_SEEDS), (ROUTERS, ROUTER_SEEDS)],
-    ids=["workload", "accounts", "routers"],
+    [("", SEEDS), (ACCOUNTS, ACCOUNT_SEEDS), (ROUTERS, ROUTER_SEEDS), (CLUSTERS, CLUSTER_SEEDS)],
+    ids=["workload", "accounts", "routers", "clusters"],
 )
 def test_every_law_holds_under_every_seed(scenario: str, seeds: str) -> None:
     """In processes of their own, on copies of the package: at its speed without a measurement of coverage."""

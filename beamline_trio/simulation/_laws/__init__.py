@@ -32,4 +32,5 @@ from ._routes import settled_once as settled_once
 from ._streams import acked_for_good as acked_for_good
 from ._streams import delivered_until_acked as delivered_until_acked
 from ._streams import keeps_what_it_acked as keeps_what_it_acked
+from ._streams import replicas_agree as replicas_agree
 from ._streams import strands_nothing as strands_nothing

@@ -12,6 +12,7 @@ from typing import Final
 from ...faults import FaultKind
 from .._facts import HandedOut
 from .._journal import identity_of
+from .._server import StreamView
 from ._evidence import Evidence, Finding, Law, named
 
 # A consumer's state is on disk so long after it has changed: what a server forgets when it is killed.
@@ -24,13 +25,13 @@ def keeps_what_it_acked(evidence: Evidence) -> Iterator[Finding]:
     """What a PubAck confirmed is in its stream, once; what failed is not; and nothing is there twice.
 
     For streams that keep their messages (retention by limits that the run does not reach), on servers that run at the
-    end, and for publishes with their identity as message id within the duplicate window.
+    end, and for publishes with their identity as message id within the duplicate window. Of a stream with replicas the
+    one that has most counts; that the others are the same is `replicas_agree`.
     """
     kept: dict[str, Counter[str]] = {}
-    for server in evidence.servers.values():
-        for stream in server.streams:
-            found = kept.setdefault(stream.name, Counter())
-            found.update(filter(None, (identity_of(message.header) for message in stream.messages)))
+    for name, replicas in _replicas(evidence).items():
+        most = max((stream for _, stream in replicas), key=lambda stream: stream.last_sequence)
+        kept[name] = Counter(filter(None, (identity_of(message.header) for message in most.messages)))
     for note in evidence.journal.publications.values():
         is_there = note.stream in kept and note.identity in kept[note.stream]
         if note.stream and note.fate == "confirmed" and not is_there:
@@ -41,6 +42,24 @@ def keeps_what_it_acked(evidence: Evidence) -> Iterator[Finding]:
         for identity, count in found.items():
             if count > 1:
                 yield evidence.ended_at, f"{identity} is in the stream {name} {count} times"
+
+
+def replicas_agree(evidence: Evidence) -> Iterator[Finding]:
+    """All replicas of a stream on servers that run at the end have the same messages at the same sequences.
+
+    For runs whose end leaves the replicas the time to catch up: some seconds without faults.
+    """
+    for name, replicas in _replicas(evidence).items():
+        first, expected = replicas[0]
+        for server, stream in replicas[1:]:
+            if stream.last_sequence != expected.last_sequence:
+                ends = f"{expected.last_sequence} on {first} and {stream.last_sequence} on {server}"
+                yield evidence.ended_at, f"the stream {name} ends at {ends}"
+            elif stream.messages != expected.messages:
+                here = {message.sequence: message for message in expected.messages}
+                other = {message.sequence: message for message in stream.messages}
+                at = min(one for one in here.keys() | other.keys() if here.get(one) != other.get(one))
+                yield evidence.ended_at, f"the stream {name} has two messages {at}, on {first} and on {server}"
 
 
 def delivered_until_acked(stream: str, consumer: str, *, max_deliver: int = -1) -> Law:
@@ -116,6 +135,15 @@ def strands_nothing(ack_wait_seconds: float) -> Law:
                 yield last.at, f"{one.identity} reached {host}, nobody was given it, and {waited:.1f} s went by"
 
     return named(strands_nothing_, "strands_nothing")
+
+
+def _replicas(evidence: Evidence) -> dict[str, list[tuple[str, StreamView]]]:
+    """The streams by name, as each server that runs has them."""
+    found: dict[str, list[tuple[str, StreamView]]] = {}
+    for name, server in evidence.servers.items():
+        for stream in server.streams:
+            found.setdefault(stream.name, []).append((name, stream))
+    return found
 
 
 def _on_disk_at(evidence: Evidence, server: str, since: float) -> float:
