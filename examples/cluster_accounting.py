@@ -6,8 +6,8 @@ Three servers share a stream with three replicas, synced before each answer.
     billing, audit    work the stream off by durable consumers with replicas: by fetches and by a session
 
 Servers are killed, paused, cut off from each other and from clients; machines lose their power; leaders are told to
-step down. Meanwhile what is confirmed stays, once, on every server; nothing comes too often, nor again behind its confirmed
-ack; and when all is well again everything goes on.
+step down. Meanwhile what is confirmed stays, once, on every server; nothing comes too often, nor again behind its
+confirmed ack; and when all is well again everything goes on.
 """
 
 from collections.abc import AsyncGenerator

@@ -47,13 +47,13 @@ def group_fields(
 
 def _replica(group: Group, name: str, now: float, is_there: Callable[[str], bool]) -> dict[str, Any]:
     peer, raft = group.raft.peer(name), group.raft
-    heard = max(now - peer.heard_at, 0.0) if raft.leads else now
-    lag = raft.last_index - peer.agreed if raft.leads else 0
-    current = raft.leads and heard < _CURRENT_SECONDS and peer.agreed >= raft.commit
+    heard = now if peer is None else max(now - peer.heard_at, 0.0)
+    current = peer is not None and heard < _CURRENT_SECONDS and peer.agreed >= raft.commit
     fields: dict[str, Any] = {"name": name, "current": current}
     if not is_there(name):
         fields["offline"] = True
     fields["active"] = round(heard * SECOND)
+    lag = 0 if peer is None else raft.last_index - peer.agreed
     if lag > 0:
         fields["lag"] = lag
     return fields | {"peer": peer_id(name)}
