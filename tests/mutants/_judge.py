@@ -20,8 +20,8 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any, Final, NoReturn
 
-# A seed takes less than a second: whatever takes so long goes round in circles, and may eat memory meanwhile.
-STUCK_SECONDS: Final = 15.0
+# A seed takes less than a second, one of a cluster some: what takes so long goes round in circles, and may eat memory.
+STUCK_SECONDS: Final = 60.0
 MEMORY_BYTES_MAX: Final = 2 << 30
 
 

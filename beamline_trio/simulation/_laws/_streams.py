@@ -30,7 +30,7 @@ def keeps_what_it_acked(evidence: Evidence) -> Iterator[Finding]:
     """
     kept: dict[str, Counter[str]] = {}
     for name, replicas in _replicas(evidence).items():
-        most = max((stream for _, stream in replicas), key=lambda stream: stream.last_sequence)
+        most = max((stream for _, stream in replicas), key=lambda stream: len(stream.messages))
         kept[name] = Counter(filter(None, (identity_of(message.header) for message in most.messages)))
     for note in evidence.journal.publications.values():
         is_there = note.stream in kept and note.identity in kept[note.stream]
