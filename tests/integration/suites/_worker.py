@@ -163,7 +163,7 @@ async def settled(js: JetStream) -> None:
 
 async def let_go(js: JetStream) -> None:
     """Wait until the server has noticed that the link of those who pulled is gone, so that it sends nothing there."""
-    while (await js.consumer_info(ORDERS, WORKER)).num_waiting:
+    while (await js.consumer_info(ORDERS, WORKER)).num_waiting:  # noqa: ASYNC110
         await trio.sleep(0.02)
 
 
