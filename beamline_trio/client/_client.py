@@ -241,7 +241,7 @@ class Client:
         await trio.lowlevel.checkpoint_if_cancelled()
         try:
             target, token, frame = self._encode_request(subject, payload, headers)
-            self.connection.open_inbox()
+            self.connection.inbox.open()
         except Exception:
             await trio.lowlevel.cancel_shielded_checkpoint()
             raise

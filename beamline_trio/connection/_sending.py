@@ -187,7 +187,7 @@ class Sender:
         connection = self._connection
         inbox = connection.inbox
         await trio.lowlevel.checkpoint()
-        connection.open_inbox()
+        connection.inbox.open()
         if len(inbox) >= connection.options.requests_inflight_max:
             raise self._too_many_requests()
         inbox.add_collection(collection)
@@ -234,7 +234,7 @@ class Sender:
                 connection.counters.publish_failures["disconnected"] += skippable
                 raise ConnectionLostError("all reconnect attempts are spent", sent="no")
         since = since if since is not None else trio.current_time()
-        return self._queue(connection.pending_operation(frame, waiter, since))
+        return self._queue(connection.pending.operation(frame, waiter, since))
 
     def _queue(self, operation: PendingOperation) -> Outcome | None:
         """Queue behind what is pending; None when the caller has to wait for room.

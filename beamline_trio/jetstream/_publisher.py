@@ -272,7 +272,7 @@ class Publisher:
         if header is None and payload.startswith(_STORED) and _ERROR not in payload:
             entry = self._in_flight.pop(token, None)
             if entry is None:
-                self._connection.on_late_reply(1)
+                self._connection.incidents.late_reply()
                 return
             if entry[3] > self._coverage.proven:
                 self._coverage.proven = entry[3]
@@ -284,7 +284,7 @@ class Publisher:
         elif token in self._in_flight:
             self._deliver_other(token, header, payload)
         else:
-            self._connection.on_late_reply(1)
+            self._connection.incidents.late_reply()
         if not self._in_flight or (self._room and len(self._in_flight) <= self._low):
             self._wake()
 
