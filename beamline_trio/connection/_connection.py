@@ -346,7 +346,7 @@ class Connection:
     @property
     def answers(self) -> int:
         """Operations that the server has answered, over all links: publishes, pings of users, requests."""
-        return self.outbox.coverage.confirmed + self.outbox.answered + self.inbox.delivered
+        return self.outbox.coverage.confirmed + self.outbox.pongs.answered + self.inbox.delivered
 
     def check_open(self) -> None:
         """Raise ClientClosedError when the client is closed."""

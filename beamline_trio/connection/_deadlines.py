@@ -40,7 +40,7 @@ class Deadlines:
     ) -> None:
         self._timeout = options.operation_timeout_seconds
         self._sleeper = sleeper
-        self._outbox = outbox
+        self._pongs = outbox.pongs
         self._inbox = inbox
         self._pending = pending
         self._losses = losses
@@ -56,9 +56,9 @@ class Deadlines:
         timeout = self._timeout
         following = NEVER
         if timeout is not None:
-            for waiter in self._outbox.overdue(now, timeout) + self._inbox.take_overdue(now, timeout):
+            for waiter in self._pongs.overdue(now, timeout) + self._inbox.take_overdue(now, timeout):
                 waiter.fail(_timeout_error(waiter, timeout))
-            following = min(self._outbox.next_deadline(timeout), self._inbox.next_deadline(timeout))
+            following = min(self._pongs.next_deadline(timeout), self._inbox.next_deadline(timeout))
         self._inbox.end_overdue(now)
         following = min(following, self._inbox.next_end())
         expired = self._pending.expire(now)

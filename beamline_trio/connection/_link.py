@@ -213,7 +213,7 @@ class Link:
         while True:
             await trio.sleep_until(due)
             quiet_at = connection.received_at + interval
-            if trio.current_time() < quiet_at and not outbox.coverage.unconfirmed and not outbox.expects_pong:
+            if trio.current_time() < quiet_at and not outbox.coverage.unconfirmed and not outbox.pongs:
                 due = quiet_at
                 continue
             self._connection.counters.pings += 1

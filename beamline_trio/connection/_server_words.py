@@ -60,7 +60,7 @@ class ServerWords:
 
     def on_pong(self) -> None:
         """The server has everything that was written before a PING."""
-        expectation = self._outbox.on_pong()
+        expectation = self._outbox.pongs.come()
         if expectation is not None:
             for waiter in expectation.waiters:
                 if waiter.subject is not None and waiter.waiting:
@@ -94,13 +94,13 @@ class ServerWords:
     def _refuse_publishes(self, error: ServerError, subject: str, reply: str, reason: str) -> None:
         connection = self._connection
         target, answer = subject.encode("utf-8", "replace"), reply.encode("utf-8", "replace")
-        waiters = self._outbox.blamed(target, answer) + connection.inbox.take_blamed(target, answer)
+        waiters = self._outbox.pongs.blamed(target, answer) + connection.inbox.take_blamed(target, answer)
         if not waiters and any([one.publish_refused(error, target) for one in tuple(connection.followers)]):
             return
         self._log(logging.WARNING, "NATS_PUBLISH_ERROR", subject=subject, reason=error.text)
         self._outbox.coverage.refuse()
         connection.retry.refused(subject)
-        if not self._outbox.settle_counted(target, answer):
+        if not self._outbox.pongs.settle_counted(target, answer):
             self._counters.publish_failures[reason] += 1
         for waiter in waiters:
             waiter.fail(server_error(error.text))  # one for each task: an error collects what happens to it
