@@ -89,6 +89,14 @@ class Sender:
                 "(pending_timeout_seconds); nothing was sent"
             )
 
+    async def wait_control_room(self) -> None:
+        """Wait while a stalled server lets operations that are no publishes pile up."""
+        await trio.lowlevel.checkpoint()
+        outbox = self._connection.outbox
+        while outbox.is_open and outbox.room <= -self._connection.options.outbox_bytes_max:
+            await outbox.wait_room()
+            outbox.pass_room_on()
+
     async def confirm(self, frame: bytes, subject: str, target: bytes) -> Outcome:
         """Send, and wait until the server has it: the PONG of a PING behind it.
 
