@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from contextlib import suppress
 from typing import Any
 
 import attrs
 import pytest
 import trio
 
-from beamline_trio import JetStream, Message, NatsError
+from beamline_trio import JetStream, Message
 from beamline_trio.router import (
     Batch,
     Breaker,
@@ -26,9 +25,8 @@ from beamline_trio.router import (
     Router,
 )
 from beamline_trio.simulation import World
+from tests.router._random_ends import any_end, check_ends, copy_of, run_in_trouble
 from tests.router._streams import contents, ended, fill, running, streams
-from tests.router.test_outages import feed
-from tests.router.test_random_ends import trouble
 
 
 @attrs.frozen
@@ -408,38 +406,7 @@ async def test_every_input_of_a_batch_ends_whatever_happens(ordered: bool, nats_
         dead_letter="dead.in",
     )
     async def work(messages: list[Message]) -> list[Publish] | Retry | DeadLetter:
-        await trio.sleep(chance.random() * 0.2)
-        draw = chance.random()
-        if draw < 0.1:
-            raise ValueError("no")
-        if draw < 0.15:
-            return Retry(1)
-        if draw < 0.2:
-            return DeadLetter("never")
-        if draw < 0.22:
-            await trio.sleep_forever()
-        return [Publish("out.a", one.payload, headers={"Sim-Id": one.headers["Sim-Id"]}) for one in messages]
+        return await any_end(chance) or [copy_of(one) for one in messages]
 
-    restarts = nats_world.random("restarts")
-    options = {"reconnect_delay_seconds": 0.1, "pending_timeout_seconds": None, "operation_timeout_seconds": 2.0}
-    async with streams(nats_world, **options) as (server, nc, jetstream), trio.open_nursery() as nursery:
-        nursery.start_soon(feed, jetstream, 150, 0.05)
-        nursery.start_soon(trouble, nats_world, server)
-        while nats_world.now() < 40:
-            with trio.move_on_after(restarts.random() * 8), suppress(NatsError):  # it cannot begin without a server
-                await router.run(nc)
-            await trio.sleep(0.1)
-        with trio.move_on_after(120):
-            await router.run(nc)
-        info = await jetstream.consumer_info("IN", "work")
-        assert (info.num_ack_pending, info.num_pending) == (0, 0)
-        nursery.cancel_scope.cancel()
-    ended(router.routes["work"])
-    journal = nats_world.journal
-    inputs = {one.sequence: one.identity for one in journal.stored if one.stream == "IN"}
-    assert len(inputs) == 150
-    stored_at = {one.identity: one.at for one in reversed(journal.stored) if one.stream in ("OUT", "DEAD")}
-    assert set(stored_at) == set(inputs.values())
-    for ack in journal.acknowledged:
-        if ack.stream == "IN":
-            assert stored_at[inputs[ack.sequence]] < ack.at
+    await run_in_trouble(nats_world, router, 150)
+    check_ends(nats_world, 150)
