@@ -5,9 +5,7 @@ Must not know messages.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from functools import partial
 from typing import Any, TypeVar
 
 import trio
@@ -19,17 +17,16 @@ from ._backpressure import Backpressure
 from ._batches import Batch
 from ._breaker import Breaker
 from ._claims import IdempotenceSource
+from ._declaration import Declaration, names_of_caller
 from ._drain import DrainReport, RouterDrain
 from ._guards import RouterGuards
 from ._idempotence import MemoryIdempotence
 from ._kill_switch import KillSwitch
-from ._middleware import Middleware, compose
+from ._middleware import Middleware
 from ._outcomes import Retry
 from ._route import Route
-from ._route_options import DEADLINE_SECONDS, RouteOptions
+from ._route_options import DEADLINE_SECONDS
 from ._route_run import RouteRun, run_routes
-from ._signature import bind
-from ._signature_batch import bind_batch
 from ._slots import Slots
 
 GRACE_SECONDS = 25.0
@@ -167,24 +164,24 @@ class Router:
             "dead_letter": dead_letter, "deadline_seconds": deadline_seconds, "rate": rate, "double_ack": double_ack,
             "idempotent_by": idempotent_by, "breaker": breaker, "middleware": tuple(middleware),
         }  # fmt: skip
-        options = partial(RouteOptions, subject=subject, **given)
-        options(name=name if name is not None else "route")
-        frame = inspect.currentframe()
-        local = dict(frame.f_back.f_locals) if frame is not None and frame.f_back is not None else {}
+        declaration = Declaration(name, {"subject": subject, **given})
+        names = names_of_caller()
 
         def add(handler: H) -> H:
-            label = name if name is not None else getattr(handler, "__name__", subject)
-            if label in self.routes:
-                raise ValueError(f"a route named {label!r} exists; give this one another name=")
-            invoke = bind(handler, local) if batch is None else bind_batch(handler, local)
-            call = compose((*self.middleware, *middleware), invoke)
-            route = Route(options(name=label), call, self.name)
-            if route.claims is not None and not callable(self.idempotence):
-                route.claims.use(self.idempotence)
-            self.routes[label] = route
+            self._add(declaration, handler, names)
             return handler
 
         return add
+
+    def _add(self, declaration: Declaration, handler: Callable[..., Any], names: Mapping[str, Any]) -> None:
+        """A declared route has its handler."""
+        label = declaration.label(handler)
+        if label in self.routes:
+            raise ValueError(f"a route named {label!r} exists; give this one another name=")
+        route = declaration.route(handler, names, self.name, self.middleware)
+        if route.claims is not None and not callable(self.idempotence):
+            route.claims.use(self.idempotence)
+        self.routes[label] = route
 
     @property
     def ready(self) -> bool:
