@@ -17,12 +17,13 @@ STATUS = "router_nats_connection_status"
 PENDING = "router_nats_pending_operations_count"
 PENDING_RATIO = "router_nats_pending_operations_ratio"
 INTAKE_INFLIGHT = "router_intake_inflight"
+INTAKE_HELD = "router_intake_held"
 BREAKER_STATE = "router_circuit_breaker_state"
 # What is about now and not about all the time: nothing of it outlives its client, and nothing is subtracted from it.
 OF_CLIENTS_NOW = frozenset({STATUS, PENDING, PENDING_RATIO})
 # What of two connections under one label is no sum.
 _WORSE: Final[Mapping[str, Callable[[float, float], float]]] = {STATUS: min, PENDING_RATIO: max}
-MOMENTARY = OF_CLIENTS_NOW | {INTAKE_INFLIGHT, BREAKER_STATE}
+MOMENTARY = OF_CLIENTS_NOW | {INTAKE_INFLIGHT, INTAKE_HELD, BREAKER_STATE}
 
 
 @attrs.frozen

@@ -43,6 +43,11 @@ class DeliveryBatch(Delivery):
         return [delivery for delivery in self.deliveries if delivery.failure is None]
 
     @property
+    def references(self) -> list[Delivery]:
+        """Those that have no payload here."""
+        return [delivery for delivery in self.deliveries if delivery.held]
+
+    @property
     def count(self) -> int:
         """How many of its messages have not ended."""
         return len(self.deliveries) - len(self.ended)

@@ -28,6 +28,7 @@ from ._route import Route
 from ._route_options import DEADLINE_SECONDS
 from ._route_run import RouteRun, run_routes
 from ._slots import Slots
+from ._store_books import StoreBooks
 
 GRACE_SECONDS = 25.0
 H = TypeVar("H", bound=Callable[..., Any])
@@ -88,6 +89,9 @@ class Router:
         self.routes: dict[str, Route] = {}
         self.report = DrainReport()
         self._client: Client | None = None
+        self._books = StoreBooks()
+        if not callable(self.idempotence):
+            self._books.use(self.idempotence)
         self._drain: RouterDrain | None = None
 
     def route(
@@ -108,11 +112,13 @@ class Router:
         batch: Batch | None = None,
         queue_messages_max: int | None = None,
         queue_bytes_max: int | None = None,
+        held_messages_max: int | None = None,
         retry: Retry | None = None,
         dead_letter: str | None = None,
         deadline_seconds: float = DEADLINE_SECONDS,
         rate: float | None = None,
         double_ack: bool = False,
+        recreate: bool = False,
         idempotent_by: Callable[[Any], str] | None = None,
         breaker: Breaker | None = None,
         middleware: Sequence[Middleware] = (),
@@ -141,11 +147,15 @@ class Router:
             queue_messages_max: messages that wait here; None = 1000 from a stream, else the client's
                 `subscription_pending_messages_max`.
             queue_bytes_max: the same in bytes; None = 64 MiB, or `subscription_pending_bytes_max`.
+            held_messages_max: messages of a stream that are held here without their payloads, since their tenants have
+                more than their part of the queue; None = 20,000. Beyond it all tenants wait.
             retry: how often and when a message of a stream comes again; None = `Retry()`.
             dead_letter: the subject, of a stream, for what is given up; None: it is terminated, and counted.
             deadline_seconds: a handler and its effects are cancelled after it, and the message is tried again.
             rate: messages per second; None = no limit.
             double_ack: each ack waits until the server has said that it knows.
+            recreate: make the durable again when it was deleted, or its server has lost it; messages may come again, by
+                its deliver policy. Else its route stops, and the others go on.
             idempotent_by: message -> key; of one key one message is handled, whatever publishes or delivers it again.
             breaker: the circuit breakers before the handler.
             middleware: around this handler, inside the router's.
@@ -160,8 +170,10 @@ class Router:
             "queue_group": queue_group, "stream": stream, "durable": durable, "consumer": consumer,
             "concurrency": concurrency, "weight": weight, "ordered_by": ordered_by, "tenant_by": tenant_by,
             "quota": quota, "weights": weights, "batch": batch, "queue_messages_max": queue_messages_max,
-            "queue_bytes_max": queue_bytes_max, "retry": retry if retry is not None else Retry(),
+            "queue_bytes_max": queue_bytes_max, "held_messages_max": held_messages_max,
+            "retry": retry if retry is not None else Retry(),
             "dead_letter": dead_letter, "deadline_seconds": deadline_seconds, "rate": rate, "double_ack": double_ack,
+            "recreate": recreate,
             "idempotent_by": idempotent_by, "breaker": breaker, "middleware": tuple(middleware),
         }  # fmt: skip
         declaration = Declaration(name, {"subject": subject, **given})
@@ -190,6 +202,10 @@ class Router:
         connected = client is not None and client.connection.link_is_up
         return connected and all(route.consuming for route in self.routes.values())
 
+    def store_counts(self) -> dict[str, int]:
+        """What its stores of keys had to do, by the names of `IdempotenceStatistics` but for hits and misses."""
+        return self._books.counts()
+
     async def run(self, client: Client, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run all routes: `await nursery.start(router.run, nc)`.
 
@@ -198,7 +214,9 @@ class Router:
 
         Raises:
             PermissionsError: the server refuses a subject.
-            NatsError: a stream is not there, a consumer is gone, or the store of keys cannot be opened.
+            ConsumerDeletedError: all routes have lost their durables, which were not to be made again; while others
+                run, `failure` of the route has it, and the router is not ready.
+            NatsError: a stream is not there, or the store of keys cannot be opened.
             ValueError: there is no route.
             RuntimeError: it runs already.
         """
@@ -238,6 +256,7 @@ class Router:
     ) -> None:
         if callable(self.idempotence):
             store = await self.idempotence(client)
+            self._books.use(store)
             for route in self.routes.values():
                 if route.claims is not None:
                     route.claims.use(store)
