@@ -184,7 +184,10 @@ class Route:
 
     def join(self, items: list[Item[Delivery]], now: float) -> DeliveryBatch:
         """Messages of its queue that a worker has taken together."""
-        return DeliveryBatch(self.options, items, now)
+        batch = DeliveryBatch(self.options, items, now)
+        if self.traces is not None:
+            batch.trace = self.traces.join(batch.links)
+        return batch
 
     def __repr__(self) -> str:
         return f"<Route {self.name!r} from {self.subject!r}>"

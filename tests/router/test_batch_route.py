@@ -23,6 +23,7 @@ from beamline_trio.router import (
     Retry,
     RetryLater,
     Router,
+    current_delivery,
 )
 from beamline_trio.simulation import World
 from tests.router._random_ends import any_end, check_ends, copy_of, run_in_trouble
@@ -410,3 +411,30 @@ async def test_every_input_of_a_batch_ends_whatever_happens(ordered: bool, nats_
 
     await run_in_trouble(nats_world, router, 150)
     check_ends(nats_world, 150)
+
+
+async def test_the_effects_of_a_batch_carry_a_trace_that_begins_with_it(nats_world: World) -> None:
+    """One for each batch, whose messages say in what traces they are; a batch without any carries none."""
+    router = Router("r")
+    batches: list[DeliveryBatch] = []
+
+    @router.route("in.*", stream="IN", batch=Batch(2, 1))
+    async def work(messages: list[Message]) -> Publish:
+        batch = current_delivery.get()
+        assert isinstance(batch, DeliveryBatch)
+        batches.append(batch)
+        return Publish("out.a", b"")
+
+    parents = [f"00-{'ab' * 16}-{'01' * 8}-01", f"00-{'cd' * 16}-{'02' * 8}-00", f"00-{'ef' * 16}-{'03' * 8}-00"]
+    async with streams(nats_world) as (_, nc, jetstream), running(router, nc):
+        for parent in (*parents, None, None, None):
+            await jetstream.publish("in.a", headers=None if parent is None else {"traceparent": parent})
+        await trio.sleep(3)
+        stored = [await jetstream.get_message("OUT", sequence=number) for number in (1, 2, 3)]
+    assert [[link.trace_id for link in batch.links] for batch in batches] == [["ab" * 16, "cd" * 16], ["ef" * 16], []]
+    given = [one.headers.get("traceparent") for one in stored]
+    assert given == [batch.trace.traceparent if batch.trace is not None else None for batch in batches]
+    assert given[2] is None
+    traces = {str(one).split("-")[1] for one in given[:2]}
+    assert len(traces) == 2
+    assert not traces & {parent.split("-")[1] for parent in parents}
