@@ -123,6 +123,8 @@ if typing.TYPE_CHECKING:
     from .router import Retry as Retry
     from .router import RetryLater as RetryLater
     from .router import Router as Router
+    from .router import RouteStopped as RouteStopped
+    from .router import TenantOverflow as TenantOverflow
     from .transport import AddressError as AddressError
     from .transport import ConnectError as ConnectError
     from .transport import Dialer as Dialer
@@ -170,7 +172,7 @@ else:
         "router": (
             "BackpressureChanged", "BadPayloadError", "Batch", "Breaker", "BreakerChanged", "DeadLetter",
             "HandlerError", "IntakePaused", "IntakeResumed", "KillSwitch", "Publish", "Reject", "Reply", "Retry",
-            "RetryLater", "Router",
+            "RetryLater", "RouteStopped", "Router", "TenantOverflow",
         ),
         "transport": (
             "AddressError", "ConnectError", "Dialer", "NameResolutionError", "ServerUnreachableError", "TCPDialer",

@@ -43,6 +43,12 @@ class Params:
     warmup_messages: int = 0
     concurrency: int = 1
     subscriptions: int = 0
+    busy_seconds: float = 0.0
+    """What a handler takes of its processor for a message."""
+    wait_seconds: float = 0.0
+    """What it waits for a message, as for a database."""
+    outstanding_max: int = 0
+    """Messages of the durable that may be unacknowledged at once; 0: so many that it limits nothing."""
     outages: int = 0
     fastest_reconnect: bool = False
     """Reconnect rows: the client's fastest setting instead of its defaults."""

@@ -107,6 +107,8 @@ class Row:
     rounds_max: int = 100
     ceiling: bool = False
     """Whether `--ceiling` has a counterpart for it."""
+    scaling: bool = False
+    """Whether its entrants are more and more instances, whose number their styles begin with: its knee is printed."""
 
     def params_for(self, contender: str, quick: bool) -> dict[str, Any]:
         """Return the workload's parameters for one contender."""
@@ -119,6 +121,7 @@ class Row:
 
 
 RATE = Metric("rate_k", "k msg/s", higher_is_better=True)
+PER_SECOND = Metric("rate", "msg/s", higher_is_better=True, digits=0)
 CPU = Metric("cpu_us", "us of processor time", higher_is_better=False, digits=2)
 P50 = Metric("p50_us", "us p50", higher_is_better=False)
 P99 = Metric("p99_us", "us p99", higher_is_better=False)
@@ -394,18 +397,50 @@ ROUTER_STREAM = Row(
     support="stream",
 )
 
-ROUTER_INSTANCES = Row(
-    name="router_instances",
-    title="processes on one durable, each handling 8 messages of 20 ms at a time",
-    workload="instances",
-    metrics=(RATE, CPU),
-    entrants=_ours("1 instance", "2 instances", "4 instances", "8 instances"),
-    params={"payload_bytes": 128, "messages": 4000, "warmup_messages": 500},
-    quick={"messages": 1000, "warmup_messages": 100},
-    goals=(Goal(RATE, "4 instances", 3.6, OURS, "1 instance"),),
-    left_out=dict.fromkeys((*PEERS, FASTSTREAM), "what is shown is how ours scales"),
-    support="stream",
-    rounds_max=3,
+
+def _instances(name: str, title: str, goal: Goal, messages: int, **params: Any) -> Row:
+    return Row(
+        name=f"router_{name}",
+        title=title,
+        workload="instances",
+        metrics=(PER_SECOND, CPU),
+        entrants=_ours("1 instance", "2 instances", "4 instances", "8 instances"),
+        params={"payload_bytes": 128, "messages": messages, "warmup_messages": messages // 10, **params},
+        quick={"messages": messages // 5, "warmup_messages": messages // 50},
+        goals=(goal,),
+        left_out=dict.fromkeys((*PEERS, FASTSTREAM), "what is shown is how ours scales"),
+        support="stream",
+        rounds_max=3,
+        scaling=True,
+    )
+
+
+ROUTER_INSTANCES = _instances(
+    "instances",
+    "processes on one durable, each handling 8 messages of 20 ms at a time",
+    Goal(PER_SECOND, "4 instances", 3.6, OURS, "1 instance"),
+    4000,
+    wait_seconds=0.02,
+    concurrency=8,
+)
+
+ROUTER_CORES = _instances(
+    "cores",
+    "the same, one message at a time, each 1 ms of the one processor that all have, and 5 ms of waiting",
+    Goal(PER_SECOND, "2 instances", 1.8, OURS, "1 instance"),
+    800,
+    busy_seconds=0.001,
+    wait_seconds=0.005,
+)
+
+ROUTER_OUTSTANDING = _instances(
+    "outstanding",
+    "the same as the first, on a durable with a max_ack_pending of 32",
+    Goal(PER_SECOND, "4 instances", 3.6, OURS, "1 instance"),
+    4000,
+    wait_seconds=0.02,
+    concurrency=8,
+    outstanding_max=32,
 )
 
 ROWS: tuple[Row, ...] = (
@@ -432,6 +467,8 @@ ROWS: tuple[Row, ...] = (
     ROUTER_CORE,
     ROUTER_STREAM,
     ROUTER_INSTANCES,
+    ROUTER_CORES,
+    ROUTER_OUTSTANDING,
 )
 
 

@@ -6,6 +6,7 @@ of its measurements failed; what was measured is still shown, but no goal of a f
 
 import statistics
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import attrs
@@ -99,8 +100,37 @@ def summarise(row: Row, rounds: int, measurements: Sequence[Measurement], missin
         verdicts=tuple(_judge(goal, row, figures, failures) for goal in row.goals),
         failures=tuple(failures),
         best_peers=best_peers,
-        remarks=tuple(f"{m.entrant.label}, round {m.round + 1}: {m.remark}" for m in measurements if m.remark),
+        remarks=(
+            *(f"{m.entrant.label}, round {m.round + 1}: {m.remark}" for m in measurements if m.remark),
+            *_knee_remark(row, figures),
+        ),
     )
+
+
+def knee(rates: Sequence[tuple[int, float]]) -> int | None:
+    """Return the number of instances from which more of them bring less than half of what they should, or None.
+
+    Args:
+        rates: instances and their rate, in order.
+    """
+    for (count, rate), (more, higher) in pairwise(rates):
+        if higher / rate - 1 < (more / count - 1) / 2:
+            return count
+    return None
+
+
+def _knee_remark(row: Row, figures: Sequence[Figure]) -> list[str]:
+    if not row.scaling:
+        return []
+    rates = [(int(f.entrant.style.split()[0]), f.median) for f in figures if f.metric is row.metrics[0]]
+    if len(rates) < 2:
+        return []
+    gains = ", ".join(
+        f"{higher / rate:.2f}x from {count} to {more}" for (count, rate), (more, higher) in pairwise(rates)
+    )
+    found = knee(rates)
+    where = f"no knee up to {rates[-1][0]} instances" if found is None else f"the knee is at {found}"
+    return [f"{where}: {gains}"]
 
 
 def _figures(row: Row, measurements: Sequence[Measurement]) -> list[Figure]:

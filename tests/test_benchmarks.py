@@ -140,6 +140,38 @@ def test_a_goal_against_a_peer_that_was_not_asked_for_is_not_judged() -> None:
         assert [verdict.verdict for verdict in summary.verdicts] == [_summary.NOT_JUDGED]
 
 
+@pytest.mark.parametrize(
+    "rates, expected",
+    [
+        ([(1, 100.0), (2, 195.0), (4, 380.0), (8, 700.0)], None),
+        ([(1, 100.0), (2, 195.0), (4, 360.0), (8, 450.0)], 4),
+        ([(1, 100.0), (2, 149.0), (4, 298.0)], 1),
+        ([(1, 100.0), (2, 150.0), (4, 100.0)], 2),
+        ([(1, 100.0), (3, 199.0)], 1),
+        ([(1, 100.0)], None),
+    ],
+)
+def test_the_knee_is_where_more_instances_bring_less_than_half(
+    rates: list[tuple[int, float]], expected: int | None
+) -> None:
+    """Less than half of the rate that they should add; where there is none, none is claimed."""
+    assert _summary.knee(rates) == expected
+
+
+def test_a_row_of_instances_tells_its_knee() -> None:
+    """By the medians, in words, with what each step brought."""
+    row = row_named("router_cores")
+    rates = {"1 instance": 100.0, "2 instances": 200.0, "4 instances": 360.0, "8 instances": 450.0}
+    taken = [
+        _summary.Measurement(entrant, 0, {"rate": [rates[entrant.style]], "cpu_us": [1400.0]}, cpu_us=1400.0)
+        for entrant in row.entrants
+    ]
+    summary = _summary.summarise(row, 1, taken, {})
+    assert summary.remarks == ("the knee is at 4: 2.00x from 1 to 2, 1.80x from 2 to 4, 1.25x from 4 to 8",)
+    assert summary.remarks[0] in _report.table_of(summary)
+    assert _summary.summarise(row, 1, taken[:1], {}).remarks == ()
+
+
 def test_the_bare_socket_is_never_the_best_peer() -> None:
     """`--ceiling` shows what the machine allows; nobody is compared with it."""
     row = _runner.restrict(row_named("publish_16"), _rows.PEERS, ceiling=True)
@@ -223,7 +255,8 @@ def test_a_goal_against_ourselves_is_a_sum_or_a_ratio(router: float, verdicts_of
 
 def test_the_first_word_of_names_chooses_all_that_have_it() -> None:
     """And a whole name only itself."""
-    assert [row.name for row in choose_rows(["router"])] == ["router_core", "router_stream", "router_instances"]
+    router = ["router_core", "router_stream", "router_instances", "router_cores", "router_outstanding"]
+    assert [row.name for row in choose_rows(["router"])] == router
     assert [row.name for row in choose_rows(["request"])] == ["request"]
 
 

@@ -119,7 +119,7 @@ def test_the_pages_have_every_state_and_outcome() -> None:
 
 # What these classes have for the other stages of the library, which no program calls.
 FOR_OTHER_STAGES: dict[type, set[str]] = {
-    Client: {"respond_to", "pending_bounds", "register", "unregister", "wait_control_room"},
+    Client: {"respond_to", "pending_bounds", "register", "unregister"},
     Subscription: {
         "failure",
         "exhausted",

@@ -213,7 +213,8 @@ class _Program:
         if self._stop is not None and self._stop.cut_short:
             return _BY_SIGNAL + self._stop.signal
         report = self.router.report
-        return FAILED if report.unfinished or report.unknown or self._undelivered is not None else 0
+        stopped = any(route.failure is not None for route in self.router.routes.values())
+        return FAILED if report.unfinished or report.unknown or stopped or self._undelivered is not None else 0
 
 
 def _named(host: str) -> str:

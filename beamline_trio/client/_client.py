@@ -3,37 +3,21 @@
 The plain publish is the hot path: a cached prefix, one formatted frame, one append, three integers; everything that is
 rarer leaves it by the first comparison that fails.
 
+What it shows of its connection (state, servers, books) is in `_connection_view`.
+
 Must not reach into a socket, and must not run tasks of its own.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Final
 
 import trio
 
-from ..connection import (
-    Connection,
-    EventStream,
-    Ledger,
-    OptionsError,
-    Outcome,
-    Pace,
-    PoolServer,
-    ReplyCollection,
-    Sender,
-    State,
-    Statistics,
-    ledger_of,
-    statistics_of,
-)
+from ..connection import Connection, Outcome, Pace, ReplyCollection
 from ..protocol import (
     PUBLISH_FRAME,
     HeadersInput,
-    NatsError,
-    ServerInfo,
     check_function,
     decode_subject,
     encode_headers,
@@ -41,6 +25,7 @@ from ..protocol import (
     encode_queue_group,
     encode_subject,
 )
+from ._connection_view import ConnectionView
 from ._drain import Drain, Drainable, Serving
 from ._encoder import PublishEncoder
 from ._errors import NoRespondersError
@@ -51,12 +36,11 @@ from ._serve import Handler, serve
 from ._subscription import Subscription
 
 _SENT: Final = Outcome.SENT
-_REQUIRED: Final = object()
 # SUB, its blanks, and the longest sid.
 _SUB_OVERHEAD_BYTES: Final = 26
 
 
-class Client:
+class Client(ConnectionView):
     """A connection to NATS. Made by `open_client`; safe to use from all tasks of one trio run.
 
     Attributes:
@@ -64,8 +48,7 @@ class Client:
     """
 
     def __init__(self, connection: Connection) -> None:
-        self.connection = connection
-        self.sender = Sender(connection)
+        super().__init__(connection)
         self.services: list[Serving] = []
         self.subscriptions: dict[Drainable, None] = {}
         self.drainer = Drain(self)
@@ -240,8 +223,8 @@ class Client:
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         try:
-            target, token, frame = self._encode_request(subject, payload, headers)
-            self.connection.open_inbox()
+            target, token, frame = self._encoder.request(subject, payload, headers)
+            self.connection.inbox.open()
         except Exception:
             await trio.lowlevel.cancel_shielded_checkpoint()
             raise
@@ -289,7 +272,7 @@ class Client:
             PayloadTooLargeError: headers and payload exceed the server's max_payload.
             ValueError: a limit is less than 1, or not more than 0 seconds.
         """
-        target, token, frame = self._encode_request(subject, payload, headers)
+        target, token, frame = self._encoder.request(subject, payload, headers)
         check_function("sentinel", sentinel)
         messages, size = self.pending_bounds(pending_messages_max, pending_bytes_max)
         limits = reply_limits(
@@ -344,24 +327,6 @@ class Client:
             task_status=task_status,
         )
 
-    # The connection
-
-    async def flush(self) -> None:
-        """Wait until the server has processed everything sent so far: a PONG of its own.
-
-        Cancelled: its PONG is ignored when it comes.
-
-        Raises:
-            OperationTimeoutError: no PONG in time.
-            ConnectionLostError: the link was lost.
-            PendingTimeoutError: no connection in time.
-        """
-        await self.sender.ping()
-
-    async def rtt(self) -> float:
-        """Seconds from the write of a PING to its PONG. Errors are those of `flush`."""
-        return await self.sender.ping()
-
     async def drain(self) -> None:
         """End in order: unsubscribe all, deliver what is pending, finish handlers, flush, close.
 
@@ -375,115 +340,6 @@ class Client:
             UndeliveredError: so many publishes that were accepted could not be delivered. The client is closed.
         """
         await self.drainer.drain()
-
-    async def reconnect(self) -> None:
-        """Leave the present link and connect anew, at once and without backoff; also from the state `exhausted`.
-
-        What was published before is flushed first, as far as that works within `pong_timeout_seconds`; what is still
-        unconfirmed then is unknown, requests under way raise ConnectionLostError. Returns when the link is left, not
-        when the next one is up: that is the event `Reconnected`. It is not counted as a failure, and another server of
-        the pool is tried before the present one. Cancelled during the flush: nothing has happened.
-
-        Raises:
-            ClientClosedError: the client is closed.
-        """
-        connection = self.connection
-        await trio.lowlevel.checkpoint()
-        connection.check_open()
-        if connection.link_is_up:
-            with trio.move_on_after(connection.options.pong_timeout_seconds), contextlib.suppress(NatsError):
-                await self.sender.ping()
-        connection.check_open()
-        connection.reconnect("the client reconnects")
-
-    def set_server_pool(self, *servers: str) -> None:
-        """Use these servers and no others from the next attempt on; the present link stays (`reconnect` leaves it).
-
-        What the cluster tells of later joins them, unless `ignore_discovered`. The book of a server that stays is kept.
-        An exhausted client that had given all servers up, and probes, tries them at once.
-
-        Args:
-            *servers: URLs, at least one.
-
-        Raises:
-            AddressError: a URL cannot be used. Nothing has changed.
-            OptionsError: there is none.
-            ClientClosedError: the client is closed.
-        """
-        self.connection.check_open()
-        if not servers:
-            raise OptionsError("set_server_pool was given no server; give at least one, such as nats://127.0.0.1:4222")
-        self.connection.replace_servers(servers)
-
-    def server_pool(self) -> tuple[PoolServer, ...]:
-        """The servers as they are tried next, each with its book; no credentials are in it."""
-        return self.connection.pool.snapshot()
-
-    def events(self) -> EventStream:
-        """What happens to the connection from now on: `async with nc.events() as events`."""
-        return self.connection.events.open()
-
-    def stats(self) -> Statistics:
-        """The counters at this moment; they survive reconnects."""
-        return statistics_of(self.connection)
-
-    @property
-    def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
-        """Anyio's typed attributes of the connection: of the server, its address, its TLS; see `extra`."""
-        from ._attributes import extra_attributes
-
-        return extra_attributes(self.connection)
-
-    def extra(self, attribute: Any, default: Any = _REQUIRED) -> Any:
-        """One typed attribute, as anyio's streams have them.
-
-        `SocketAttribute` and `TLSAttribute` are anyio's (peer address, TLS version, certificate), `ServerAttribute` is
-        in `beamline_trio.client.attributes` (server_id, server_name, version).
-
-        Args:
-            attribute: which.
-            default: what is given where the connection has no such attribute just now.
-
-        Raises:
-            anyio.TypedAttributeLookupError: it has none, and there is no default.
-        """
-        give = self.extra_attributes.get(attribute)
-        if give is not None:
-            return give()
-        if default is _REQUIRED:
-            from anyio import TypedAttributeLookupError
-
-            raise TypedAttributeLookupError("the connection has no such attribute; is it up, and over a socket or TLS?")
-        return default
-
-    def ledger(self) -> Ledger:
-        """What became of every publish, at this moment."""
-        return ledger_of(self.connection)
-
-    @property
-    def state(self) -> State:
-        """Where the connection stands."""
-        return self.connection.state
-
-    @property
-    def name(self) -> str:
-        """The client's name."""
-        return self.connection.options.name
-
-    @property
-    def server_info(self) -> ServerInfo:
-        """The last INFO of the present server, or of the last one."""
-        return self.connection.info
-
-    def _encode_request(
-        self, subject: str, payload: bytes | bytearray | memoryview, headers: HeadersInput | None
-    ) -> tuple[bytes, bytes, bytes]:
-        """The subject of a request in bytes, a token for its replies, and its frame."""
-        target = self._encoder.target(subject)
-        header = encode_headers(headers) if headers is not None else None
-        inbox = self.connection.inbox
-        token = inbox.new_token()
-        return target, token, self._encoder.frame(target, payload, inbox.prefix + token, header)
 
     # For subscriptions and drain
 
@@ -509,14 +365,6 @@ class Client:
     def unregister(self, subscription: Drainable) -> None:
         """A subscription was left."""
         self.subscriptions.pop(subscription, None)
-
-    async def wait_control_room(self) -> None:
-        """Wait while a stalled server lets operations that are no publishes pile up."""
-        await trio.lowlevel.checkpoint()
-        outbox = self._outbox
-        while outbox.is_open and outbox.room <= -self.connection.options.outbox_bytes_max:
-            await outbox.wait_room()
-            outbox.pass_room_on()
 
     def __repr__(self) -> str:
         return f"<Client {self.name!r} {self.state} {self.connection.address or ''}>"

@@ -54,6 +54,16 @@ class PublishEncoder:
         header = encode_headers(headers) if headers is not None else None
         return self.frame(target, payload, answer, header)
 
+    def request(
+        self, subject: str, payload: bytes | bytearray | memoryview, headers: HeadersInput | None
+    ) -> tuple[bytes, bytes, bytes]:
+        """The subject of a request in bytes, a new token for its replies, and its frame; checked as a publish is."""
+        target = self.target(subject)
+        header = encode_headers(headers) if headers is not None else None
+        inbox = self._connection.inbox
+        token = inbox.new_token()
+        return target, token, self.frame(target, payload, inbox.prefix + token, header)
+
     def frame(
         self,
         target: bytes,

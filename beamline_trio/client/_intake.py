@@ -96,7 +96,7 @@ class Intake:
     def deliver(self, subject: bytes, reply: bytes | None, header: bytes | None, payload: bytes) -> None:
         """One message from the reader."""
         if self._ended:  # left or failed in the middle of this chunk
-            self._client.connection.on_unroutable(self._sid(), 1)
+            self._client.connection.incidents.unroutable(1)
             return
         self.delivered += 1
         if self._callback is not None:
@@ -167,13 +167,13 @@ class Intake:
         try:
             callback(message)
         except Exception as error:  # noqa: BLE001  # whatever a user's callback raises must not end the reader
-            self._client.connection.on_callback_error(self.subject, error)
+            self._client.connection.incidents.callback_failed(self.subject, error)
 
     def _overflow(self, message: Message) -> None:
         connection = self._client.connection
         if not self._full:
             self._full = True
-            connection.on_slow_consumer(self.subject, len(self._pending), self._pending_bytes)
+            connection.incidents.slow_consumer(self.subject, len(self._pending), self._pending_bytes)
         policy = connection.options.subscription_pending_policy
         if policy == "drop_oldest" and message.size <= self._bytes_max:
             self._displace(message)
@@ -205,9 +205,6 @@ class Intake:
     def _look_recovered(self) -> None:
         """An episode of dropping is over when the consumer has come below half of both bounds."""
         self._full = len(self._pending) * 2 > self._messages_max + 1 or self._pending_bytes * 2 > self._bytes_max
-
-    def _sid(self) -> bytes:
-        return self._interest.sid if self._interest is not None else b""
 
     def _reached_maximum(self) -> None:
         if self._interest is not None:

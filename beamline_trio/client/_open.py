@@ -73,7 +73,7 @@ class ClientContext:
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(connection.sleeper.run, connection.sweep)
+                    nursery.start_soon(connection.sleeper.run, connection.deadlines.sweep)
                     nursery.start_soon(self._drain)
                     try:
                         await Supervisor(connection).run(_Started(task_status, self._scope))

@@ -60,7 +60,7 @@ class Subscription(Intake):
         self._refusals_before = 0
 
     async def __aenter__(self) -> Subscription:
-        await self._client.wait_control_room()
+        await self._client.sender.wait_control_room()
         if self._interest is not None:
             raise RuntimeError("a subscription is entered once; make another with Client.subscribe()")
         maximum = None if self._maximum == math.inf else int(self._maximum)

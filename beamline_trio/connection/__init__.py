@@ -50,10 +50,10 @@ from ._options import DEFAULT_SERVER as DEFAULT_SERVER
 from ._options import OPTION_NAMES as OPTION_NAMES
 from ._options import ClientOptions as ClientOptions
 from ._options import combine_options as combine_options
-from ._outbox import CALLS_PER_CHECK as CALLS_PER_CHECK
 from ._outbox import Detached as Detached
 from ._outbox import Outbox as Outbox
-from ._outbox import Pace as Pace
+from ._pace import CALLS_PER_CHECK as CALLS_PER_CHECK
+from ._pace import Pace as Pace
 from ._pool import PoolServer as PoolServer
 from ._sending import Sender as Sender
 from ._sending import failure_reason as failure_reason

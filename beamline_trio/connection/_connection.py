@@ -1,7 +1,8 @@
 """One logical connection over all its links: who may send, what is pending, who waits, and every turn of its state.
 
-Everything here is synchronous: a turn (link up, link down, closed, an error of the server) is one step that no other
-task sees half done. The tasks around it are in `_supervisor` and `_link`, the operations of callers in `_sending`.
+Everything here is synchronous: a turn (link up, link down, the server shuts down, closed) is one step that no other
+task sees half done. The tasks around it are in `_supervisor` and `_link`, what servers say besides in `_server_words`,
+the operations of callers in `_sending`.
 
 Must not do I/O.
 """
@@ -15,23 +16,17 @@ import trio
 
 from ..protocol import (
     Parser,
-    PayloadTooLargeError,
-    PermissionsError,
     Secret,
     ServerError,
     ServerInfo,
     check_inbox_prefix,
-    decode_subject,
-    encode_pattern,
     encode_unsubscribe,
-    server_error,
 )
 from ..transport import Dialer, ServerAddress
-from ._collection import ReplyCollection
+from ._deadlines import Deadlines
 from ._discovery import Origin, advertised
-from ._errors import ClientClosedError, ConnectionLostError, OperationTimeoutError, closed_under
+from ._errors import ClientClosedError, ConnectionLostError, closed_under
 from ._events import (
-    CallbackFailed,
     Closed,
     Connected,
     Disconnected,
@@ -39,15 +34,13 @@ from ._events import (
     EventHub,
     Exhausted,
     LameDuck,
-    MessageSkipped,
     Migrated,
     Reconnected,
     ServerDiscovered,
-    ServerErrorReceived,
-    SlowConsumer,
 )
 from ._followers import Follower
 from ._handover import Handover
+from ._incidents import Incidents
 from ._interests import Interest, InterestRoute, Interests
 from ._log import ClientLog
 from ._losses import Losses
@@ -94,15 +87,18 @@ class Connection:
         self.counters = Counters()
         self.events = EventHub(options.events_pending_max)
         self.outbox = Outbox(options.outbox_bytes_max)
-        self.pending = PendingQueue(options.pending_operations_max, options.pending_bytes_max)
+        self.pending = PendingQueue(
+            options.pending_operations_max, options.pending_bytes_max, options.pending_timeout_seconds
+        )
         self.interests = Interests()
         self.received_at = 0.0
         self.followers: list[Follower] = []
         self.deferred: list[Callable[[], None]] = []
         self.sleeper = Sleeper()
         prefix = f"{check_inbox_prefix(options.inbox_prefix)}.{self.environment.new_identifier()}."
-        self.inbox = RequestInbox(prefix.encode(), self, self.outbox.coverage)
-        self.inbox_interest: Interest | None = None
+        self.log = self._log = ClientLog(options.name)
+        self.incidents = Incidents(self.counters, self._log, self.emit)
+        self.inbox = RequestInbox(prefix.encode(), self, self.incidents, self.outbox.coverage, self.sleeper)
         # Refusals that name no subject: whoever confirms a subscription made before one must not believe in it.
         self.subscriptions_refused = 0
         self.subscription_refusal: ServerError | None = None
@@ -116,8 +112,8 @@ class Connection:
         self.lost_since = NEVER
         self.parser: Parser | None = None
         self.stream: trio.abc.Stream | None = None
-        self.log = self._log = ClientLog(options.name)
         self.losses = Losses(options, self.counters, self.inbox, self._log, self.emit, self._given_up)
+        self.deadlines = Deadlines(options, self.sleeper, self.outbox, self.inbox, self.pending, self.losses)
         self.retry = Retry(self.outbox, self.counters, self._log)
         self.queued = 0
         self.withdrawn = 0
@@ -153,9 +149,9 @@ class Connection:
         else:
             self._log(logging.INFO, "NATS_CONNECTION_ESTABLISHED", server=server)
             self.emit(Connected(server))
-        self._discover(info)
+        self.discover(info)
         if info.lame_duck:  # it said so behind the PONG of the handshake
-            self._shuts_down(info)
+            self.server_shuts_down(info)
         if self.pending:
             self.retry.begin(self.pending.operations)
 
@@ -183,7 +179,7 @@ class Connection:
         server = str(origin.address)
         self._log(logging.INFO, "NATS_CONNECTION_MIGRATED", server=server, left=left)
         self.emit(Migrated(server, left))
-        self._discover(info)
+        self.discover(info)
 
     def end_handover(self) -> None:
         """Another link than the two of it is about to bring everything: neither holds anything back any more."""
@@ -232,6 +228,21 @@ class Connection:
         self.call_deferred()
         self.pending.room.wake_all()
         self.sleeper.tell(self.pending.next_deadline())
+
+    def server_shuts_down(self, info: ServerInfo) -> None:
+        """The server of the present link has said so: another one is to be found while it goes on."""
+        self.pool.shuts_down(info.server_id)
+        self._log(logging.WARNING, "NATS_LAME_DUCK", server=str(self.address))
+        self.emit(LameDuck(str(self.address)))
+        self.bell.ring()
+
+    def discover(self, info: ServerInfo) -> None:
+        """Take in the servers that an INFO tells of."""
+        if self.origin is None or self.options.ignore_discovered:
+            return
+        told = info.connect_urls[: self.options.discovered_servers_max]
+        for address in self.pool.discover(advertised(told, self.origin)):
+            self.emit(ServerDiscovered(str(address)))
 
     def reconnect(self, reason: str) -> None:
         """The user wants a new link, at once: the present one is left, and an outage begins anew."""
@@ -290,97 +301,10 @@ class Connection:
         self.emit(Closed())
         self.events.end()
 
-    # The server's words
-
-    def on_info(self, info: ServerInfo) -> None:
-        """A later INFO: limits may change at any time."""
-        announced = info.lame_duck and not self.info.lame_duck
-        self.info = info
-        self.outbox.payload_max = info.max_payload
-        if announced:
-            self._shuts_down(info)
-        self._discover(info)
-
-    def _shuts_down(self, info: ServerInfo) -> None:
-        self.pool.shuts_down(info.server_id)
-        self._log(logging.WARNING, "NATS_LAME_DUCK", server=str(self.address))
-        self.emit(LameDuck(str(self.address)))
-        self.bell.ring()
-
-    def on_server_error(self, text: str) -> ServerError:
-        """`-ERR`: tell the operation or subscription it is about, and the events."""
-        error = server_error(text)
-        self.counters.server_errors += 1
-        self.emit(ServerErrorReceived(error))
-        if isinstance(error, PermissionsError) and error.operation == "subscription":
-            self._refuse_subscriptions(error)
-        elif isinstance(error, PermissionsError):
-            self._refuse_publishes(error, error.subject, error.reply or "", "permission")
-        elif error.text.lower().startswith("invalid publish subject"):
-            self._refuse_publishes(error, "", "", "server_error")
-        elif error.text.lower().startswith("maximum subscriptions exceeded"):
-            self.subscriptions_refused += 1
-            self.subscription_refusal = error
-            self.counters.subscribe_failures["server_error"] += 1
-            self._log(logging.WARNING, "NATS_SUBSCRIBE_ERROR", reason=error.text)
-        else:
-            self._log(logging.WARNING, "NATS_SERVER_ERROR", error=error.text)
-        return error
-
-    def on_pong(self) -> None:
-        """The server has everything that was written before a PING."""
-        expectation = self.outbox.on_pong()
-        if expectation is not None:
-            for waiter in expectation.waiters:
-                if waiter.subject is not None and waiter.waiting:
-                    self.counters.confirmed_publishes += 1
-                    self.counters.confirm_latency.observe(trio.current_time() - waiter.written_at)
-                waiter.succeed(Outcome.SENT)
-
-    def on_malformed(self, sid: bytes, subject: bytes, reason: str) -> None:
-        """A message was skipped."""
-        self.counters.malformed += 1
-        self._log(logging.WARNING, "NATS_MESSAGE_SKIPPED", subject=decode_subject(subject), reason=reason)
-        self.emit(MessageSkipped(decode_subject(subject), reason))
-        route = self.interests.routes.get(sid)
-        if route is not None:
-            route.skipped(subject, reason)
-
-    def on_unroutable(self, sid: bytes, count: int) -> None:
-        """Messages came for an interest that is gone."""
-        self.counters.unroutable += count
-
-    def on_late_reply(self, count: int) -> None:
-        """A reply came after its request had ended."""
-        self.counters.late_replies += count
-
-    def on_overflow(self, collection: ReplyCollection) -> None:
-        """More replies to one request came than may be pending; it was ended, and the last one dropped."""
-        self.counters.slow_consumer += 1
-        subject = decode_subject(collection.subject or b"")
-        self.on_slow_consumer(subject, len(collection.pending), collection.pending_bytes)
-
     def withdraw(self, waiter: Waiter) -> None:
         """Nobody waits for an operation any more: take it back unless it was written."""
         withdrawn = self.outbox.withdraw(waiter) or self.pending.withdraw(waiter) is not None
         self.withdrawn += withdrawn and bool(waiter.frame)
-
-    def on_inbox_refused(self, error: PermissionsError) -> None:
-        """The server refuses the inbox: the next request tries again."""
-        self.inbox_interest = None
-
-    def on_callback_error(self, subject: str, error: Exception) -> None:
-        """A callback or a hook of the user's raised."""
-        self.counters.callback_errors += 1
-        self._log(
-            logging.ERROR, "NATS_CALLBACK_ERROR", subject=subject, words="a callback for it raised", exc_info=error
-        )
-        self.emit(CallbackFailed(subject, f"{type(error).__name__}: {error}"))
-
-    def on_slow_consumer(self, subject: str, messages: int, size: int) -> None:
-        """A subscription begins to drop."""
-        self._log(logging.WARNING, "NATS_SLOW_CONSUMER", subject=subject, pending=messages, pending_bytes=size)
-        self.emit(SlowConsumer(subject, messages, size))
 
     # Interests
 
@@ -414,12 +338,6 @@ class Connection:
         elif self.link_is_up:
             self._control([interest.unsubscribe_frame()])
 
-    def open_inbox(self) -> None:
-        """Make sure that replies can come."""
-        if self.inbox_interest is None:
-            pattern = encode_pattern(self.inbox.pattern.decode())
-            self.inbox_interest = self.subscribe(pattern, None, None, self.inbox)
-
     @property
     def address(self) -> ServerAddress | None:
         """The server of the present link, or of the last one."""
@@ -428,7 +346,7 @@ class Connection:
     @property
     def answers(self) -> int:
         """Operations that the server has answered, over all links: publishes, pings of users, requests."""
-        return self.outbox.coverage.confirmed + self.outbox.answered + self.inbox.delivered
+        return self.outbox.coverage.confirmed + self.outbox.pongs.answered + self.inbox.delivered
 
     def check_open(self) -> None:
         """Raise ClientClosedError when the client is closed."""
@@ -438,40 +356,6 @@ class Connection:
     def emit(self, event: Event) -> None:
         """Give an event to whoever listens."""
         self.events.emit(event)
-
-    # Time
-
-    def expect_end(self, deadline: float) -> None:
-        """Something ends then, unless the server's word comes before."""
-        self.sleeper.tell(deadline)
-
-    def on_written(self, now: float) -> None:
-        """Operations that wait for an answer were handed to the link."""
-        timeout = self.options.operation_timeout_seconds
-        if timeout is not None:
-            self.sleeper.tell(now + timeout)
-        self.sleeper.tell(self.inbox.first_end(now))
-
-    def sweep(self, now: float) -> float:
-        """End what has run out of time; returns the next deadline."""
-        timeout = self.options.operation_timeout_seconds
-        following = NEVER
-        if timeout is not None:
-            for waiter in self.outbox.overdue(now, timeout) + self.inbox.take_overdue(now, timeout):
-                waiter.fail(self._timeout_error(waiter, timeout))
-            following = min(self.outbox.next_deadline(timeout), self.inbox.next_deadline(timeout))
-        self.inbox.end_overdue(now)
-        following = min(following, self.inbox.next_end())
-        expired = self.pending.expire(now)
-        if expired:
-            self.losses.expire(expired)
-        return min(following, self.pending.next_deadline())
-
-    def pending_operation(self, frame: bytes, waiter: Waiter | None, since: float) -> PendingOperation:
-        """An entry of the pending queue for what has been waiting for a connection since then."""
-        timeout = self.options.pending_timeout_seconds
-        subject = decode_subject(frame.split(b" ", 2)[1]) if frame else ""
-        return PendingOperation(frame, waiter, since + timeout if timeout is not None else NEVER, subject)
 
     def _given_up(self, operations: list[PendingOperation], error: Callable[[], Exception]) -> None:
         for follower in tuple(self.followers):
@@ -486,23 +370,11 @@ class Connection:
         for call in deferred:
             call()
 
-    def hand_over(self, operation: PendingOperation) -> None:
-        """An operation that waited goes to the link."""
-        self.retry.hand_over(operation)
-        if operation.frame:
-            for follower in tuple(self.followers):
-                follower.handed_over(operation.frame, self.outbox.place)
-
-    def refuse_pending(self, operation: PendingOperation, error: PayloadTooLargeError) -> None:
-        """An operation that waited is larger than what the server of the new link takes: it is told, and not sent."""
-        self.retry.too_large()
-        self.losses.too_large(operation, error)
-
     def _unsent(self, detached: Detached) -> list[PendingOperation]:
         """What a link leaves unwritten; what was pending before keeps its deadline."""
         now = trio.current_time()
         return [
-            self.retry.find(frame, waiter) or self.pending_operation(frame, waiter, now)
+            self.retry.find(frame, waiter) or self.pending.operation(frame, waiter, now)
             for frame, waiter in detached.unwritten
         ]
 
@@ -513,44 +385,6 @@ class Connection:
             self.withdrawn += 1
             self.counters.skipped += 1
             operation.waiter.succeed(Outcome.SKIPPED)
-
-    def _discover(self, info: ServerInfo) -> None:
-        """Take in the servers that an INFO tells of."""
-        if self.origin is None or self.options.ignore_discovered:
-            return
-        told = info.connect_urls[: self.options.discovered_servers_max]
-        for address in self.pool.discover(advertised(told, self.origin)):
-            self.emit(ServerDiscovered(str(address)))
-
-    def _timeout_error(self, waiter: Waiter, timeout: float) -> Exception:
-        subject = f" to {decode_subject(waiter.subject)}" if waiter.subject else ""
-        if waiter.token:
-            what = f"no reply to a request{subject}"
-        else:
-            what = f"no PONG behind a publish{subject}" if waiter.frame else "no PONG to a flush"
-        return OperationTimeoutError(
-            f"{what} within {timeout:g} s (operation_timeout_seconds); it may or may not have arrived"
-        )
-
-    def _refuse_subscriptions(self, error: PermissionsError) -> None:
-        self._log(logging.WARNING, "NATS_SUBSCRIBE_ERROR", subject=error.subject, reason=error.text)
-        for interest in self.interests.blamed(error):
-            self.counters.subscribe_failures["permission"] += 1
-            self.interests.remove(interest)
-            interest.route.refused(error)
-
-    def _refuse_publishes(self, error: ServerError, subject: str, reply: str, reason: str) -> None:
-        target, answer = subject.encode("utf-8", "replace"), reply.encode("utf-8", "replace")
-        waiters = self.outbox.blamed(target, answer) + self.inbox.take_blamed(target, answer)
-        if not waiters and any([one.publish_refused(error, target) for one in tuple(self.followers)]):
-            return
-        self._log(logging.WARNING, "NATS_PUBLISH_ERROR", subject=subject, reason=error.text)
-        self.outbox.coverage.refuse()
-        self.retry.refused(subject)
-        if not self.outbox.settle_counted(target, answer):
-            self.counters.publish_failures[reason] += 1
-        for waiter in waiters:
-            waiter.fail(server_error(error.text))  # one for each task: an error collects what happens to it
 
     def _control(self, frames: Iterable[bytes]) -> None:
         for frame in frames:

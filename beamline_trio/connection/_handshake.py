@@ -263,7 +263,7 @@ class Handshake:
 
     def on_unroutable(self, sid: bytes, count: int) -> None:
         """Messages for nobody."""
-        self._connection.on_unroutable(sid, count)
+        self._connection.incidents.unroutable(count)
 
 
 def _reason(error: BaseException) -> BaseException:

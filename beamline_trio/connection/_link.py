@@ -21,6 +21,7 @@ from ._connection import Connection
 from ._handover import Handover
 from ._handshake import RECEIVE_BYTES, Established
 from ._pending_drain import PendingDrain
+from ._server_words import ServerWords
 from ._waiters import NEVER, Waiter
 
 LAST_WORDS_SECONDS: Final = 1.0
@@ -37,6 +38,7 @@ class Link:
 
     def __init__(self, connection: Connection, established: Established) -> None:
         self._connection = connection
+        self._words = ServerWords(connection)
         self._stream = established.stream
         self._parser = established.parser
         self._owes_pong = established.owes_pong
@@ -189,7 +191,7 @@ class Link:
                 await outbox.wait_frames()
                 chunk = outbox.take()
                 if outbox.stamped_at != NEVER:
-                    connection.on_written(outbox.stamped_at)
+                    connection.deadlines.on_written(outbox.stamped_at)
                     outbox.stamped_at = NEVER
                 await send_all(chunk)
                 counters.bytes_out += len(chunk)
@@ -211,7 +213,7 @@ class Link:
         while True:
             await trio.sleep_until(due)
             quiet_at = connection.received_at + interval
-            if trio.current_time() < quiet_at and not outbox.coverage.unconfirmed and not outbox.expects_pong:
+            if trio.current_time() < quiet_at and not outbox.coverage.unconfirmed and not outbox.pongs:
                 due = quiet_at
                 continue
             self._connection.counters.pings += 1
@@ -231,13 +233,13 @@ class Link:
     def on_info(self, info: ServerInfo) -> None:
         """INFO, a later one."""
         if not self.retired:
-            self._connection.on_info(info)
+            self._words.on_info(info)
 
     def on_error(self, text: str) -> None:
         """`-ERR`: kept as the reason if the server hangs up, and told to whom it is about."""
         if self.retired:
             return
-        error = self._connection.on_server_error(text)
+        error = self._words.on_error(text)
         if not isinstance(error, PermissionsError):
             self._error = error
             self._error_at = trio.current_time()
@@ -252,12 +254,12 @@ class Link:
         if self.retired:
             self._heard.set()
         else:
-            self._connection.on_pong()
+            self._words.on_pong()
 
     def on_malformed(self, sid: bytes, subject: bytes, reason: str) -> None:
         """A message was skipped."""
-        self._connection.on_malformed(sid, subject, reason)
+        self._words.on_malformed(sid, subject, reason)
 
     def on_unroutable(self, sid: bytes, count: int) -> None:
         """Messages for nobody."""
-        self._connection.on_unroutable(sid, count)
+        self._connection.incidents.unroutable(count)

@@ -81,7 +81,7 @@ class Migration:
         """The one step in which the client moves from the old link, which is at rest, to the new one."""
         connection = self._connection
         connection.end_handover()  # of the link that is left now: whatever took over to it has the interests for long
-        self._handover = handover = Handover(connection.interests, connection.inbox_interest)
+        self._handover = handover = Handover(connection.interests, connection.inbox.interest)
         connection.handover = handover
         self._asked = connection.inbox.tokens()
         self._old.retire(handover, self._farewell)

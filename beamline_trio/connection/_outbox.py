@@ -14,65 +14,16 @@ Must not do I/O.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
 import attrs
 import trio
 
 from ..protocol import PING, PONG
 from ._coverage import Coverage
+from ._pace import CALLS_PER_CHECK
+from ._pongs import Pongs
 from ._waiters import NEVER, Lot, Waiter
-
-# How many calls may pass between two looks at cancellation, and between two schedule points.
-CALLS_PER_CHECK = 32
-CALLS_PER_YIELD = 1024
-SECONDS_PER_YIELD = 0.002
-
-
-class Pace:
-    """When an operation that normally does not wait must look at cancellation, or yield to the other tasks.
-
-    At least every CALLS_PER_CHECK calls cancellation is looked at; at least every CALLS_PER_YIELD calls, or
-    SECONDS_PER_YIELD, the task yields. One pace serves all tasks of an object: between two calls of one task that
-    had no schedule point, no other task can have run.
-    """
-
-    __slots__ = ("_calls", "_since")
-
-    def __init__(self) -> None:
-        self._calls = 0
-        self._since = 0.0
-
-    async def check(self) -> None:
-        """Called every CALLS_PER_CHECK calls."""
-        self._calls += CALLS_PER_CHECK
-        now = trio.current_time()
-        if self._calls >= CALLS_PER_YIELD or now - self._since > SECONDS_PER_YIELD - 1e-6:
-            await trio.lowlevel.checkpoint()
-            self.yielded()
-        else:
-            await trio.lowlevel.checkpoint_if_cancelled()
-
-    def yielded(self) -> None:
-        """The task has just had a schedule point."""
-        self._calls = 0
-        self._since = trio.current_time()
-
-
-@attrs.define
-class Expectation:
-    """A PING that was written and the PONG that has to come.
-
-    Attributes:
-        position: publishes written before the PING, in this link.
-        waiters: who waits for it.
-        sent_at: when it was written, in trio's time.
-    """
-
-    position: int
-    waiters: list[Waiter]
-    sent_at: float
 
 
 @attrs.frozen
@@ -103,8 +54,8 @@ class Outbox:
         free: see the module.
         top: see the module.
         coverage: what the server is known to have.
+        pongs: the PONGs that have to come, and who waits for them.
         payload_max: the most bytes of a payload that may take the fast path.
-        answered: PONGs that somebody waited for who is no keep-alive.
         stamped_at: when a frame with a waiter was last taken; its reader sets it back to NEVER.
         direct: writes to the socket of the present link at once, if it can; see `transport.direct_write`.
         append: adds a frame; whoever uses it takes its length from `room`.
@@ -117,7 +68,6 @@ class Outbox:
         self._again = 0
         self._writer: trio.lowlevel.Task | None = None
         self._unwritten: list[Waiter] = []
-        self._expectations: deque[Expectation] = deque()
         self._lot = Lot()
         self._taken = Lot()
         self._pong_due = False
@@ -126,12 +76,12 @@ class Outbox:
         self.direct: Callable[[bytes], int] | None = None
         self.append = self._frames.append
         self.coverage = Coverage()
+        self.pongs = Pongs(self.coverage)
         self.room = 0
         self.free = 0
         self.top = 0
         self.payload_max = 0
         self.is_open = False
-        self.answered = 0
         self.stamped_at = NEVER
 
     # What publishers use
@@ -283,7 +233,7 @@ class Outbox:
             self._unwritten = []
             if pongs:
                 frames.append(PING)
-                self._expectations.append(Expectation(self.coverage.written, pongs, now))
+                self.pongs.expect(self.coverage.written, pongs, now)
         if self._tail:
             frames.insert(0, self._tail)
             self._tail = b""
@@ -296,50 +246,6 @@ class Outbox:
             self._taken.wake_all()
         return chunk
 
-    def on_pong(self) -> Expectation | None:
-        """The PONG of the oldest PING came: what was written before it is confirmed. None = nobody asked."""
-        if not self._expectations:
-            return None
-        expectation = self._expectations.popleft()
-        self.coverage.cover(expectation.position)
-        self.answered += not all(waiter.keepalive for waiter in expectation.waiters)
-        return expectation
-
-    def blamed(self, subject: bytes, reply: bytes = b"") -> list[Waiter]:
-        """The waiters of written publishes to a subject or with a reply subject, for an error that names it."""
-        return [waiter for waiter in self._expected() if waiter.is_about(subject, reply)]
-
-    def settle_counted(self, subject: bytes, reply: bytes) -> bool:
-        """Whether an error is about a publish whose failure was counted before: its next one is not that publish's."""
-        for expectation in self._expectations:
-            for waiter in expectation.waiters:
-                if waiter.counted and waiter.is_about(subject, reply):
-                    waiter.counted = False
-                    return True
-        return False
-
-    def next_deadline(self, timeout: float) -> float:
-        """When the oldest waiter for a PONG runs out of time."""
-        return min((waiter.written_at + timeout for waiter in self._expected()), default=NEVER)
-
-    def overdue(self, now: float, timeout: float) -> list[Waiter]:
-        """The waiters for a PONG that have run out of time."""
-        return [waiter for waiter in self._expected() if waiter.written_at + timeout <= now]
-
-    def _expected(self) -> Iterator[Waiter]:
-        return (
-            waiter
-            for expectation in self._expectations
-            for waiter in expectation.waiters
-            if waiter.waiting and not waiter.keepalive
-        )
-
-    def _counted(self) -> int:
-        """How many of the unconfirmed have been counted as failed before."""
-        covers = self.coverage.covers
-        waiters = (waiter for expectation in self._expectations for waiter in expectation.waiters)
-        return sum(waiter.counted and not covers(waiter.place) for waiter in waiters)
-
     @property
     def has_work(self) -> bool:
         """Whether the writer has something to take."""
@@ -348,12 +254,7 @@ class Outbox:
     @property
     def at_rest(self) -> bool:
         """Whether it was closed, the writer has written the last chunk, and the server has confirmed everything."""
-        return self._at_rest and not self._expectations and not self.coverage.unconfirmed
-
-    @property
-    def expects_pong(self) -> bool:
-        """Whether a PING was written whose PONG has not come."""
-        return bool(self._expectations)
+        return self._at_rest and not self.pongs and not self.coverage.unconfirmed
 
     @property
     def open_operations(self) -> int:
@@ -403,10 +304,8 @@ class Outbox:
         self.room = 0
         self.direct = None
         self._tail = b""
-        lost = list(self._expected())
-        counted = self._counted()
+        lost, counted = self.pongs.lose()
         unknown = self.coverage.lose(self.place)
-        self._expectations.clear()
         by_frame = {id(waiter.frame): waiter for waiter in self._unwritten if waiter.frame}
         controls = set(map(id, self._controls))
         left: list[tuple[bytes, Waiter | None]] = [

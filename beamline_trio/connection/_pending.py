@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 
 import attrs
 
+from ..protocol import decode_subject
 from ._waiters import NEVER, Lot, Waiter
 
 
@@ -37,11 +38,13 @@ class PendingQueue:
     Args:
         operations_max: publishes it takes.
         bytes_max: bytes of frames it takes.
+        timeout_seconds: how long an operation waits in it; None = for ever.
     """
 
-    def __init__(self, operations_max: int, bytes_max: int) -> None:
+    def __init__(self, operations_max: int, bytes_max: int, timeout_seconds: float | None = None) -> None:
         self._operations_max = operations_max
         self._bytes_max = bytes_max
+        self._timeout = timeout_seconds if timeout_seconds is not None else NEVER
         self._queue: deque[PendingOperation] = deque()
         self.operations = 0
         self.bytes = 0
@@ -71,6 +74,11 @@ class PendingQueue:
     def fits(self, size: int) -> bool:
         """Whether a publish of so many bytes may be added."""
         return self.operations < self._operations_max and self.bytes + size <= self._bytes_max
+
+    def operation(self, frame: bytes, waiter: Waiter | None, since: float) -> PendingOperation:
+        """An entry, not added yet, for what has been waiting for a connection since then."""
+        subject = decode_subject(frame.split(b" ", 2)[1]) if frame else ""
+        return PendingOperation(frame, waiter, since + self._timeout, subject)
 
     def add(self, operation: PendingOperation) -> None:
         """Append one."""

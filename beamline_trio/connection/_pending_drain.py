@@ -14,6 +14,7 @@ import trio
 
 from ..protocol import PayloadTooLargeError, payload_size
 from ._connection import Connection
+from ._pending import PendingOperation
 
 DRAIN_BATCHES: Final = 10
 DRAIN_PAUSE_SECONDS: Final = 0.02
@@ -71,7 +72,19 @@ class PendingDrain:
                 count += bool(operation.frame)
                 size += len(operation.frame)
                 if operation.frame and payload_size(operation.frame) > limit:
-                    connection.refuse_pending(operation, PayloadTooLargeError(payload_size(operation.frame), limit))
+                    self._refuse(operation, limit)
                 else:
-                    connection.hand_over(operation)
+                    self._hand_over_one(operation)
         return count
+
+    def _hand_over_one(self, operation: PendingOperation) -> None:
+        connection = self._connection
+        connection.retry.hand_over(operation)
+        if operation.frame:
+            for follower in tuple(connection.followers):
+                follower.handed_over(operation.frame, connection.outbox.place)
+
+    def _refuse(self, operation: PendingOperation, limit: int) -> None:
+        """It is larger than what the server of this link takes: its caller is told, and it is not sent."""
+        self._connection.retry.too_large()
+        self._connection.losses.too_large(operation, PayloadTooLargeError(payload_size(operation.frame), limit))

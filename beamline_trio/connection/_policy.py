@@ -105,7 +105,7 @@ class Policy:
         try:
             return question()
         except Exception as error:  # noqa: BLE001  # whatever the user's function raises: the supervisor must live
-            self._connection.on_callback_error(option, error)
+            self._connection.incidents.callback_failed(option, error)
             return None
 
 

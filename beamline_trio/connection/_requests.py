@@ -14,24 +14,22 @@ from typing import Protocol
 
 import trio
 
-from ..protocol import PermissionsError, ProtocolError, server_error
+from ..protocol import PermissionsError, ProtocolError, decode_subject, encode_pattern, server_error
 from ._collection import RepliesEnd, Reply, ReplyCollection
 from ._coverage import Coverage
-from ._waiters import NEVER, Waiter
+from ._incidents import Incidents
+from ._interests import Interest, InterestRoute
+from ._waiters import NEVER, Sleeper, Waiter
 
 
 class _Owner(Protocol):
-    """Who hears about what no request waits for."""
+    """Whose requests they are."""
 
-    def on_late_reply(self, count: int) -> None: ...
-
-    def on_inbox_refused(self, error: PermissionsError) -> None: ...
-
-    def on_overflow(self, collection: ReplyCollection) -> None: ...
+    def subscribe(
+        self, subject: bytes, queue_group: bytes | None, maximum: int | None, route: InterestRoute
+    ) -> Interest: ...
 
     def withdraw(self, waiter: Waiter) -> None: ...
-
-    def expect_end(self, deadline: float) -> None: ...
 
 
 class RequestInbox:
@@ -39,17 +37,26 @@ class RequestInbox:
 
     Args:
         prefix: the inbox of this client, with the dot at its end.
-        owner: hears of late replies, of a refused inbox, and when collections end.
+        owner: subscribes to the inbox.
+        incidents: hear of late replies, and of more than may be pending.
         coverage: is told what was answered.
+        sleeper: is told when collections end.
+
+    Attributes:
+        interest: in the inbox, once it is open.
     """
 
-    def __init__(self, prefix: bytes, owner: _Owner, coverage: Coverage) -> None:
+    def __init__(
+        self, prefix: bytes, owner: _Owner, incidents: Incidents, coverage: Coverage, sleeper: Sleeper
+    ) -> None:
         self.prefix = prefix
-        self.pattern = prefix + b"*"
+        self.interest: Interest | None = None
         self.delivered = 0
         self._skip = len(prefix)
         self._owner = owner
+        self._incidents = incidents
         self._coverage = coverage
+        self._sleeper = sleeper
         self._last = 0
         self._waiting: dict[bytes, Waiter] = {}
         self._collections: dict[bytes, ReplyCollection] = {}
@@ -57,6 +64,16 @@ class RequestInbox:
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._collections)
+
+    def open(self) -> None:
+        """Make sure that replies can come.
+
+        Raises:
+            ClientClosedError: the client is closed.
+        """
+        if self.interest is None:
+            pattern = encode_pattern(f"{self.prefix.decode()}*")
+            self.interest = self._owner.subscribe(pattern, None, None, self)
 
     def new_token(self) -> bytes:
         """A token that no other request of this client has had."""
@@ -94,17 +111,18 @@ class RequestInbox:
         """Add a reply to its collection, if there is one."""
         collection = self._collections.get(reply[0][self._skip :])
         if collection is None:
-            self._owner.on_late_reply(1)
+            self._incidents.late_reply()
             return
         if collection.place > self._coverage.proven:
             self._coverage.proven = collection.place
         collection.collect(reply, trio.current_time())
         if collection.ended is None:
-            self._owner.expect_end(collection.deadline)
+            self._sleeper.tell(collection.deadline)
             return
         del self._collections[collection.token]
         if collection.ended is RepliesEnd.OVERFLOW:
-            self._owner.on_overflow(collection)
+            subject = decode_subject(collection.subject or b"")
+            self._incidents.replies_overflow(subject, len(collection.pending), collection.pending_bytes)
 
     def deliver_run(self, subject: bytes, payloads: list[bytes]) -> None:
         """Several replies to one request: the first counts, or all of them do."""
@@ -119,11 +137,11 @@ class RequestInbox:
             waiter.fail(ProtocolError(f"the reply has a {reason}"))
 
     def refused(self, error: PermissionsError) -> None:
-        """The server refuses the inbox: no reply can ever come."""
+        """The server refuses the inbox: no reply can ever come. The next request tries again."""
         for waiter in self.take_all():
             self._owner.withdraw(waiter)
             waiter.fail(server_error(error.text))
-        self._owner.on_inbox_refused(error)
+        self.interest = None
 
     def closed(self) -> None:
         """The client is closed; the waiters are told by it."""

@@ -89,6 +89,14 @@ class Sender:
                 "(pending_timeout_seconds); nothing was sent"
             )
 
+    async def wait_control_room(self) -> None:
+        """Wait while a stalled server lets operations that are no publishes pile up."""
+        await trio.lowlevel.checkpoint()
+        outbox = self._connection.outbox
+        while outbox.is_open and outbox.room <= -self._connection.options.outbox_bytes_max:
+            await outbox.wait_room()
+            outbox.pass_room_on()
+
     async def confirm(self, frame: bytes, subject: str, target: bytes) -> Outcome:
         """Send, and wait until the server has it: the PONG of a PING behind it.
 
@@ -187,7 +195,7 @@ class Sender:
         connection = self._connection
         inbox = connection.inbox
         await trio.lowlevel.checkpoint()
-        connection.open_inbox()
+        connection.inbox.open()
         if len(inbox) >= connection.options.requests_inflight_max:
             raise self._too_many_requests()
         inbox.add_collection(collection)
@@ -234,7 +242,7 @@ class Sender:
                 connection.counters.publish_failures["disconnected"] += skippable
                 raise ConnectionLostError("all reconnect attempts are spent", sent="no")
         since = since if since is not None else trio.current_time()
-        return self._queue(connection.pending_operation(frame, waiter, since))
+        return self._queue(connection.pending.operation(frame, waiter, since))
 
     def _queue(self, operation: PendingOperation) -> Outcome | None:
         """Queue behind what is pending; None when the caller has to wait for room.

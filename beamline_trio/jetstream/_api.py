@@ -75,7 +75,7 @@ async def send_frame(
     await trio.lowlevel.checkpoint_if_cancelled()
     client = attachment.client
     try:
-        client.connection.open_inbox()
+        client.connection.inbox.open()
     except Exception:
         await trio.lowlevel.cancel_shielded_checkpoint()
         raise

@@ -61,13 +61,13 @@ class PullInbox(ABC):
     def _deliver_status(self, subject: bytes, header: bytes | None) -> None:
         """A status, or something that no consumer has sent."""
         if header is None or not subject.startswith(self._prefix):
-            self._connection.on_unroutable(self._interest.sid if self._interest is not None else b"", 1)
+            self._connection.incidents.unroutable(1)
         elif not self._left:
             self._on_status(subject[len(self._prefix) :], read_status(header))
 
     def deliver_run(self, subject: bytes, payloads: list[bytes]) -> None:
         """Messages without an ack subject are of no consumer."""
-        self._connection.on_unroutable(self._interest.sid if self._interest is not None else b"", len(payloads))
+        self._connection.incidents.unroutable(len(payloads))
 
     def skipped(self, subject: bytes, reason: str) -> None:
         """A message that could not be decoded: it was given to us all the same, and comes again after its ack wait."""

@@ -66,6 +66,7 @@ class Messages(PullInbox):
         self._draining = False
         self._doubtful = False
         self._reviving = False
+        self._asked = False
         self._failures = 0
         self._resume_at = NEVER
         self._free = 0
@@ -138,7 +139,7 @@ class Messages(PullInbox):
         self._consumer = task = trio.lowlevel.current_task()
         self._note_receiver(task)
         if self.pending:
-            await self._pace.check()
+            await self._pass_turns()
         while not self.pending:
             if self._ended:
                 del self._receivers[task]
@@ -156,6 +157,16 @@ class Messages(PullInbox):
             self._look(trio.current_time())
         self._failures = 0
         self._free = CALLS_PER_CHECK
+
+    async def _pass_turns(self) -> None:
+        """Let others run when it is time; behind a pull at once, or the server would idle until the rest is done."""
+        if not self._asked:
+            await self._pace.check()
+            return
+        self._asked = False
+        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint()  # of those that run in a pass the writer may be the last
+        self._pace.yielded()
 
     def _note_receiver(self, task: trio.lowlevel.Task) -> None:
         """It takes messages until it is told of the end, or dies."""
@@ -219,6 +230,8 @@ class Messages(PullInbox):
             return
         if len(self.pending) + self._account.expected <= self._threshold:
             self._connection.outbox.put_control(self._next_frame())
+            self._asked = True
+            self._free = 0
 
     def _next_frame(self) -> bytes:
         plan = self._plan

@@ -11,7 +11,17 @@ if TYPE_CHECKING:
 
 
 class KeyValueError(NatsError):
-    """Base of the errors that keys and values add."""
+    """Base of the errors that keys and values add.
+
+    Attributes:
+        key: which key; empty where it is not about one.
+        revision: what the class says; 0 where there is none.
+    """
+
+    def __init__(self, text: str, key: str = "", revision: int = 0) -> None:
+        super().__init__(text)
+        self.key = key
+        self.revision = revision
 
 
 class InvalidKeyError(KeyValueError, InvalidSubjectError):
@@ -34,33 +44,26 @@ class KeyNotFoundError(KeyValueError):
     """The bucket has no value for the key.
 
     Attributes:
-        key: which key.
         revision: of its deletion, where it was deleted and the bucket remembers that; else 0.
     """
 
     def __init__(self, bucket: str, key: str, revision: int = 0, text: str = "") -> None:
         why = text or (f"it was deleted (revision {revision})" if revision else "it was never stored, or is gone")
-        super().__init__(f"the bucket {bucket!r} has no value for the key {key!r}: {why}; create() or put() stores one")
-        self.key = key
-        self.revision = revision
+        found = f"the bucket {bucket!r} has no value for the key {key!r}: {why}"
+        super().__init__(f"{found}; create() or put() stores one", key, revision)
 
 
 class KeyExistsError(KeyValueError):
     """`create` found a value: somebody else was first. Nothing was stored.
 
     Attributes:
-        key: which key.
         revision: of the value that is there.
         entry: what is there; None where it is no entry, or where others were first again and again.
     """
 
     def __init__(self, bucket: str, key: str, revision: int, entry: Entry | None = None) -> None:
-        super().__init__(
-            f"the bucket {bucket!r} has a value for the key {key!r} (revision {revision}); nothing was stored: read it "
-            "with get(), or change it with update()"
-        )
-        self.key = key
-        self.revision = revision
+        found = f"the bucket {bucket!r} has a value for the key {key!r} (revision {revision})"
+        super().__init__(f"{found}; nothing was stored: read it with get(), or change it with update()", key, revision)
         self.entry = entry
 
 
@@ -68,34 +71,24 @@ class WrongRevisionError(KeyValueError):
     """The key's last revision is another than was expected: somebody else was first. Nothing was stored.
 
     Attributes:
-        key: which key.
         revision: that was expected.
     """
 
     def __init__(self, bucket: str, key: str, revision: int, said: str) -> None:
-        super().__init__(
-            f"the last revision of the key {key!r} in the bucket {bucket!r} is not {revision} (the server: {said}); "
-            "nothing was stored: read it with get(), and decide again"
-        )
-        self.key = key
-        self.revision = revision
+        found = f"the last revision of the key {key!r} in the bucket {bucket!r} is not {revision} (the server: {said})"
+        super().__init__(f"{found}; nothing was stored: read it with get(), and decide again", key, revision)
 
 
 class InvalidEntryError(KeyValueError):
     """What lies under a key cannot be understood: somebody stored it by other means. Overwrite or purge the key.
 
     Attributes:
-        key: which key.
         revision: of that message.
     """
 
     def __init__(self, bucket: str, key: str, revision: int, why: str) -> None:
-        super().__init__(
-            f"what lies under the key {key!r} in the bucket {bucket!r} (revision {revision}) is no entry: {why}; "
-            "put() or purge() it"
-        )
-        self.key = key
-        self.revision = revision
+        found = f"what lies under the key {key!r} in the bucket {bucket!r} (revision {revision}) is no entry: {why}"
+        super().__init__(f"{found}; put() or purge() it", key, revision)
 
 
 class NotStoredError(KeyValueError):

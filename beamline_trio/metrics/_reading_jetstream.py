@@ -41,6 +41,7 @@ def read_jetstream(client: Client, confirmed: Statistics) -> Reading:
     reading = Reading()
     plain: dict[str, float] = {
         "router_nats_publish_with_ack_total": statistics.publishes,
+        "router_nats_publish_expectations_unmet_total": statistics.publish_expectations_unmet,
         "router_nats_ack_total": statistics.acks,
         "router_nats_nak_total": statistics.naks,
     }

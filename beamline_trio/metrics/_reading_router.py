@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..router import BREAKER_TRANSITIONS, DURATION_BOUNDS_SECONDS, BreakerState, Route, Router
-from ._series import BREAKER_STATE, INTAKE_INFLIGHT, Distribution, Reading
+from ._series import BREAKER_STATE, INTAKE_HELD, INTAKE_INFLIGHT, Distribution, Reading
 
 
 def read_router(router: Router) -> Reading:
@@ -24,16 +24,24 @@ def read_router(router: Router) -> Reading:
         reading.numbers["router_backpressure_events_total", (router.name, level.value)] = number
     trips = 0 if guards.kill_switch is None else guards.kill_switch.trips
     reading.numbers["router_intake_pauses_total", (router.name,)] = trips
+    for event, number in router.store_counts().items():
+        reading.numbers["router_idempotency_store_total", (router.name, event)] = number
     return reading
 
 
 def _read_route(reading: Reading, route: Route) -> None:
     counters = route.counters
+    breakers = None if route.breaker is None else route.breaker.breakers
     plain: dict[str, int] = {
         INTAKE_INFLIGHT: counters.in_flight,
+        INTAKE_HELD: counters.held,
+        "router_tenant_overflow_total": counters.overflows,
+        "router_left_out_total": counters.left_out,
+        "router_replies_dropped_total": counters.replies_dropped,
         "router_idempotency_hit_total": counters.idempotency_hits,
         "router_idempotency_miss_total": counters.idempotency_misses,
-        "router_circuit_breaker_refused_total": 0 if route.breaker is None else route.breaker.breakers.refused,
+        "router_circuit_breaker_refused_total": 0 if breakers is None else breakers.refused,
+        "router_circuit_breaker_unguarded_total": 0 if breakers is None else breakers.unguarded,
     }
     for name, number in plain.items():
         reading.numbers[name, (route.name,)] = number

@@ -17,6 +17,7 @@ STATUS = "router_nats_connection_status"
 PENDING = "router_nats_pending_operations_count"
 PENDING_RATIO = "router_nats_pending_operations_ratio"
 INTAKE_INFLIGHT = "router_intake_inflight"
+INTAKE_HELD = "router_intake_held"
 BREAKER_STATE = "router_circuit_breaker_state"
 CLUSTER_QUORUM = "router_cluster_quorum"
 NODE_UP = "router_cluster_node_up"
@@ -48,7 +49,7 @@ _WORSE: Final[Mapping[str, Callable[[float, float], float]]] = {
     INSTANCE_MEMORY: max,
     INSTANCE_CONNECTIONS: max,
 }
-MOMENTARY = OF_CLIENTS_NOW | {INTAKE_INFLIGHT, BREAKER_STATE, REGION_WAITING} | _WORSE.keys()
+MOMENTARY = OF_CLIENTS_NOW | {INTAKE_INFLIGHT, INTAKE_HELD, BREAKER_STATE, REGION_WAITING} | _WORSE.keys()
 
 
 @attrs.frozen

@@ -18,6 +18,8 @@ from ._events import BackpressureChanged as BackpressureChanged
 from ._events import BreakerChanged as BreakerChanged
 from ._events import IntakePaused as IntakePaused
 from ._events import IntakeResumed as IntakeResumed
+from ._events import RouteStopped as RouteStopped
+from ._events import TenantOverflow as TenantOverflow
 from ._idempotence import Claim as Claim
 from ._idempotence import Idempotence as Idempotence
 from ._idempotence import IdempotenceStatistics as IdempotenceStatistics
@@ -45,5 +47,6 @@ from ._statistics import DEAD_LETTER_REASONS as DEAD_LETTER_REASONS
 from ._statistics import DURATION_BOUNDS_SECONDS as DURATION_BOUNDS_SECONDS
 from ._statistics import OUTCOMES as OUTCOMES
 from ._statistics import RETRY_REASONS as RETRY_REASONS
+from ._statistics import RouteCounters as RouteCounters
 from ._statistics import RouteStatistics as RouteStatistics
 from ._trace import TraceContext as TraceContext

@@ -26,6 +26,10 @@ class AlreadyDoneError(Exception):
         super().__init__("it was handled before")
 
 
+class GoneError(Exception):
+    """A message that was held without its payload is in its stream no longer: a limit or somebody took it out."""
+
+
 class RefusedError(Exception):
     """This message does not reach its handler now.
 

@@ -88,18 +88,18 @@ class Batches(Generic[T]):
         """Whether nothing is queued and nothing taken: no key and no tenant is remembered."""
         return self._lanes.idle
 
-    def has_room(self, tenant: Hashable | None) -> bool:
+    def put(
+        self,
+        value: T,
+        *,
+        key: Hashable | None,
+        tenant: Hashable | None,
+        size: int,
+        now: float,
+        held: bool = False,
+    ) -> None:
         """As for Lanes."""
-        return self._lanes.has_room(tenant)
-
-    def put(self, value: T, *, key: Hashable | None, tenant: Hashable | None, size: int, now: float) -> None:
-        """Queue one behind the others of its key.
-
-        Raises:
-            TypeError: key or tenant cannot be hashed; nothing was queued.
-            InternalError: the queue is full; see `full` before.
-        """
-        self._lanes.put(value, key=key, tenant=tenant, size=size, now=now)
+        self._lanes.put(value, key=key, tenant=tenant, size=size, now=now, held=held)
         self._fill(now, (key,) if key in self._keys else ())
 
     def take(self, now: float) -> list[Item[T]] | None:
@@ -140,6 +140,7 @@ class Batches(Generic[T]):
         """Everything that was never taken, the forming batch too, in order within each key; it is queued no longer."""
         behind = self._lanes.drain()
         formed = self._forming
+        self._lanes.leave(formed)
         self._lanes.done_all(formed)
         self._start_batch()
         return [item.value for item in formed] + behind

@@ -30,6 +30,7 @@ class Delivery:
         "began",
         "blocked",
         "failure",
+        "held",
         "history",
         "message",
         "trace",
@@ -43,6 +44,7 @@ class Delivery:
         self.began = began
         self.acking = False  # an ack is on its way that the server is to answer
         self.blocked = False  # by an effect that could not be confirmed
+        self.held = False  # its payload was let go, and has to be read from its stream
         self.tries = 0  # failed ones of this delivery, which were tried again here
         self.failure: Exception | None = None  # what was raised before its handler could be called
         self.history: list[str] = []
@@ -95,6 +97,11 @@ class Delivery:
     def count(self) -> int:
         """How many messages in hand it is: one, unless it is a batch."""
         return 1
+
+    @property
+    def references(self) -> list[Delivery]:
+        """What of it has no payload here."""
+        return [self] if self.held else []
 
     @property
     def identity(self) -> str:

@@ -16,6 +16,7 @@ from ..jetstream import JetStreamMessage
 from ._delivery import Delivery
 from ._lanes import Item
 from ._route_options import RouteOptions
+from ._trace import TraceContext
 
 _DIGEST_BYTES: Final = 8
 
@@ -41,6 +42,16 @@ class DeliveryBatch(Delivery):
     def handled(self) -> list[Delivery]:
         """Those that the handler is given: all but what failed before it could be called."""
         return [delivery for delivery in self.deliveries if delivery.failure is None]
+
+    @property
+    def links(self) -> tuple[TraceContext, ...]:
+        """Where those of its messages that have a trace stand in it; its own `trace` is another."""
+        return tuple(delivery.trace for delivery in self.deliveries if delivery.trace is not None)
+
+    @property
+    def references(self) -> list[Delivery]:
+        """Those that have no payload here."""
+        return [delivery for delivery in self.deliveries if delivery.held]
 
     @property
     def count(self) -> int:

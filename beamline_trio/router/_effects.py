@@ -2,6 +2,9 @@
 
 What goes to no stream leaves first, in order; then what goes to streams, together.
 
+The message of a stream has nobody to answer to: its reply subject is where its ack goes, and that of its publisher was
+for the stream's PubAck. So an answer to it is dropped, counted, and logged once.
+
 All tries of an effect carry the same message id, which comes from its input, so a stream stores it once however often
 its input is delivered. While the target does not answer, the route's gate is told.
 
@@ -10,6 +13,7 @@ Must not settle the input.
 
 from __future__ import annotations
 
+import logging
 from typing import Final, TypeAlias
 
 import trio
@@ -47,6 +51,7 @@ class EffectSender:
         self._gate = gate
         self._counters = counters
         self._from_stream = from_stream
+        self._told_of_reply = False
 
     async def send(self, delivery: Delivery, effects: Effects) -> Exception | None:
         """Send all of them; None, or why one of them is not confirmed.
@@ -111,7 +116,9 @@ class EffectSender:
         payload = effect.payload
         assert isinstance(payload, bytes)  # read_outcome has encoded it
         if isinstance(effect, Reply):
-            if not self._from_stream and delivery.message.reply_bytes is not None:
+            if self._from_stream:
+                self._drop_reply(delivery)
+            elif delivery.message.reply_bytes is not None:
                 await delivery.message.respond(payload, headers=headers)
             return
         confirm = self._confirm(effect)
@@ -119,6 +126,15 @@ class EffectSender:
             await self._store(delivery, index, effect, payload, headers)
         else:
             await self._client.publish(effect.subject, payload, headers=headers, confirm=confirm == "server")
+
+    def _drop_reply(self, delivery: Delivery) -> None:
+        self._counters.replies_dropped += 1
+        if not self._told_of_reply:
+            self._told_of_reply = True
+            words = "the message of a stream has no reply subject: publish the answer to a subject of its own"
+            self._connection.log(
+                logging.WARNING, "ROUTER_REPLY_DROPPED", words=words, route=delivery.route, subject=delivery.subject
+            )
 
     def _confirm(self, effect: Effect) -> Confirm | None:
         """What has to be known of it: of an answer, nothing."""

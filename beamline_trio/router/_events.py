@@ -26,6 +26,22 @@ class BreakerChanged(StageEvent):
 
 
 @attrs.frozen
+class TenantOverflow(StageEvent):
+    """A tenant has more than its part of a route's queue, and had not before; `tenant` as text."""
+
+    route: str
+    tenant: str
+
+
+@attrs.frozen
+class RouteStopped(StageEvent):
+    """A route has lost its durable, and takes no more messages; the others of its router go on."""
+
+    route: str
+    reason: str
+
+
+@attrs.frozen
 class BackpressureChanged(StageEvent):
     """A router is pressed harder, or less: its new level, and the numbers behind it."""
 

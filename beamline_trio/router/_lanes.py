@@ -6,6 +6,9 @@ round robin, a tenant's turn is as many items as its weight. An item without a k
 tenant belongs to the tenant None, so there is one mechanism for all routes. Every step costs the same however much is
 queued. Tenants and keys with nothing queued and nothing taken are forgotten.
 
+A tenant has a part of the queue (`has_room`). What it has beyond it can be put as held: its place in the line is the
+same, but it counts for a limit of its own, so that a tenant whose work hangs fills nobody else's queue.
+
 Must not wait, read a clock or know what an item is; must not forget a key as long as one of it is taken.
 """
 
@@ -28,13 +31,26 @@ T = TypeVar("T")
 class Account(Generic[T]):
     """A tenant that has something queued or taken."""
 
-    __slots__ = ("credit", "in_ring", "queued", "ready", "taken", "tenant", "weight")
+    __slots__ = (
+        "bytes",
+        "credit",
+        "in_ring",
+        "messages",
+        "overflowing",
+        "queued",
+        "ready",
+        "taken",
+        "tenant",
+        "weight",
+    )
 
     def __init__(self, tenant: Hashable, weight: int) -> None:
         self.tenant = tenant
         self.weight = weight
         self.credit = weight  # what is left of its turn
         self.queued = 0  # ready, or waiting in its lane
+        self.messages = self.bytes = 0  # of these what is not held
+        self.overflowing = False  # it was told that it had no room, and was not idle since
         self.taken = 0
         self.in_ring = False
         self.ready: deque[Item[T]] = deque()
@@ -49,6 +65,7 @@ class Item(Generic[T]):
         key: no two of one key are taken at once; None: no order.
         size: bytes it counts for.
         since: when it was put, in seconds of the caller's clock.
+        held: it is beyond its tenant's part of the queue.
     """
 
     value: T
@@ -56,6 +73,7 @@ class Item(Generic[T]):
     account: Account[T]
     size: int
     since: float
+    held: bool
 
     @property
     def tenant(self) -> Hashable | None:
@@ -73,6 +91,7 @@ class Lanes(Generic[T]):
     Args:
         messages_max: what may be queued, not counting what is taken; at least 1.
         bytes_max: the same in bytes; at least 1. The last item may reach beyond, so that one larger than this passes.
+        held_max: what may be held besides, of all tenants together; 0 = nothing, and `put` takes no held ones.
         quota: items of one tenant that may be taken at once; None = no limit.
         weights: tenant -> items in its turn, at least 1; who is not in it has 1.
         rate: takes per second; None = no limit.
@@ -86,6 +105,7 @@ class Lanes(Generic[T]):
         *,
         messages_max: int = 1000,
         bytes_max: int = 64 * 1024 * 1024,
+        held_max: int = 0,
         quota: int | None = None,
         weights: Mapping[Any, int] | None = None,
         rate: Rate | None = None,
@@ -97,9 +117,11 @@ class Lanes(Generic[T]):
         self.bytes = 0
         self.messages_max = messages_max
         self._bytes_max = bytes_max
+        self._held_max = held_max
         self._quota = sys.maxsize if quota is None else quota
         self._weights = _checked(weights or {})
-        self._count = 0
+        self._count = 0  # what is not held
+        self._held = 0
         # Key -> what waits behind its head, which is ready or taken.
         self._lanes: dict[Hashable, deque[Item[T]] | None] = {}
         self._nobody: Account[T] = Account(None, self._weights.get(None, 1))  # most routes have no tenants: kept
@@ -108,11 +130,13 @@ class Lanes(Generic[T]):
 
     def __len__(self) -> int:
         """How many are queued; what is taken is not."""
-        return self._count
+        return self._count + self._held
 
     @property
     def full(self) -> bool:
-        """Whether nothing more can be put until something is taken."""
+        """Whether something has to be taken before any tenant's next can be put: as held, where that is possible."""
+        if self._held_max:
+            return self._held >= self._held_max
         return self._count >= self.messages_max or self.bytes >= self._bytes_max
 
     @property
@@ -121,37 +145,56 @@ class Lanes(Generic[T]):
         return not self._lanes and len(self._accounts) == 1 and not self._nobody.queued and not self._nobody.taken
 
     def has_room(self, tenant: Hashable | None) -> bool:
-        """Whether the tenant is within its part of the queue: no more than what is still free.
+        """Whether the tenant is within its part of the queue: no more than its weight times what is still free.
 
         One tenant alone gets half of the queue, two that flood it get a third each, and so on: however many flood it,
-        the others find it open. For routes without tenants `full` says all there is to say. `put` takes what is beyond
-        this; what becomes of it (drop it, give it back) is the caller's policy.
+        the others find it open. The same holds for the bytes. For routes without tenants `full` says all there is to
+        say. What becomes of that for which there is no room (hold it, turn it away) is the caller's policy.
         """
+        free, free_bytes = self.messages_max - self._count, self._bytes_max - self.bytes
         account = self._accounts.get(tenant)
-        queued = 0 if account is None else account.queued
-        return queued < self.messages_max - self._count
+        if account is None:
+            return free > 0 and free_bytes > 0
+        return account.messages < account.weight * free and account.bytes < account.weight * free_bytes
 
-    def put(self, value: T, *, key: Hashable | None, tenant: Hashable | None, size: int, now: float = 0.0) -> None:
+    def overflow(self, tenant: Hashable | None) -> bool:
+        """The tenant was found without room; returns whether it was not since it has last had nothing here."""
+        account = self._accounts.get(tenant)
+        if account is None or account.overflowing:
+            return account is None
+        account.overflowing = True
+        return True
+
+    def put(
+        self,
+        value: T,
+        *,
+        key: Hashable | None,
+        tenant: Hashable | None,
+        size: int,
+        now: float = 0.0,
+        held: bool = False,
+    ) -> None:
         """Queue one behind the others of its key.
 
         Raises:
             TypeError: key or tenant cannot be hashed; nothing was queued.
-            InternalError: the queue is full; see `full` before.
+            InternalError: there is no place for it; see `full` and `has_room` before.
         """
-        count = self._count
-        if count >= self.messages_max or self.bytes >= self._bytes_max:
+        full = self._count >= self.messages_max or self.bytes >= self._bytes_max
+        if self._held >= self._held_max if held else full:
             raise InternalError(
-                f"put on a queue of {count} messages and {self.bytes} bytes; it takes {self.messages_max} and "
-                f"{self._bytes_max} (queue_messages_max, queue_bytes_max): wait until it is not full"
+                f"put on a queue of {self._count} messages, {self.bytes} bytes and {self._held} held; it takes "
+                f"{self.messages_max}, {self._bytes_max} and {self._held_max} (queue_messages_max, queue_bytes_max, "
+                "held_messages_max): wait until it is not full"
             )
         head = key is None or key not in self._lanes
         account = self._accounts.get(tenant)
         if account is None:
             account = self._accounts[tenant] = Account(tenant, self._weights.get(tenant, 1))
-        item = Item(value, key, account, size, now)
-        self._count = count + 1
-        self.bytes += size
+        item = Item(value, key, account, size, now, held)
         account.queued += 1
+        self._add(item)
         if head:
             if key is not None:
                 self._lanes[key] = None
@@ -173,8 +216,7 @@ class Lanes(Generic[T]):
         account.taken += 1
         account.queued -= 1
         account.credit -= 1
-        self._count -= 1
-        self.bytes -= item.size
+        self._remove(item)
         if not ready or account.taken >= self._quota:
             ring.popleft()
             account.in_ring = False
@@ -217,14 +259,14 @@ class Lanes(Generic[T]):
             if item.account.ready and item.account.ready[-1] is item:
                 self._withdraw(item)
                 behind = True
-        self._count += len(taken)
-        self.bytes += sum(item.size for item in taken)
+        for item in taken:
+            self._add(item)
         return taken, behind
 
     def leave(self, items: list[Item[T]]) -> None:
         """What take_more gave counts as queued no longer."""
-        self._count -= len(items)
-        self.bytes -= sum(item.size for item in items)
+        for item in items:
+            self._remove(item)
 
     def done_all(self, items: list[Item[T]]) -> None:
         """The work on a batch has ended, however. Once per batch, with all that take_more gave for it."""
@@ -268,11 +310,33 @@ class Lanes(Generic[T]):
             account.in_ring = False
             account.credit = account.weight
         self._ring.clear()
-        self._count = self.bytes = 0
         for item in left:
-            item.account.queued = 0
+            self._remove(item)
+            item.account.queued -= 1
             self._forget_idle(item.account)
         return [item.value for item in left]
+
+    def _add(self, item: Item[T]) -> None:
+        """It counts for what the queue may have."""
+        if item.held:
+            self._held += 1
+            return
+        account = item.account
+        account.messages += 1
+        account.bytes += item.size
+        self._count += 1
+        self.bytes += item.size
+
+    def _remove(self, item: Item[T]) -> None:
+        """It does so no longer."""
+        if item.held:
+            self._held -= 1
+            return
+        account = item.account
+        account.messages -= 1
+        account.bytes -= item.size
+        self._count -= 1
+        self.bytes -= item.size
 
     def _make_ready(self, item: Item[T]) -> None:
         account = item.account
@@ -320,7 +384,10 @@ class Lanes(Generic[T]):
         self._lanes[item.key] = waiting
 
     def _forget_idle(self, account: Account[T]) -> None:
-        if account is not self._nobody and not account.taken and not account.queued:
+        if account.taken or account.queued:
+            return
+        account.overflowing = False
+        if account is not self._nobody:
             self._accounts.pop(account.tenant, None)
 
 

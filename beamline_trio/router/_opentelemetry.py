@@ -9,21 +9,24 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from ..client import Message
 from ..protocol import MissingExtraError
+from ._delivery_batch import DeliveryBatch
 from ._middleware import CallNext, Middleware
 from ._outcomes import DeadLetter, HandlerOutcome, Retry
 from ._trace import TraceContext
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
-    from opentelemetry.trace import Span, Tracer
+    from opentelemetry.trace import Span, SpanContext, Tracer
 
 
 def opentelemetry_spans(tracer: Tracer | None = None) -> Middleware:
     """Middleware that makes a span of each delivery, current while the handler runs.
 
-    The span continues the trace of the message, or begins one; effects carry it. It has the subject, the size of the
-    payload and the outcome (`ok`, `retry`, `dead_letter`), and records what the handler raises.
+    The span continues the trace of the message, or begins one; that of a batch begins one, with a link to each of its
+    messages that has a trace. Effects carry it. It has the subject, the size of the payload (of a batch, of all of
+    them, and their number) and the outcome (`ok`, `retry`, `dead_letter`), and records what the handler raises.
 
     Args:
         tracer: None takes the one that the application's tracer provider gives to `beamline_trio.router`.
@@ -33,6 +36,7 @@ def opentelemetry_spans(tracer: Tracer | None = None) -> Middleware:
     """
     try:
         from opentelemetry import trace
+        from opentelemetry.context import Context
     except ImportError:
         raise MissingExtraError(
             "spans need OpenTelemetry: pip install 'beamline-trio[opentelemetry]'; traces are handed on without it"
@@ -41,16 +45,18 @@ def opentelemetry_spans(tracer: Tracer | None = None) -> Middleware:
 
     async def spans(delivery: Any, call_next: CallNext) -> HandlerOutcome:
         message = delivery.message
+        several = delivery if isinstance(delivery, DeliveryBatch) else None
         with used.start_as_current_span(
             f"process {message.subject}",
-            context=_context_of(delivery.trace),
+            context=_context_of(delivery.trace) if several is None else Context(),
             kind=trace.SpanKind.CONSUMER,
             attributes={
                 "messaging.system": "nats",
                 "messaging.operation.type": "process",
                 "messaging.destination.name": message.subject,
-                "messaging.message.body.size": len(message.payload),
+                **_sizes(message, several),
             },
+            links=None if several is None else [trace.Link(_sender(link)) for link in several.links],
         ) as span:
             delivery.trace = _continued(delivery.trace, span)
             outcome = await call_next(delivery)
@@ -60,21 +66,34 @@ def opentelemetry_spans(tracer: Tracer | None = None) -> Middleware:
     return spans
 
 
+def _sizes(message: Message, several: DeliveryBatch | None) -> dict[str, int]:
+    if several is None:
+        return {"messaging.message.body.size": len(message.payload)}
+    return {
+        "messaging.message.body.size": sum(len(one.payload) for one in several.deliveries),
+        "messaging.batch.message_count": len(several.deliveries),
+    }
+
+
 def _context_of(parent: TraceContext | None) -> Context | None:
     """The sender's span as the library's context; None: what is current, if anything."""
-    if parent is None:
+    if parent is None or not parent.parent_id:
         return None
     from opentelemetry import trace
-    from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, TraceState
 
-    sender = SpanContext(
+    return trace.set_span_in_context(trace.NonRecordingSpan(_sender(parent)))
+
+
+def _sender(parent: TraceContext) -> SpanContext:
+    from opentelemetry.trace import SpanContext, TraceFlags, TraceState
+
+    return SpanContext(
         int(parent.trace_id, 16),
         int(parent.parent_id, 16),
         is_remote=True,
         trace_flags=TraceFlags(parent.flags),
         trace_state=TraceState.from_header([parent.state]) if parent.state else None,
     )
-    return trace.set_span_in_context(NonRecordingSpan(sender))
 
 
 def _continued(before: TraceContext | None, span: Span) -> TraceContext | None:

@@ -20,13 +20,14 @@ from typing import Final, Protocol
 import trio
 
 from ..client import Message
-from ..connection import CALLS_PER_CHECK, Lot, Pace
+from ..connection import CALLS_PER_CHECK, ClientClosedError, Lot, Pace
 from ..jetstream import JetStreamMessage
 from ..protocol import NatsError
 from ._delivery import Delivery
 from ._lanes import Item, Lanes
 from ._middleware import CallNext
 from ._outcomes import HandlerOutcome
+from ._overflow import Overflow
 from ._rate import Rate
 from ._route_options import QUEUE_BYTES_MAX, QUEUE_MESSAGES_MAX, RouteOptions
 from ._sources import Source
@@ -34,6 +35,12 @@ from ._statistics import RouteCounters
 
 # What a settlement says of a message that is parked: it has no outcome yet.
 PARKED: Final = "parked"
+# Outcomes of a message that its stream delivers again.
+COMES_AGAIN: Final = frozenset(("retried", "returned"))
+# Until payloads that could not be read are asked for again.
+RESTORE_PAUSE_SECONDS: Final = 1.0
+# Heartbeats that leave in one go: more would keep the other tasks waiting.
+EXTENDED_AT_ONCE: Final = 500
 # Messages of a stream that were done with, whose second coming is recognised.
 REMEMBERED_MAX: Final = 4_096
 
@@ -46,7 +53,16 @@ class Line(Protocol):
 
     def __len__(self) -> int: ...
 
-    def put(self, value: Delivery, *, key: Hashable | None, tenant: Hashable | None, size: int, now: float) -> None: ...
+    def put(
+        self,
+        value: Delivery,
+        *,
+        key: Hashable | None,
+        tenant: Hashable | None,
+        size: int,
+        now: float,
+        held: bool = False,
+    ) -> None: ...
 
     def next_ready(self, now: float) -> float: ...
 
@@ -67,6 +83,7 @@ class RouteQueue:
         source: Source,
         counters: RouteCounters,
         deliver: Callable[[Message, float], Delivery],
+        overflow: Overflow,
     ) -> None:
         self.error: NatsError | None = None
         self._key_of = options.ordered_by
@@ -74,9 +91,13 @@ class RouteQueue:
         self._source = source
         self._counters = counters
         self._deliver = deliver
+        self._overflow = overflow
+        # What waits long, or is parked, may be delivered again meanwhile.
+        self._recognises = options.stream is not None and (self._key_of, self._tenant_of) != (None, None)
         self._lanes: Lanes[Delivery] = Lanes(
             messages_max=options.queue_messages_max or QUEUE_MESSAGES_MAX,
             bytes_max=options.queue_bytes_max or QUEUE_BYTES_MAX,
+            held_max=options.held_max,
             quota=options.quota,
             weights=options.weights,
             rate=None if rate is None else Rate(rate),
@@ -105,7 +126,7 @@ class RouteQueue:
             while True:
                 while self._line.full:
                     await self._room.wait()
-                self._put(await self._source.receive())
+                await self._put(await self._source.receive())
         except NatsError as error:
             self.error = error
         except (trio.EndOfChannel, trio.ClosedResourceError):
@@ -115,12 +136,12 @@ class RouteQueue:
             self._finish()
             self._ready.wake_all()
 
-    def _put(self, message: Message) -> None:
+    async def _put(self, message: Message) -> None:
         now = trio.current_time()
         size = len(message.payload)
         self._counters.queue(size)
         delivery = self._deliver(message, now)
-        if self._key_of is not None and self._came_before(delivery):
+        if self._recognises and self._came_before(delivery):
             self._counters.end_pending("duplicate", size)
             return
         key = tenant = None
@@ -131,8 +152,16 @@ class RouteQueue:
         except Exception as error:  # noqa: BLE001  # of the user's function: as if the handler had raised it
             key = tenant = None
             delivery.failure = error
+        held = self._tenant_of is not None and not self._lanes.has_room(tenant)
+        if held:
+            if self._lanes.overflow(tenant):
+                self._overflow.tell(tenant)
+            if not self._overflow.hold(delivery):
+                await self._overflow.turn_away(delivery, size)
+                return
+            size = 0
         self._here[delivery] = None
-        self._line.put(delivery, key=key, tenant=tenant, size=size, now=now)
+        self._line.put(delivery, key=key, tenant=tenant, size=size, now=now, held=held)
         self._ready.wake_one()
 
     def _came_before(self, delivery: Delivery) -> bool:
@@ -167,7 +196,9 @@ class RouteQueue:
             now = trio.current_time()
             delivery = self._next(now)
             if delivery is not None:
-                return delivery
+                if not delivery.references or await self._restored(delivery):
+                    return delivery
+                continue
             if self._ended and not len(self):
                 self._ready.wake_all()
                 raise self.error if self.error is not None else trio.EndOfChannel
@@ -201,6 +232,27 @@ class RouteQueue:
         delivery.blocked = delivery.acking = False
         self._counters.unqueue(len(delivery.message.payload))
 
+    async def _restored(self, delivery: Delivery) -> bool:
+        """Whether its payload is here again; where it cannot be read now, it waits a little. Cancelled, it stays here.
+
+        Raises:
+            ClientClosedError: nothing can be read any more.
+        """
+        try:
+            await self._overflow.restore(delivery.references)
+        except BaseException as error:
+            self._requeue(delivery)
+            again = isinstance(error, NatsError) and not isinstance(error, ClientClosedError)
+            due = trio.current_time() + (RESTORE_PAUSE_SECONDS if again else 0.0)
+            heapq.heappush(self._parked, (due, next(self._numbers), delivery))
+            if not again:
+                raise
+            return False
+        return True
+
+    def _requeue(self, delivery: Delivery) -> None:
+        self._counters.requeue(len(delivery.message.payload))
+
     def _finish(self) -> None:
         """Nothing more comes."""
 
@@ -213,17 +265,17 @@ class RouteQueue:
     def end(self, delivery: Delivery, outcome: str, seconds: float) -> None:
         """A worker is done with a try."""
         if outcome is PARKED:
-            self._counters.requeue(len(delivery.message.payload))
+            self._requeue(delivery)
         else:
             self._counters.end(outcome, seconds)
-            self._forget(delivery, done=outcome != "returned")
+            self._forget(delivery, done=outcome not in COMES_AGAIN)
         self._ready.wake_one()
 
     def _forget(self, delivery: Delivery, *, done: bool) -> None:
         item = self._here.pop(delivery)
         if item is not None:
             self._lanes.done(item)
-        metadata = delivery.metadata if self._key_of is not None else None
+        metadata = delivery.metadata if self._recognises else None
         if metadata is not None:
             del self._sequences[metadata.stream_sequence]
             if done:
@@ -243,11 +295,13 @@ class RouteQueue:
 
         return guarded
 
-    def extend(self, age: float) -> None:
+    async def extend(self, age: float) -> None:
         """Keep what waits here from being delivered to somebody else."""
-        for delivery in self._here:
+        for number, delivery in enumerate(tuple(self._here), start=1):
             if isinstance(delivery.message, JetStreamMessage):
                 delivery.message.extend(age)
+            if number % EXTENDED_AT_ONCE == 0:
+                await trio.lowlevel.checkpoint()
 
     def set_rate(self, per_second: float | None) -> None:
         """Another rate from now on; None = no limit.
@@ -268,6 +322,7 @@ class RouteQueue:
                 outcome = "returned"
                 self._counters.retries["backpressure"] += 1
             self._counters.end_pending(outcome, len(message.payload))
+            self._overflow.forget(delivery)
             del self._here[delivery]
 
     def _leftovers(self) -> list[Delivery]:

@@ -17,7 +17,8 @@ from ._batches import Batch, Batches
 from ._delivery import Delivery
 from ._delivery_batch import DeliveryBatch, batch_of
 from ._lanes import Item
-from ._queue import PARKED, RouteQueue
+from ._overflow import Overflow
+from ._queue import COMES_AGAIN, PARKED, RouteQueue
 from ._route_options import RouteOptions
 from ._sources import Source
 from ._statistics import RouteCounters
@@ -34,9 +35,10 @@ class BatchQueue(RouteQueue):
         source: Source,
         counters: RouteCounters,
         deliver: Callable[[Message, float], Delivery],
+        overflow: Overflow,
         join: Callable[[list[Item[Delivery]], float], DeliveryBatch],
     ) -> None:
-        super().__init__(options, rate, source, counters, deliver)
+        super().__init__(options, rate, source, counters, deliver, overflow)
         self._line = self._batches = Batches(self._lanes, batch)
         self._join = join
         self._delays: dict[Delivery, float] = {}
@@ -61,7 +63,7 @@ class BatchQueue(RouteQueue):
                 self._counters.requeue(len(one.message.payload))
             else:
                 self._counters.end(ended, seconds)
-                self._forget(one, done=ended != "returned")
+                self._forget(one, done=ended not in COMES_AGAIN)
         if left:
             batch.keep(left)
             due = trio.current_time() + max(self._delays.pop(one) for one in left)
@@ -82,6 +84,10 @@ class BatchQueue(RouteQueue):
         batch.begin(now)
         for one in batch.deliveries:
             self._counters.unqueue(len(one.message.payload))
+
+    def _requeue(self, delivery: Delivery) -> None:
+        for one in batch_of(delivery).deliveries:
+            self._counters.requeue(len(one.message.payload))
 
     def _leftovers(self) -> list[Delivery]:
         parked = [one for _, _, batch in sorted(self._parked) for one in batch_of(batch).deliveries]

@@ -7,18 +7,22 @@ Must not know how messages are handled.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Final
 
 from ..client import Client, Message
 from ..connection import OptionsError
+from ..protocol import NatsError
 from ._admission import behind_breaker
 from ._claims import RouteClaims
 from ._delivery import Delivery
 from ._delivery_batch import DeliveryBatch
+from ._events import RouteStopped
 from ._gate import Gate
 from ._guards import RouteBreaker
 from ._lanes import Item
 from ._middleware import CallNext
+from ._outcomes import one_line
 from ._rate import Rate
 from ._route_options import RouteOptions, check_concurrency
 from ._statistics import RouteCounters, RouteStatistics
@@ -40,6 +44,7 @@ class Route:
         gate: its holds.
         breaker: its circuit breakers; None: it has none.
         claims: the keys of its deliveries; None: they have none.
+        failure: why it stopped while its router went on; None: it did not.
 
     Args:
         options: what it is declared with.
@@ -57,6 +62,7 @@ class Route:
         if self.breaker is not None:
             call = behind_breaker(call, self.breaker, self.counters)
         self.call = call if self.claims is None else self.claims.around(call)
+        self.failure: NatsError | None = None
         self.traces: TraceReader | None = None
         self._concurrency = options.concurrency
         self._rate = options.rate
@@ -153,6 +159,7 @@ class Route:
     def attach(self, run: RouteRun, client: Client) -> None:
         """It runs, on this client."""
         self._run = run
+        self.failure = None
         for teller in (self.breaker, self.claims):
             if teller is not None:
                 teller.attach(client)
@@ -160,6 +167,13 @@ class Route:
     def detach(self) -> None:
         """It runs no longer."""
         self._run = None
+
+    def stop(self, error: NatsError, client: Client) -> None:
+        """It has lost its source, for good, and tells so."""
+        self.failure = error
+        reason = one_line(error)
+        client.connection.log(logging.ERROR, "ROUTER_ROUTE_STOPPED", route=self.name, reason=reason)
+        client.connection.emit(RouteStopped(self.name, reason))
 
     def deliver(self, message: Message, now: float) -> Delivery:
         """A message that a worker has taken."""
@@ -170,7 +184,10 @@ class Route:
 
     def join(self, items: list[Item[Delivery]], now: float) -> DeliveryBatch:
         """Messages of its queue that a worker has taken together."""
-        return DeliveryBatch(self.options, items, now)
+        batch = DeliveryBatch(self.options, items, now)
+        if self.traces is not None:
+            batch.trace = self.traces.join(batch.links)
+        return batch
 
     def __repr__(self) -> str:
         return f"<Route {self.name!r} from {self.subject!r}>"

@@ -26,13 +26,15 @@ KeyFunction: TypeAlias = Callable[[Any], Hashable]
 
 QUEUE_MESSAGES_MAX: Final = 1_000
 QUEUE_BYTES_MAX: Final = 64 * 1024 * 1024
+# Ten minutes of a tenant that sends 30 messages a second and whose handlers hang; about 1 KiB of memory each.
+HELD_MESSAGES_MAX: Final = 20_000
 DEADLINE_SECONDS: Final = 20.0
 # Asked for ahead by a route from a stream: enough for a quick handler, and four messages for each worker of a slow one.
 PREFETCH_MIN: Final = 100
 PREFETCH_PER_WORKER: Final = 4
 # A message is heard of so often within its ack wait, so that one lost heartbeat does no harm.
 HEARTBEATS_PER_ACK_WAIT: Final = 3
-_STREAM_ONLY: Final = ("durable", "consumer", "dead_letter", "double_ack")
+_STREAM_ONLY: Final = ("durable", "consumer", "dead_letter", "double_ack", "recreate")
 _CONSUMER_OWN: Final = {
     "backoff_seconds": "the server would replace the ack wait by its first value; use retry=Retry(delays_seconds=...)",
     "max_deliver": "use retry=Retry(max_deliver=...)",
@@ -67,11 +69,13 @@ class RouteOptions:
     batch: Batch | None = None
     queue_messages_max: int | None = None
     queue_bytes_max: int | None = None
+    held_messages_max: int | None = None
     retry: Retry = attrs.field(factory=Retry)
     dead_letter: str | None = None
     deadline_seconds: float = DEADLINE_SECONDS
     rate: float | None = None
     double_ack: bool = False
+    recreate: bool = False
     idempotent_by: Callable[[Any], str] | None = None
     breaker: Breaker | None = None
     weight: float = 1.0
@@ -80,7 +84,7 @@ class RouteOptions:
     def __attrs_post_init__(self) -> None:
         encode_pattern(self.subject)
         check_concurrency(self.concurrency)
-        for name in ("queue_messages_max", "queue_bytes_max"):
+        for name in ("queue_messages_max", "queue_bytes_max", "held_messages_max"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise OptionsError(f"{name} is {value}; it must be at least 1")
@@ -95,6 +99,11 @@ class RouteOptions:
             raise OptionsError(f"deadline_seconds is {self.deadline_seconds!r}; it must be above 0")
         if self.dead_letter is not None:
             encode_subject(self.dead_letter)
+        if self.held_messages_max is not None and (self.stream is None or self.tenant_by is None):
+            raise OptionsError(
+                f"route {self.name!r} has held_messages_max, which is about the tenants of a stream that have more "
+                "than their part of the queue; give stream= and tenant_by=, or leave it out"
+            )
         if self.stream is None:
             self._check_core()
         else:
@@ -146,6 +155,13 @@ class RouteOptions:
         return any(one is not None for one in (self.ordered_by, self.tenant_by, self.rate, self.batch))
 
     @property
+    def held_max(self) -> int:
+        """Messages of tenants beyond their part of the queue that are held by reference, at the most."""
+        if self.stream is None or self.tenant_by is None:
+            return 0
+        return self.held_messages_max or HELD_MESSAGES_MAX
+
+    @property
     def prefetch(self) -> int:
         """Messages of a stream that are here and not yet worked on, at the most."""
         ahead = max(PREFETCH_MIN, PREFETCH_PER_WORKER * self.concurrency)
@@ -173,7 +189,7 @@ class RouteOptions:
         """What may be unacked at once: here, on its way, and in hand."""
         queued = (self.queue_messages_max or QUEUE_MESSAGES_MAX) if self.is_laned else 0
         in_hand = self.concurrency * (1 if self.batch is None else self.batch.size)
-        return queued + 2 * self.prefetch + in_hand
+        return queued + self.held_max + 2 * self.prefetch + in_hand
 
 
 def check_concurrency(value: int) -> None:

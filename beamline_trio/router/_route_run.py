@@ -13,9 +13,10 @@ import attrs
 import trio
 
 from ..client import Client, Drainable
-from ..jetstream import unconfirmed_acks
+from ..jetstream import ConsumerDeletedError, unconfirmed_acks
 from ..protocol import NatsError
 from ._advisories import MaxDeliverAdvisories
+from ._overflow import Overflow
 from ._pool import Pool
 from ._queue import RouteQueue
 from ._queue_batches import BatchQueue
@@ -64,7 +65,7 @@ class RouteRun:
         self._route = route
         self._source = source
         options, counters = route.options, route.counters
-        self.queue = _queue(route, source)
+        self.queue = _queue(client, route, source)
         settlement = _settlement(client, route, self.queue)
         self._room = None if slots is None else slots.join(route.name, options.weight)
         self.pool = Pool(
@@ -166,12 +167,13 @@ class RouteRun:
         self.pool.cut()
 
 
-def _queue(route: Route, source: Source) -> RouteQueue | None:
-    options, rate = route.options, route.rate
+def _queue(client: Client, route: Route, source: Source) -> RouteQueue | None:
+    options, rate, counters = route.options, route.rate, route.counters
+    overflow = Overflow(client, route.name, counters)
     if options.batch is not None:
-        return BatchQueue(options, options.batch, rate, source, route.counters, route.deliver, route.join)
+        return BatchQueue(options, options.batch, rate, source, counters, route.deliver, overflow, route.join)
     if options.is_laned or rate is not None:
-        return RouteQueue(options, rate, source, route.counters, route.deliver)
+        return RouteQueue(options, rate, source, counters, route.deliver, overflow)
     return None
 
 
@@ -195,15 +197,23 @@ async def run_routes(
 ) -> NatsError | None:
     """Run these until the client, or the router, was drained. Started when the server has confirmed every interest.
 
+    A route whose consumer is gone stops, and the others go on; any other failure ends all.
+
     Returns:
-        Why one of them failed, which has ended the others; raised by who calls, bare and once.
+        Why one of them failed, which has ended the others, or why all of them stopped; raised by who calls, bare and
+        once.
     """
+    routes = tuple(routes)
     failures: list[NatsError] = []
+    stopped: list[NatsError] = []
     async with trio.open_nursery() as nursery:
 
         async def run_one(route: Route, started: Started) -> None:
             try:
                 await run_route(client, route, runs, account, slots, started)
+            except ConsumerDeletedError as error:
+                stopped.append(error)
+                route.stop(error, client)
             except NatsError as error:
                 failures.append(error)
                 nursery.cancel_scope.cancel()
@@ -213,6 +223,8 @@ async def run_routes(
             nursery.start_soon(run_one, route, started)
             await started.event.wait()
         task_status.started()
+    if len(stopped) == len(routes):
+        failures = stopped
     return failures[0] if failures else None
 
 

@@ -5,9 +5,7 @@ Must not know messages.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from functools import partial
 from typing import Any, TypeVar
 
 import trio
@@ -19,18 +17,18 @@ from ._backpressure import Backpressure
 from ._batches import Batch
 from ._breaker import Breaker
 from ._claims import IdempotenceSource
+from ._declaration import Declaration, names_of_caller
 from ._drain import DrainReport, RouterDrain
 from ._guards import RouterGuards
 from ._idempotence import MemoryIdempotence
 from ._kill_switch import KillSwitch
-from ._middleware import Middleware, compose
+from ._middleware import Middleware
 from ._outcomes import Retry
 from ._route import Route
-from ._route_options import DEADLINE_SECONDS, RouteOptions
+from ._route_options import DEADLINE_SECONDS
 from ._route_run import RouteRun, run_routes
-from ._signature import bind
-from ._signature_batch import bind_batch
 from ._slots import Slots
+from ._store_books import StoreBooks
 
 GRACE_SECONDS = 25.0
 H = TypeVar("H", bound=Callable[..., Any])
@@ -91,6 +89,9 @@ class Router:
         self.routes: dict[str, Route] = {}
         self.report = DrainReport()
         self._client: Client | None = None
+        self._books = StoreBooks()
+        if not callable(self.idempotence):
+            self._books.use(self.idempotence)
         self._drain: RouterDrain | None = None
 
     def route(
@@ -111,11 +112,13 @@ class Router:
         batch: Batch | None = None,
         queue_messages_max: int | None = None,
         queue_bytes_max: int | None = None,
+        held_messages_max: int | None = None,
         retry: Retry | None = None,
         dead_letter: str | None = None,
         deadline_seconds: float = DEADLINE_SECONDS,
         rate: float | None = None,
         double_ack: bool = False,
+        recreate: bool = False,
         idempotent_by: Callable[[Any], str] | None = None,
         breaker: Breaker | None = None,
         middleware: Sequence[Middleware] = (),
@@ -144,11 +147,15 @@ class Router:
             queue_messages_max: messages that wait here; None = 1000 from a stream, else the client's
                 `subscription_pending_messages_max`.
             queue_bytes_max: the same in bytes; None = 64 MiB, or `subscription_pending_bytes_max`.
+            held_messages_max: messages of a stream that are held here without their payloads, since their tenants have
+                more than their part of the queue; None = 20,000. Beyond it all tenants wait.
             retry: how often and when a message of a stream comes again; None = `Retry()`.
             dead_letter: the subject, of a stream, for what is given up; None: it is terminated, and counted.
             deadline_seconds: a handler and its effects are cancelled after it, and the message is tried again.
             rate: messages per second; None = no limit.
             double_ack: each ack waits until the server has said that it knows.
+            recreate: make the durable again when it was deleted, or its server has lost it; messages may come again, by
+                its deliver policy. Else its route stops, and the others go on.
             idempotent_by: message -> key; of one key one message is handled, whatever publishes or delivers it again.
             breaker: the circuit breakers before the handler.
             middleware: around this handler, inside the router's.
@@ -163,28 +170,30 @@ class Router:
             "queue_group": queue_group, "stream": stream, "durable": durable, "consumer": consumer,
             "concurrency": concurrency, "weight": weight, "ordered_by": ordered_by, "tenant_by": tenant_by,
             "quota": quota, "weights": weights, "batch": batch, "queue_messages_max": queue_messages_max,
-            "queue_bytes_max": queue_bytes_max, "retry": retry if retry is not None else Retry(),
+            "queue_bytes_max": queue_bytes_max, "held_messages_max": held_messages_max,
+            "retry": retry if retry is not None else Retry(),
             "dead_letter": dead_letter, "deadline_seconds": deadline_seconds, "rate": rate, "double_ack": double_ack,
+            "recreate": recreate,
             "idempotent_by": idempotent_by, "breaker": breaker, "middleware": tuple(middleware),
         }  # fmt: skip
-        options = partial(RouteOptions, subject=subject, **given)
-        options(name=name if name is not None else "route")
-        frame = inspect.currentframe()
-        local = dict(frame.f_back.f_locals) if frame is not None and frame.f_back is not None else {}
+        declaration = Declaration(name, {"subject": subject, **given})
+        names = names_of_caller()
 
         def add(handler: H) -> H:
-            label = name if name is not None else getattr(handler, "__name__", subject)
-            if label in self.routes:
-                raise ValueError(f"a route named {label!r} exists; give this one another name=")
-            invoke = bind(handler, local) if batch is None else bind_batch(handler, local)
-            call = compose((*self.middleware, *middleware), invoke)
-            route = Route(options(name=label), call, self.name)
-            if route.claims is not None and not callable(self.idempotence):
-                route.claims.use(self.idempotence)
-            self.routes[label] = route
+            self._add(declaration, handler, names)
             return handler
 
         return add
+
+    def _add(self, declaration: Declaration, handler: Callable[..., Any], names: Mapping[str, Any]) -> None:
+        """A declared route has its handler."""
+        label = declaration.label(handler)
+        if label in self.routes:
+            raise ValueError(f"a route named {label!r} exists; give this one another name=")
+        route = declaration.route(handler, names, self.name, self.middleware)
+        if route.claims is not None and not callable(self.idempotence):
+            route.claims.use(self.idempotence)
+        self.routes[label] = route
 
     @property
     def ready(self) -> bool:
@@ -192,6 +201,10 @@ class Router:
         client = self._client
         connected = client is not None and client.connection.link_is_up
         return connected and all(route.consuming for route in self.routes.values())
+
+    def store_counts(self) -> dict[str, int]:
+        """What its stores of keys had to do, by the names of `IdempotenceStatistics` but for hits and misses."""
+        return self._books.counts()
 
     async def run(self, client: Client, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run all routes: `await nursery.start(router.run, nc)`.
@@ -201,7 +214,9 @@ class Router:
 
         Raises:
             PermissionsError: the server refuses a subject.
-            NatsError: a stream is not there, a consumer is gone, or the store of keys cannot be opened.
+            ConsumerDeletedError: all routes have lost their durables, which were not to be made again; while others
+                run, `failure` of the route has it, and the router is not ready.
+            NatsError: a stream is not there, or the store of keys cannot be opened.
             ValueError: there is no route.
             RuntimeError: it runs already.
         """
@@ -241,6 +256,7 @@ class Router:
     ) -> None:
         if callable(self.idempotence):
             store = await self.idempotence(client)
+            self._books.use(store)
             for route in self.routes.values():
                 if route.claims is not None:
                     route.claims.use(store)

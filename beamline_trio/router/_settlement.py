@@ -18,7 +18,7 @@ from ..client import Client
 from ..connection import ClientClosedError, ClientLog
 from ..jetstream import AcksPendingError, JetStream, JetStreamMessage
 from ..protocol import NatsError
-from ._admission import AlreadyDoneError, RefusedError
+from ._admission import AlreadyDoneError, GoneError, RefusedError
 from ._claims import RouteClaims
 from ._dead_letter import Cause, dead_letter_headers, dead_letter_id
 from ._delivery import Delivery
@@ -90,6 +90,8 @@ class StreamSettlement:
             return await self._ack(delivery, "duplicate")
         if isinstance(error, RefusedError):
             return await self._refuse(delivery, error)
+        if isinstance(error, GoneError):
+            return await self._terminate(delivery, "gone", str(error))
         if isinstance(error, BadPayloadError):
             return await self._give_up(delivery, "bad_payload", error.reason)
         meant = read_error(error)

@@ -5,17 +5,16 @@ Must not run handlers, and must not hold a message back.
 
 from __future__ import annotations
 
-import logging
 from typing import Final
 
-from ..client import ERROR_CODE_HEADER, ERROR_HEADER, ERROR_HEADERS, Client
-from ..protocol import NatsError
+from ..client import ERROR_HEADERS, Client
 from ._admission import AlreadyDoneError, RefusedError
+from ._answers import UNAVAILABLE_CODE, answer_error, error_headers
 from ._claims import RouteClaims
 from ._delivery import Delivery
 from ._effects import EffectSender
 from ._gate import Gate
-from ._outcomes import DeadLetter, HandlerOutcome, Retry, one_line, read_error
+from ._outcomes import DeadLetter, HandlerOutcome, Retry, read_error
 from ._payload import BadPayloadError
 from ._settlement import log_handler_error
 from ._statistics import RouteCounters
@@ -23,7 +22,6 @@ from ._statistics import RouteCounters
 _BAD_PAYLOAD: Final = "400"
 _DUPLICATE: Final = "409"
 _REJECTED: Final = "422"
-_UNAVAILABLE: Final = "503"
 _DEADLINE: Final = "504"
 
 
@@ -48,7 +46,7 @@ class CoreSettlement:
             return "ok"
         if isinstance(outcome, Retry):
             self._counters.failures += 1
-            return await self._answer(delivery, "unavailable", _UNAVAILABLE, outcome.reason)
+            return await self._answer(delivery, "unavailable", UNAVAILABLE_CODE, outcome.reason)
         if outcome.effects:
             error = await self._effects.send(delivery, outcome.effects)
             return "rejected" if error is None else await self._raise(delivery, error)
@@ -59,7 +57,7 @@ class CoreSettlement:
         if isinstance(error, AlreadyDoneError):
             return await self._answer(delivery, "duplicate", _DUPLICATE, str(error))
         if isinstance(error, RefusedError):
-            return await self._answer(delivery, "unavailable", _UNAVAILABLE, str(error))
+            return await self._answer(delivery, "unavailable", UNAVAILABLE_CODE, str(error))
         if isinstance(error, BadPayloadError):
             return await self._answer(delivery, "bad_payload", _BAD_PAYLOAD, error.reason)
         meant = read_error(error)
@@ -82,14 +80,8 @@ class CoreSettlement:
         return await self._answer_with(delivery, "error", ERROR_HEADERS)
 
     async def _answer(self, delivery: Delivery, outcome: str, code: str, text: str) -> str:
-        headers = {ERROR_CODE_HEADER: code, ERROR_HEADER: one_line(text) or outcome}
-        return await self._answer_with(delivery, outcome, headers)
+        return await self._answer_with(delivery, outcome, error_headers(code, text or outcome))
 
     async def _answer_with(self, delivery: Delivery, outcome: str, headers: dict[str, str]) -> str:
-        """An empty answer with what went wrong, where one is wanted (ADR-32)."""
-        if delivery.message.reply_bytes is not None:
-            try:
-                await delivery.message.respond(b"", headers=headers)
-            except NatsError as error:
-                self._log(logging.WARNING, "NATS_PUBLISH_ERROR", subject=delivery.message.reply, reason=str(error))
+        await answer_error(delivery, headers, self._log)
         return outcome

@@ -62,17 +62,19 @@ async def open_source(client: Client, options: RouteOptions) -> AsyncGenerator[S
         NatsError: the server refuses it, or there is no such stream.
     """
     if options.stream is None:
+        # With tenants the queue's bounds are the queue's alone: a burst of one must not fill what all come through.
+        bounds = (None, None) if options.tenant_by else (options.queue_messages_max, options.queue_bytes_max)
         subscription = client.subscribe(
             options.subject,
             queue_group=options.queue_group,
-            pending_messages_max=options.queue_messages_max,
-            pending_bytes_max=options.queue_bytes_max,
+            pending_messages_max=bounds[0],
+            pending_bytes_max=bounds[1],
         )
         async with subscription:
             yield Source(subscription) if await in_force(client, subscription) else None
         return
     consumer = await _open_consumer(JetStream(client), options.stream, options.consumer_config())
-    async with consumer.messages(options.prefetch) as messages:
+    async with consumer.messages(options.prefetch, recreate=options.recreate) as messages:
         yield Source(messages)
 
 

@@ -5,7 +5,7 @@ Every message that a route takes ends in exactly one outcome, so at every moment
     taken == pending + in_flight + the sum of the outcomes
 
 Reasons say why, beside the outcomes: of redeliveries that the route asked for, and of dead letters. Numbers but for
-`pending`, `pending_bytes` and `in_flight` only grow, and no object is kept for a message.
+`pending`, `pending_bytes`, `in_flight` and `held` only grow, and no object is kept for a message.
 
 Must not decide anything, and must not know messages or clients.
 """
@@ -67,12 +67,16 @@ class RouteStatistics:
         taken_bytes: their payloads.
         pending: messages that wait for a worker now; pending_bytes: their payloads.
         in_flight: messages that a worker has now.
+        held: of these, messages without their payloads, since their tenants have more than their part of the queue.
+        overflows: messages that found their tenant's part of the queue full: held, or (of a core route) turned away.
         outcomes: outcome -> messages, of OUTCOMES.
         failures: tries that failed: the handler raised, its deadline passed, or an effect could not be confirmed.
         retries: reason -> redeliveries asked for, of RETRY_REASONS.
         dead_letters: reason -> dead letters that a stream has confirmed, of DEAD_LETTER_REASONS.
         dead_letter_failures: dead letters that could not be confirmed; their messages were naked and come again.
         effects: publishes of handlers that were confirmed as asked for; effect_failures: those that were not.
+        left_out: messages that the filter of a route from a file has left out, and that had no effect.
+        replies_dropped: answers of the handler of a route from a stream, whose messages have nobody to answer to.
         idempotency_hits: keys that were handled before, or are being handled elsewhere; idempotency_misses: new ones.
         breaker_refusals: messages that an open circuit breaker kept from the handler.
         duration_counts: seconds from a worker's taking a message to its outcome, per bound of
@@ -84,6 +88,8 @@ class RouteStatistics:
     pending: int
     pending_bytes: int
     in_flight: int
+    held: int
+    overflows: int
     outcomes: dict[str, int]
     failures: int
     retries: dict[str, int]
@@ -91,6 +97,8 @@ class RouteStatistics:
     dead_letter_failures: int
     effects: int
     effect_failures: int
+    left_out: int
+    replies_dropped: int
     idempotency_hits: int
     idempotency_misses: int
     breaker_refusals: int
@@ -110,12 +118,16 @@ class RouteCounters:
         "effect_failures",
         "effects",
         "failures",
+        "held",
         "idempotency_hits",
         "idempotency_misses",
         "in_flight",
+        "left_out",
         "outcomes",
+        "overflows",
         "pending",
         "pending_bytes",
+        "replies_dropped",
         "retries",
         "taken",
         "taken_bytes",
@@ -127,6 +139,8 @@ class RouteCounters:
         self.pending = 0
         self.pending_bytes = 0
         self.in_flight = 0
+        self.held = 0
+        self.overflows = 0
         self.outcomes: dict[str, int] = dict.fromkeys(OUTCOMES, 0)
         self.failures = 0
         self.retries: dict[str, int] = dict.fromkeys(RETRY_REASONS, 0)
@@ -134,6 +148,8 @@ class RouteCounters:
         self.dead_letter_failures = 0
         self.effects = 0
         self.effect_failures = 0
+        self.left_out = 0
+        self.replies_dropped = 0
         self.idempotency_hits = 0
         self.idempotency_misses = 0
         self.breaker_refusals = 0
@@ -158,6 +174,12 @@ class RouteCounters:
         self.pending += 1
         self.pending_bytes += size
         self.in_flight -= 1
+
+    def hold(self, size: int) -> None:
+        """A message that waits has let its `size` bytes go."""
+        self.overflows += 1
+        self.held += 1
+        self.pending_bytes -= size
 
     def take(self, size: int) -> None:
         """A worker has taken a message straight from the source."""

@@ -43,7 +43,7 @@ class Sweeper:
             wake = self._expire(now)
             if beat is not None:
                 if now >= next_beat:
-                    self._extend(beat)
+                    await self._extend(beat)
                     next_beat = now + beat / 2
                 wake = min(wake, next_beat)
             await trio.sleep_until(wake)
@@ -61,11 +61,11 @@ class Sweeper:
                 wake = min(wake, due)
         return wake
 
-    def _extend(self, age: float) -> None:
+    async def _extend(self, age: float) -> None:
         """Heartbeats for whatever has had none for so long."""
         for slot in self._pool.slots:
             if slot.delivery is not None and isinstance(slot.delivery.message, JetStreamMessage):
                 slot.delivery.message.extend(age)
         self._source.extend(age)
         if self._queue is not None:
-            self._queue.extend(age)
+            await self._queue.extend(age)

@@ -1,8 +1,10 @@
 """The trace that a message belongs to: W3C Trace Context (levels 1 and 2) in its headers, in and out.
 
 A delivery whose message has a `traceparent` is a span of that trace: its effects carry the same trace with the delivery
-as their parent. A message without one starts none. What is malformed is ignored and counted, never an error, and what
-is kept of a `tracestate` is bounded: hostile senders cost neither messages nor memory.
+as their parent. A message without one starts none. A batch may have messages of several traces, so it is the root of a
+trace of its own, linked to theirs; where none of its messages has one, it starts none either. What is malformed is
+ignored and counted, never an error, and what is kept of a `tracestate` is bounded: hostile senders cost neither
+messages nor memory.
 
 Must not know tracing libraries.
 """
@@ -11,6 +13,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Sequence
 from typing import Final
 
 import attrs
@@ -37,8 +40,8 @@ class TraceContext:
     Attributes:
         trace_id: 32 lowercase hexadecimal digits.
         span_id: 16 of them: the delivery itself.
-        parent_id: 16 of them: the sender's span.
-        sampled: whether the sender may have recorded the trace.
+        parent_id: 16 of them: the sender's span; empty where the trace begins here, as that of a batch does.
+        sampled: whether the sender may have recorded the trace; of a batch, whether one of the senders may have.
         flags: all flags that are known, `sampled` among them.
         state: the tracestate to hand on; empty if there is none.
     """
@@ -105,6 +108,15 @@ class TraceReader:
         span_id = f"{self._random.getrandbits(64) or 1:016x}"
         state = self._state(message.headers.get_all(TRACESTATE))
         return TraceContext(trace_id=trace_id, span_id=span_id, parent_id=parent_id, flags=flags, state=state)
+
+    def join(self, links: Sequence[TraceContext]) -> TraceContext | None:
+        """The place of a batch: the beginning of a new trace; None if none of its messages has one."""
+        if not links:
+            return None
+        trace_id = f"{self._random.getrandbits(128) or 1:032x}"
+        span_id = f"{self._random.getrandbits(64) or 1:016x}"
+        sampled = any(link.sampled for link in links)
+        return TraceContext(trace_id=trace_id, span_id=span_id, parent_id="", flags=int(sampled))
 
     def _state(self, values: list[str]) -> str:
         if not values:

@@ -3,9 +3,9 @@
     handle      a handler that counts: "router", "serve" and, without one, "async for"
     route       from a stream to another, each message confirmed (PubAck) before its ack: "router", and "client", the
                 same by as many tasks on the bare client
-    instances   a handler that waits, in so many processes on one durable: "1 instance", "2 instances", ...
+    instances   a handler that works and waits, in so many processes on one durable: "1 instance", "2 instances", ...
 
-Run as a module, it is one of the instances.
+Run as a module, it is one of the instances: it says that it is there, and begins when all are.
 """
 
 import subprocess
@@ -20,7 +20,7 @@ import trio
 from beamline_trio import Client, JetStream, open_client
 from beamline_trio.client import Message
 from beamline_trio.jetstream import ConsumerConfig, JetStreamMessage, StreamConfig
-from beamline_trio.router import Publish, Retry, Router
+from beamline_trio.router import Publish, Router
 from benchmarks._protocol import (
     CONSUMER,
     CREDIT_EVERY,
@@ -37,10 +37,8 @@ from benchmarks._protocol import (
 from ._common import Elapsed, Result, Stopwatch, rss_mb, throughput
 
 POLL_SECONDS = 0.002
-CONSUMER_CONFIG = ConsumerConfig(max_ack_pending=10_000)
-# An instance's handler waits so long, as for a database; eight at a time are 400 messages a second.
-WORK_SECONDS = 0.02
-INSTANCE_CONCURRENCY = 8
+OUTSTANDING_MAX = 10_000
+CONSUMER_CONFIG = ConsumerConfig(max_ack_pending=OUTSTANDING_MAX)
 
 
 class Intake:
@@ -160,11 +158,15 @@ async def _route_by_client(nc: Client, js: JetStream, params: Params) -> None:
 async def instances(params: Params) -> Result:
     """See the module."""
     count = int(params.style.split()[0])
-    command = [sys.executable, "-m", __name__, params.url]
-    processes = [await trio.lowlevel.open_process(command, stdout=subprocess.DEVNULL) for _ in range(count)]
+    command = [sys.executable, "-m", __name__, params.to_json()]
+    processes = [await trio.lowlevel.open_process(command, stdout=subprocess.PIPE) for _ in range(count)]
     try:
+        for process in processes:
+            assert process.stdout is not None
+            await process.stdout.receive_some()
         async with open_client(params.url, name="bench") as nc:
             js = JetStream(nc)
+            await nc.publish(GO_SUBJECT, b"")
             await _acknowledged(js, params.warmup_messages)
             cpu, began = _children_seconds(processes), time.perf_counter()
             start = (await js.consumer_info(STREAM, CONSUMER)).ack_floor.stream_seq
@@ -173,7 +175,9 @@ async def instances(params: Params) -> Result:
     finally:
         for process in processes:
             process.kill()
-    return throughput(params.messages - start, elapsed)
+    result = throughput(params.messages - start, elapsed)
+    result["metrics"]["rate"] = [1e3 * rate for rate in result["metrics"]["rate_k"]]
+    return result
 
 
 async def _acknowledged(js: JetStream, messages: int) -> None:
@@ -192,7 +196,7 @@ def _children_seconds(processes: list[trio.Process]) -> float:
     return ticks / 100
 
 
-async def instance(url: str) -> None:
+async def instance(params: Params) -> None:
     """Handle the messages of the durable until the process is ended."""
     router = Router("bench")
 
@@ -200,17 +204,23 @@ async def instance(url: str) -> None:
         STREAM_SUBJECT,
         stream=STREAM,
         durable=CONSUMER,
-        concurrency=INSTANCE_CONCURRENCY,
-        consumer=CONSUMER_CONFIG,
-        queue_messages_max=2 * INSTANCE_CONCURRENCY,
-        retry=Retry(),
+        concurrency=params.concurrency,
+        consumer=ConsumerConfig(max_ack_pending=params.outstanding_max or OUTSTANDING_MAX),
+        queue_messages_max=2 * params.concurrency,
     )
     async def work(payload: bytes) -> None:
-        await trio.sleep(WORK_SECONDS)
+        done = time.thread_time() + params.busy_seconds
+        while time.thread_time() < done:
+            pass
+        await trio.sleep(params.wait_seconds)
 
-    async with open_client(url, name="instance") as nc:
+    async with open_client(params.url, name="instance") as nc:
+        async with nc.subscribe(GO_SUBJECT) as go:
+            await go.confirmed()
+            print("ready", flush=True)
+            await go.receive()
         await router.run(nc)
 
 
 if __name__ == "__main__":
-    trio.run(instance, sys.argv[1])
+    trio.run(instance, Params.from_json(sys.argv[1]))

@@ -285,7 +285,7 @@ def test_ctrl_c_in_a_background_task_is_bare(monkeypatch: pytest.MonkeyPatch) ->
 
     async def main() -> None:
         async with open_client(server.url, dialer=dialer, operation_timeout_seconds=1) as nc:
-            monkeypatch.setattr("beamline_trio.connection._outbox.Outbox.overdue", interrupt)
+            monkeypatch.setattr("beamline_trio.connection._pongs.Pongs.overdue", interrupt)
             server.pongs_held = True
             await nc.flush()
 
@@ -333,7 +333,7 @@ BUGS = [
     "_link.Link._ping",
     "_link.Link.run",
     "_outbox.Outbox.take",
-    "_outbox.Outbox.overdue",
+    "_pongs.Pongs.overdue",
     "_supervisor.Supervisor._reconnect",
 ]
 

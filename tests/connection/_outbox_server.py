@@ -28,7 +28,7 @@ class Server:
         self._go.set()
 
     def pong(self) -> None:
-        expectation = self.outbox.on_pong()
+        expectation = self.outbox.pongs.come()
         assert expectation is not None
         for waiter in expectation.waiters:
             waiter.succeed(None)

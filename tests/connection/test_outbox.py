@@ -240,7 +240,7 @@ class OutboxMachine(RuleBasedStateMachine):
                 assert self.outbox.coverage.refuse()
                 item.fate = "failed"
             return
-        expectation = self.outbox.on_pong()
+        expectation = self.outbox.pongs.come()
         assert expectation is not None
         assert set(expectation.waiters) == set(item.waiters)
         for publish in self.answered:
@@ -275,7 +275,7 @@ class OutboxMachine(RuleBasedStateMachine):
     @rule()
     def pong_for_nobody(self) -> None:
         """A PONG that nobody asked for confirms nothing."""
-        assert self.outbox.on_pong() is None
+        assert self.outbox.pongs.come() is None
 
     @precondition(lambda self: not self.count("written"))
     @rule()
@@ -323,7 +323,7 @@ def test_refusals_beyond_measure_never_make_counts_negative() -> None:
         outbox.put(b"PUB a 0\r\n\r\n")
     inside_trio(outbox.take)
     assert [outbox.coverage.refuse() for _ in range(6)] == [True] * 4 + [False] * 2
-    assert outbox.on_pong() is not None
+    assert outbox.pongs.come() is not None
     assert min(outbox.coverage.confirmed, outbox.coverage.unconfirmed) >= 0
     assert outbox.accepted == outbox.coverage.confirmed + outbox.coverage.failed + outbox.open_operations == 4
 

@@ -83,7 +83,7 @@ async def _callers(plan: list[tuple[str, Any]]) -> None:
         read += len(before) + len(PING)
         subjects = [line.split()[1] for line in before.split(b"\r\n") if line.startswith(b"PUB s.")]
         if refuse and subjects and outbox.coverage.refuse():
-            for waiter in outbox.blamed(subjects[-1]):
+            for waiter in outbox.pongs.blamed(subjects[-1]):
                 waiter.fail(RefusedError())
         server.pong()
 
@@ -325,20 +325,20 @@ async def test_deadlines_count_from_the_write(autojump_clock: MockClock) -> None
             outbox.put(one.frame, one)
             nursery.start_soon(wait, one)
         await trio.sleep(10)
-        assert outbox.next_deadline(5.0) == NEVER
+        assert outbox.pongs.next_deadline(5.0) == NEVER
         assert outbox.stamped_at == NEVER
         server.chunks.append(outbox.take())
         written_at = trio.current_time()
         assert outbox.stamped_at == waiter.written_at == written_at
-        assert outbox.next_deadline(5.0) == written_at + 5.0
-        assert outbox.overdue(written_at + 4.9, 5.0) == []
-        assert outbox.overdue(written_at + 5.0, 5.0) == [waiter]
-        assert outbox.blamed(b"a") == [waiter]
-        assert outbox.blamed(b"b") == []
+        assert outbox.pongs.next_deadline(5.0) == written_at + 5.0
+        assert outbox.pongs.overdue(written_at + 4.9, 5.0) == []
+        assert outbox.pongs.overdue(written_at + 5.0, 5.0) == [waiter]
+        assert outbox.pongs.blamed(b"a") == [waiter]
+        assert outbox.pongs.blamed(b"b") == []
         server.pong()
         await wait_all_tasks_blocked()
-        assert outbox.next_deadline(5.0) == NEVER
-        assert outbox.blamed(b"a") == []
+        assert outbox.pongs.next_deadline(5.0) == NEVER
+        assert outbox.pongs.blamed(b"a") == []
 
 
 async def test_waiting_is_a_checkpoint(autojump_clock: MockClock) -> None:

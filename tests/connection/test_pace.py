@@ -9,7 +9,7 @@ import trio
 from trio.testing import MockClock
 
 from beamline_trio.connection import CALLS_PER_CHECK, Pace
-from beamline_trio.connection._outbox import CALLS_PER_YIELD, SECONDS_PER_YIELD
+from beamline_trio.connection._pace import CALLS_PER_YIELD, SECONDS_PER_YIELD
 
 
 async def test_pace_looks_at_cancellation_each_time(autojump_clock: MockClock) -> None:

@@ -152,7 +152,7 @@ CASES: tuple[Case, ...] = (
         Act("pause"),
         Wait(1.0),
         Act("resume"),
-        expect(b"408"),
+        expect(b"NATS/1.0 408"),
         info("S", "C"),
         pull("S", "C", batch=2, expires=SECOND),
         expect(b"S.1 1 $JS.ACK.S.C.2"),

@@ -64,7 +64,6 @@ NO_CALLS: Final = {
     "Client.set_server_pool": "takes URLs, of which only credentials are sent: the test of the options gives those",
     "Subscription.skipped": "called by the reader",
     "Messages.skipped": "called by the reader",
-    "Publisher.skipped": "called by the reader",
     "Route.hold": "keeps the reason in memory",
     "Route.release": "forgets a reason",
     "Consumer.messages": "the configuration of a stream in it goes where that of JetStream.create_stream goes",

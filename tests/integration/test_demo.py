@@ -164,7 +164,9 @@ async def test_a_run_accounts_for_every_message(directory: Path) -> None:
     assert account["reconnects_by_client"] == {"publisher": 1, "router": 1, "receiver": 1}
     assert (account["reconnects"], account["kills"]) == (3, 1)
     assert 900 <= account["published"] <= 1_300
-    assert abs(2 * account["replied"] - account["delivered"]) <= account["unknown"] + 2
+    # Every second message is a request. A reply that is on its way when the server dies is gone, or one to a publisher
+    # that is not back yet: of those at most a second's worth.
+    assert -2 <= account["delivered"] - 2 * account["replied"] <= account["unknown"] + 200
     assert 6 <= account["seconds"] < 21
     for client, values in seen.items():
         assert values[0] == 1, client

@@ -21,7 +21,7 @@ from beamline_trio import (
     State,
     open_client,
 )
-from beamline_trio.connection._outbox import CALLS_PER_YIELD
+from beamline_trio.connection._pace import CALLS_PER_YIELD
 from beamline_trio.server_process import Server
 
 LIMIT_SECONDS = 20.0

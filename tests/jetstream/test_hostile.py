@@ -44,7 +44,7 @@ async def test_ack_subjects_that_are_none(reply: bytes, autojump_clock: MockCloc
         server.release_pongs()
         await nc.flush()
         assert nc.connection.counters.established == 1
-        assert nc.connection.interests.routes.keys() == {nc.connection.inbox_interest.sid}  # type: ignore[union-attr]
+        assert nc.connection.interests.routes.keys() == {nc.connection.inbox.interest.sid}  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("reply", REPLIES)

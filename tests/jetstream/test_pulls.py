@@ -288,6 +288,25 @@ async def test_thresholds(max_messages: int, threshold: float, after: int, autoj
         assert len(server.pulls) > 1
 
 
+async def test_a_pull_leaves_while_the_rest_is_worked_on(autojump_clock: MockClock) -> None:
+    """A receiver that never waits keeps neither the next pull nor the acks so far back until the last message."""
+    server = PullServer()
+    async with consumer_on(server) as (nc, consumer), consumer.messages(100) as messages:
+        await settle()
+        server.give(100)
+        await settle()
+        outbox = nc.connection.outbox
+        for _ in range(50):
+            await (await messages.receive()).ack()
+        assert outbox.has_work  # the pull has just been asked for
+        message = await messages.receive()
+        assert not outbox.has_work
+        await message.ack()
+        await settle()
+        assert server.batches == [100, 50]
+        assert [sequence for sequence, _ in server.acks] == list(range(1, 52))
+
+
 async def test_what_a_pull_did_not_give_is_asked_for_again(autojump_clock: MockClock) -> None:
     """The server's count of a pull that has ended is taken off what is expected."""
     server = PullServer()

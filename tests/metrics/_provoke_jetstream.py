@@ -59,6 +59,7 @@ async def failed_publishes(world: World, watch: Watch) -> None:
         js, faults = stage.js, stage.faults
         await js.publish(SUBJECT, b"x")
         await _fails(js.publish(SUBJECT, b"x", expected_last_sequence=9))
+        await _fails(js.publish(SUBJECT, b"x", expected_last_sequence=9, raise_unmet=True))
         await _fails(js.publish("nobody", b"x"))
         for kind, fault in (
             ("publish_with_ack", timeout()),

@@ -8,7 +8,7 @@ from typing import Any
 
 import trio
 
-from beamline_trio import Client, JetStream, StreamConfig, open_client
+from beamline_trio import Client, JetStream, NatsError, StreamConfig, open_client
 from beamline_trio.router import Route, Router
 from beamline_trio.simulation import ServerConfig, SimulatedServer, World
 
@@ -39,6 +39,20 @@ async def fill(jetstream: JetStream, count: int, subject: str = "in.a") -> None:
     """So many messages, 0, 1, 2, ..."""
     for number in range(count):
         await jetstream.publish(subject, b"%d" % number)
+
+
+async def feed(jetstream: JetStream, count: int, pause: float = 0.0) -> None:
+    """Messages with an identity that the world knows them by."""
+    for number in range(count):
+        identity = f"p-{number}"
+        while True:
+            try:
+                await jetstream.publish("in.a", b"%d" % number, headers={"Sim-Id": identity}, message_id=identity)
+            except NatsError:
+                await trio.sleep(0.1)
+            else:
+                break
+        await trio.sleep(pause)
 
 
 async def contents(jetstream: JetStream, stream: str) -> list[bytes]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from contextlib import suppress
 from typing import Any
 
 import attrs
 import pytest
 import trio
 
-from beamline_trio import JetStream, Message, NatsError
+from beamline_trio import JetStream, Message
 from beamline_trio.router import (
     Batch,
     Breaker,
@@ -24,11 +23,11 @@ from beamline_trio.router import (
     Retry,
     RetryLater,
     Router,
+    current_delivery,
 )
 from beamline_trio.simulation import World
+from tests.router._random_ends import any_end, check_ends, copy_of, run_in_trouble
 from tests.router._streams import contents, ended, fill, running, streams
-from tests.router.test_outages import feed
-from tests.router.test_random_ends import trouble
 
 
 @attrs.frozen
@@ -408,38 +407,34 @@ async def test_every_input_of_a_batch_ends_whatever_happens(ordered: bool, nats_
         dead_letter="dead.in",
     )
     async def work(messages: list[Message]) -> list[Publish] | Retry | DeadLetter:
-        await trio.sleep(chance.random() * 0.2)
-        draw = chance.random()
-        if draw < 0.1:
-            raise ValueError("no")
-        if draw < 0.15:
-            return Retry(1)
-        if draw < 0.2:
-            return DeadLetter("never")
-        if draw < 0.22:
-            await trio.sleep_forever()
-        return [Publish("out.a", one.payload, headers={"Sim-Id": one.headers["Sim-Id"]}) for one in messages]
+        return await any_end(chance) or [copy_of(one) for one in messages]
 
-    restarts = nats_world.random("restarts")
-    options = {"reconnect_delay_seconds": 0.1, "pending_timeout_seconds": None, "operation_timeout_seconds": 2.0}
-    async with streams(nats_world, **options) as (server, nc, jetstream), trio.open_nursery() as nursery:
-        nursery.start_soon(feed, jetstream, 150, 0.05)
-        nursery.start_soon(trouble, nats_world, server)
-        while nats_world.now() < 40:
-            with trio.move_on_after(restarts.random() * 8), suppress(NatsError):  # it cannot begin without a server
-                await router.run(nc)
-            await trio.sleep(0.1)
-        with trio.move_on_after(120):
-            await router.run(nc)
-        info = await jetstream.consumer_info("IN", "work")
-        assert (info.num_ack_pending, info.num_pending) == (0, 0)
-        nursery.cancel_scope.cancel()
-    ended(router.routes["work"])
-    journal = nats_world.journal
-    inputs = {one.sequence: one.identity for one in journal.stored if one.stream == "IN"}
-    assert len(inputs) == 150
-    stored_at = {one.identity: one.at for one in reversed(journal.stored) if one.stream in ("OUT", "DEAD")}
-    assert set(stored_at) == set(inputs.values())
-    for ack in journal.acknowledged:
-        if ack.stream == "IN":
-            assert stored_at[inputs[ack.sequence]] < ack.at
+    await run_in_trouble(nats_world, router, 150)
+    check_ends(nats_world, 150)
+
+
+async def test_the_effects_of_a_batch_carry_a_trace_that_begins_with_it(nats_world: World) -> None:
+    """One for each batch, whose messages say in what traces they are; a batch without any carries none."""
+    router = Router("r")
+    batches: list[DeliveryBatch] = []
+
+    @router.route("in.*", stream="IN", batch=Batch(2, 1))
+    async def work(messages: list[Message]) -> Publish:
+        batch = current_delivery.get()
+        assert isinstance(batch, DeliveryBatch)
+        batches.append(batch)
+        return Publish("out.a", b"")
+
+    parents = [f"00-{'ab' * 16}-{'01' * 8}-01", f"00-{'cd' * 16}-{'02' * 8}-00", f"00-{'ef' * 16}-{'03' * 8}-00"]
+    async with streams(nats_world) as (_, nc, jetstream), running(router, nc):
+        for parent in (*parents, None, None, None):
+            await jetstream.publish("in.a", headers=None if parent is None else {"traceparent": parent})
+        await trio.sleep(3)
+        stored = [await jetstream.get_message("OUT", sequence=number) for number in (1, 2, 3)]
+    assert [[link.trace_id for link in batch.links] for batch in batches] == [["ab" * 16, "cd" * 16], ["ef" * 16], []]
+    given = [one.headers.get("traceparent") for one in stored]
+    assert given == [batch.trace.traceparent if batch.trace is not None else None for batch in batches]
+    assert given[2] is None
+    traces = {str(one).split("-")[1] for one in given[:2]}
+    assert len(traces) == 2
+    assert not traces & {parent.split("-")[1] for parent in parents}

@@ -19,6 +19,8 @@ KEYS = st.sampled_from([None, "a", "b", "c"])
 TENANTS = st.sampled_from([None, "x", "y", "z"])
 MESSAGES_MAX = 12
 BYTES_MAX = 40
+HELD_MAX = 4
+WEIGHTS = {"x": 3, None: 2}
 
 
 def put_all(lanes: Lanes[int], rows: Sequence[tuple[str | None, str | None]]) -> None:
@@ -36,8 +38,8 @@ def take_all(lanes: Lanes[int]) -> list[Item[int]]:
 class Put:
     """One item of the model."""
 
-    def __init__(self, number: int, key: str | None, tenant: str | None, size: int) -> None:
-        self.number, self.key, self.tenant, self.size = number, key, tenant, size
+    def __init__(self, number: int, key: str | None, tenant: str | None, size: int, held: bool) -> None:
+        self.number, self.key, self.tenant, self.size, self.held = number, key, tenant, size, held
 
 
 class LanesMachine(RuleBasedStateMachine):
@@ -47,7 +49,7 @@ class LanesMachine(RuleBasedStateMachine):
         super().__init__()
         self.quota = 2
         self.lanes: Lanes[int] = Lanes(
-            messages_max=MESSAGES_MAX, bytes_max=BYTES_MAX, quota=self.quota, weights={"x": 3, None: 2}
+            messages_max=MESSAGES_MAX, bytes_max=BYTES_MAX, held_max=HELD_MAX, quota=self.quota, weights=WEIGHTS
         )
         self.queued: list[Put] = []
         self.taken: dict[int, tuple[Put, Item[int]]] = {}
@@ -67,17 +69,31 @@ class LanesMachine(RuleBasedStateMachine):
                 found.append(put)
         return found
 
-    def is_full(self) -> bool:
-        return len(self.queued) >= MESSAGES_MAX or sum(put.size for put in self.queued) >= BYTES_MAX
+    def whole(self) -> list[Put]:
+        """What is queued and not held."""
+        return [put for put in self.queued if not put.held]
 
-    @rule(key=KEYS, tenant=TENANTS, size=st.integers(0, 50))
-    def put(self, key: str | None, tenant: str | None, size: int) -> None:
-        if self.is_full():
+    def has_place(self, held: bool) -> bool:
+        if held:
+            return sum(put.held for put in self.queued) < HELD_MAX
+        return len(self.whole()) < MESSAGES_MAX and sum(put.size for put in self.whole()) < BYTES_MAX
+
+    def has_room(self, tenant: str | None) -> bool:
+        """Within its weight times what is free, in messages and in bytes."""
+        free = MESSAGES_MAX - len(self.whole()), BYTES_MAX - sum(put.size for put in self.whole())
+        mine = [put for put in self.whole() if put.tenant == tenant]
+        used = len(mine), sum(put.size for put in mine)
+        weight = WEIGHTS.get(tenant, 1)
+        return used[0] < weight * free[0] and used[1] < weight * free[1]
+
+    @rule(key=KEYS, tenant=TENANTS, size=st.integers(0, 50), held=st.booleans())
+    def put(self, key: str | None, tenant: str | None, size: int, held: bool) -> None:
+        if not self.has_place(held):
             with pytest.raises(InternalError, match="queue_messages_max"):
-                self.lanes.put(self.puts, key=key, tenant=tenant, size=size)
+                self.lanes.put(self.puts, key=key, tenant=tenant, size=size, held=held)
             return
-        self.lanes.put(self.puts, key=key, tenant=tenant, size=size)
-        self.queued.append(Put(self.puts, key, tenant, size))
+        self.lanes.put(self.puts, key=key, tenant=tenant, size=size, held=held)
+        self.queued.append(Put(self.puts, key, tenant, size, held))
         self.puts += 1
 
     @rule()
@@ -111,12 +127,11 @@ class LanesMachine(RuleBasedStateMachine):
     @invariant()
     def counts_agree(self) -> None:
         assert len(self.lanes) == len(self.queued)
-        assert self.lanes.bytes == sum(put.size for put in self.queued)
-        assert self.lanes.full == self.is_full()
+        assert self.lanes.bytes == sum(put.size for put in self.whole())
+        assert self.lanes.full == (not self.has_place(held=True))
         assert self.lanes.next_ready(5.0) == (5.0 if self.takeable() else math.inf)
         for tenant in (None, "x", "y", "z"):
-            mine = sum(put.tenant == tenant for put in self.queued)
-            assert self.lanes.has_room(tenant) == (mine < MESSAGES_MAX - len(self.queued))
+            assert self.lanes.has_room(tenant) == self.has_room(tenant)
 
     @invariant()
     def nothing_is_remembered_without_need(self) -> None:
@@ -206,6 +221,52 @@ def test_tenants_that_flood_leave_room_for_the_others(floods: int) -> None:
     assert lanes.has_room("late")
     held = Counter(item.tenant for item in take_all(lanes))
     assert max(held.values()) - min(held.values()) <= 1
+
+
+def test_parts_of_the_queue_are_by_weight() -> None:
+    """Of tenants that flood it each has its weight's part, and one part of weight 1 stays free."""
+    lanes: Lanes[int] = Lanes(messages_max=60, weights={"three": 3})
+    for number in range(200):
+        for tenant in ("one", "three", "three", "three"):
+            if lanes.has_room(tenant):
+                lanes.put(number, key=None, tenant=tenant, size=1)
+    assert Counter(item.tenant for item in take_all(lanes)) == {"one": 12, "three": 36}
+
+
+def test_large_messages_leave_room_for_those_of_others() -> None:
+    """A tenant has its part of the bytes too."""
+    lanes: Lanes[int] = Lanes(messages_max=1000, bytes_max=100)
+    while lanes.has_room("large"):
+        lanes.put(1, key=None, tenant="large", size=10)
+    assert len(lanes) == 5
+    assert lanes.has_room("other")
+
+
+def test_what_is_held_leaves_the_queue_as_it_is() -> None:
+    """It stands behind the others of its tenant, counts for its own limit, and only that makes the lanes full."""
+    lanes: Lanes[int] = Lanes(messages_max=2, held_max=3)
+    lanes.put(0, key=None, tenant="t", size=1)
+    for number in (1, 2, 3):
+        assert not lanes.full
+        lanes.put(number, key=None, tenant="t", size=0, held=True)
+    assert lanes.full
+    assert lanes.has_room("other")
+    assert (len(lanes), lanes.bytes) == (4, 1)
+    assert [item.value for item in take_all(lanes)] == [0, 1, 2, 3]
+    assert not lanes.full
+
+
+def test_a_tenant_begins_to_overflow_once_until_it_was_idle() -> None:
+    """However often it finds no room; not again before it has had nothing here."""
+    lanes: Lanes[int] = Lanes(messages_max=2)
+    for _ in range(2):
+        lanes.put(0, key=None, tenant="t", size=1)
+        assert [lanes.overflow("t") for _ in range(3)] == [True, False, False]
+        item = lanes.take(0.0)
+        assert item is not None
+        assert not lanes.overflow("t")
+        lanes.done(item)
+    assert lanes.overflow("nobody")
 
 
 def test_one_larger_than_the_queue_passes() -> None:

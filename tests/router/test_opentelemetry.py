@@ -15,9 +15,12 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from beamline_trio import Client, Headers, Message, MissingExtraError
 from beamline_trio.protocol import encode_headers
+from beamline_trio.router import Batch, Delivery, DeliveryBatch
+from beamline_trio.router._lanes import Lanes
 from beamline_trio.router._middleware import compose
 from beamline_trio.router._opentelemetry import opentelemetry_spans
 from beamline_trio.router._outcomes import DeadLetter, Retry
+from beamline_trio.router._route_options import RouteOptions
 from beamline_trio.router._trace import TraceContext, TraceReader
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -123,3 +126,59 @@ def test_without_the_library_it_says_which_extra(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "opentelemetry", None)
     with pytest.raises(MissingExtraError, match=r"beamline-trio\[opentelemetry\]"):
         opentelemetry_spans()
+
+
+def batch(*headers: list[tuple[str, str]]) -> DeliveryBatch:
+    """One delivery for each, as a route would join them."""
+    lanes: Lanes[Delivery] = Lanes()
+    options = RouteOptions(subject="orders.*", name="orders", stream="ORDERS", batch=Batch(10, 1))
+    for pairs in headers:
+        delivery = Delivery(options, given(*pairs).message, 0.0)
+        delivery.trace = given(*pairs).trace
+        lanes.put(delivery, key=None, tenant=None, size=1)
+    items, _ = lanes.take_more(0.0, 10, ())
+    joined = DeliveryBatch(options, items, 0.0)
+    joined.trace = TraceReader(random.Random(2)).join(joined.links)
+    return joined
+
+
+async def test_a_batch_is_a_root_with_links_to_the_traces_of_its_messages(
+    spans: tuple[trace.Tracer, InMemorySpanExporter],
+) -> None:
+    """Whatever span is current around it; what its effects carry is that span."""
+    tracer, exporter = spans
+    other = f"00-{'ab' * 16}-{'cd' * 8}-00"
+    joined = batch(TRACED, [], [("traceparent", other)])
+
+    async def handler(_: object) -> object:
+        return None
+
+    with tracer.start_as_current_span("around"):
+        assert await compose([opentelemetry_spans(tracer)], handler)(joined) == ()
+    span, _around = exporter.get_finished_spans()
+    assert span.parent is None
+    assert span.context is not None
+    linked = [(f"{link.context.trace_id:032x}", f"{link.context.span_id:016x}") for link in span.links]
+    assert linked == [(TRACE, SPAN), ("ab" * 16, "cd" * 8)]
+    assert span.attributes is not None
+    assert span.attributes["messaging.batch.message_count"] == 3
+    assert span.attributes["messaging.message.body.size"] == 6
+    assert joined.trace is not None
+    assert joined.trace.traceparent.startswith(f"00-{span.context.trace_id:032x}-{span.context.span_id:016x}-")
+    assert [link.trace_id for link in joined.links] == [TRACE, "ab" * 16]
+
+
+@pytest.mark.parametrize("batched", [False, True])
+async def test_a_second_try_of_what_began_a_trace_is_a_span_too(
+    batched: bool, spans: tuple[trace.Tracer, InMemorySpanExporter]
+) -> None:
+    """What waits here between its tries has the trace of the first one, and no sender in it."""
+    tracer, exporter = spans
+    tried = batch([]) if batched else given()
+
+    async def handler(_: object) -> object:
+        return None
+
+    for _ in range(2):
+        assert await compose([opentelemetry_spans(tracer)], handler)(tried) == ()
+    assert [span.parent for span in exporter.get_finished_spans()] == [None, None]

@@ -8,11 +8,11 @@ import attrs
 import pytest
 import trio
 
-from beamline_trio import JetStream, Message, NatsError, StreamConfig
+from beamline_trio import Message, StreamConfig
 from beamline_trio.router import Publish, Retry, Router
 from beamline_trio.router._advisories import read_advisory
 from beamline_trio.simulation import World
-from tests.router._streams import contents, ended, fill, running, streams
+from tests.router._streams import contents, ended, feed, fill, running, streams
 
 
 def copies(concurrency: int = 8, deadline_seconds: float = 20, **retry: float) -> Router:
@@ -31,20 +31,6 @@ def copies(concurrency: int = 8, deadline_seconds: float = 20, **retry: float) -
         return Publish("out.a", message.payload, headers={"Sim-Id": message.headers["Sim-Id"]})
 
     return router
-
-
-async def feed(jetstream: JetStream, count: int, pause: float = 0.0) -> None:
-    """Messages with an identity that the world knows them by."""
-    for number in range(count):
-        identity = f"p-{number}"
-        while True:
-            try:
-                await jetstream.publish("in.a", b"%d" % number, headers={"Sim-Id": identity}, message_id=identity)
-            except NatsError:
-                await trio.sleep(0.1)
-            else:
-                break
-        await trio.sleep(pause)
 
 
 def check_acks(world: World, count: int) -> None:

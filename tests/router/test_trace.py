@@ -178,3 +178,22 @@ def test_hostile_headers_never_raise_and_never_grow(pairs: list[tuple[str, str]]
     assert (again.trace_id, again.parent_id, again.state) == (context.trace_id, context.span_id, context.state)
     assert len(context.state) <= STATE_CHARACTERS_MAX
     assert context.state.count(",") < STATE_MEMBERS_MAX
+
+
+@given(flags=st.lists(st.sampled_from([0, 1, 3]), min_size=1, max_size=5), seed=st.integers(0, 5))
+def test_a_batch_begins_a_trace_that_is_sampled_if_one_of_its_messages_is(flags: list[int], seed: int) -> None:
+    """Another trace than any of theirs, without a parent and a state, and a header that can be read."""
+    read = reader(seed)
+    links = [
+        read.read(message(("traceparent", f"00-{TRACE}-{SPAN}-{one:02x}"), ("tracestate", "a=1"))) for one in flags
+    ]
+    joined = read.join([link for link in links if link is not None])
+    assert joined is not None
+    assert (joined.parent_id, joined.state, joined.sampled) == ("", "", any(one & 1 for one in flags))
+    assert parse_traceparent(joined.traceparent) == (joined.trace_id, joined.span_id, int(joined.sampled))
+    assert joined.trace_id != TRACE
+
+
+def test_a_batch_without_traces_begins_none() -> None:
+    """As a message without one."""
+    assert reader().join([]) is None

@@ -15,9 +15,9 @@ import pytest
 from tests.mutants._trial import copied_package, in_scenario, run_module
 
 # FIRST:LAST; the nightly run sweeps more.
-SEEDS = os.environ.get("BEAMLINE_SWEEP_SEEDS", "1:200")
-ACCOUNT_SEEDS = os.environ.get("BEAMLINE_ACCOUNT_SEEDS", "1:60")
-ROUTER_SEEDS = os.environ.get("BEAMLINE_ROUTER_SEEDS", "1:40")
+SEEDS = os.environ.get("BEAMLINE_SWEEP_SEEDS", "1:80")
+ACCOUNT_SEEDS = os.environ.get("BEAMLINE_ACCOUNT_SEEDS", "1:30")
+ROUTER_SEEDS = os.environ.get("BEAMLINE_ROUTER_SEEDS", "1:30")
 CLUSTER_SEEDS = os.environ.get("BEAMLINE_CLUSTER_SEEDS", "1:12")
 ACCOUNTS = "examples/accounting.py"
 ROUTERS = "examples/router_accounting.py"

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from ...connection import OptionsError
 from ...protocol import InvalidSubjectError
-from ...router import Delivery, Publish, Reject, Reply, Router
+from ...router import Delivery, Publish, Reject, Reply, RouteCounters, Router
 from ._errors import MappingError, RouteFileError
 from ._mapping import Mapping
 from ._paths import Input
@@ -24,12 +24,17 @@ class MappedHandler:
 
     Attributes:
         mapping: it.
-        left_out: messages that the filter has left out: done with, and without an effect.
+        counters: of its route, where what the filter leaves out is counted.
     """
 
     def __init__(self, mapping: Mapping) -> None:
         self.mapping = mapping
-        self.left_out = 0
+        self.counters = RouteCounters()
+
+    @property
+    def left_out(self) -> int:
+        """Messages that the filter has left out: done with, and without an effect."""
+        return self.counters.left_out
 
     def apply(self, payload: Any, delivery: Delivery) -> Publish | Reply | None:
         """The effect of one message.
@@ -50,7 +55,7 @@ class MappedHandler:
             effect = self.mapping.apply(source, delivery.payload)
         except MappingError as error:
             raise Reject(str(error)) from None
-        self.left_out += effect is None
+        self.counters.left_out += effect is None
         return effect
 
     @property
@@ -87,6 +92,7 @@ def build_router(file: RouteFile) -> tuple[Router, dict[str, MappedHandler]]:
     for index, route in enumerate(file.routes):
         handlers[route.name] = MappedHandler(route.mapping)
         _add(router, route, handlers[route.name].handler, f"routes[{index}]")
+        handlers[route.name].counters = router.routes[route.name].counters
     return router, handlers
 
 

@@ -53,6 +53,11 @@ class Program:
             self.works.set()
         self.works.set()
 
+    @property
+    def alive(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.returncode is None
+
     async def wait(self) -> int:
         """Its exit code, when it has ended by itself."""
         return await self._process.wait()
@@ -71,12 +76,13 @@ class Pipe:
     """The streams A and B on a server, and routers between them.
 
     Attributes:
+        url: of the server.
         jetstream: of a client of its own.
         published: messages that A has.
     """
 
     def __init__(self, url: str, jetstream: JetStream) -> None:
-        self._url = url
+        self.url = url
         self.jetstream = jetstream
         self.published = 0
 
@@ -85,8 +91,13 @@ class Pipe:
         self, *, handler_seconds: float = 0.0, concurrency: int = 64, max_deliver: int = MAX_DELIVER
     ) -> AsyncGenerator[Program]:
         """A router at work; killed at the end, if it has not ended."""
-        options = map(str, (handler_seconds, concurrency, max_deliver))
-        command = [sys.executable, "-m", PROGRAM, self._url, *options]
+        async with self.start(PROGRAM, handler_seconds, concurrency, max_deliver) as program:
+            yield program
+
+    @asynccontextmanager
+    async def start(self, module: str, *options: object) -> AsyncGenerator[Program]:
+        """A module as a program, which is told the URL and these; killed at the end, if it has not ended."""
+        command = [sys.executable, "-m", module, self.url, *map(str, options)]
         process = await trio.lowlevel.open_process(command, cwd=ROOT, stdout=subprocess.PIPE)
         program = Program(process)
         try:

@@ -75,7 +75,8 @@ def tell_once(router: Router) -> None:
     """What it has counted, in a line."""
     route = router.routes["pipe"]
     numbers = route.statistics()
-    line = {"taken": numbers.taken, "ok": numbers.outcomes["ok"], "in_flight": numbers.in_flight}
+    line = {"taken": numbers.taken, "in_flight": numbers.in_flight}
+    line |= {outcome: numbers.outcomes[outcome] for outcome in ("ok", "duplicate")}
     print(json.dumps({**line, "waiting": route.waiting, "resident": resident_bytes()}), flush=True)
 
 

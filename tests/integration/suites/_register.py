@@ -1,8 +1,8 @@
-"""The suites, how many cases each has, and what of them a real server or the router in full is needed for.
+"""The suites, how many cases each has, and which of them have another half on the router.
 
     standard (every push):   connection failure 22 + fault injection 15 + integration 10 = 47
     extended (nightly):      the same and performance 7 = 54
-    beside the totals:       fault injection extended 13, publish failure 16; all together 83
+    beside the totals:       fault injection extended 13, publish failure 16, router workflows 8; all together 91
 
 A case is one test function, or one parametrised id of it; it runs as [simulated] and as [real].
 
@@ -35,20 +35,32 @@ SUITES: Final = (
     Suite("test_nats_performance", 7, "extended"),
     Suite("test_jetstream_fault_injection_extended", 13, "beside"),
     Suite("test_publish_failure", 16, "beside"),
+    Suite("test_router_workflows", 8, "beside"),
 )
 STANDARD_CASES: Final = 47
 EXTENDED_CASES: Final = 54
-ALL_CASES: Final = 83
+ALL_CASES: Final = 91
 
 # Tests that stand beside the cells of a suite and are counted nowhere.
 UNCOUNTED: Final = ("test_publish_failure_books",)
 
-# Cases that hold their law on the worker of the suites today, and get another half with the router in full.
-AWAITING_ROUTER: Final = {
-    "test_nats_connection_failure::test_workflow_incoming_requests": "backpressure that refuses requests",
-    "test_nats_connection_failure::test_workflow_decide_consumer": "the dead letter of what can never be decided",
-    "test_nats_connection_failure::test_workflow_result_consumer": "the dead letter of what can never be noted",
-    "test_nats_integration::test_long_failure_and_recovery[decide]": "the circuit breaker before a stream that is away",
+# Cases that hold their law on a service or on the worker of the suites, and those that are their other halves: what the
+# router adds under the same faults.
+ON_THE_ROUTER: Final = {
+    "test_nats_connection_failure::test_workflow_incoming_requests": (
+        "test_requests_are_refused_under_pressure",
+        "test_requests_are_held_up_to_the_limit",
+        "test_decide_intake_is_held",
+    ),
+    "test_nats_connection_failure::test_workflow_decide_consumer": (
+        "test_decide_dead_letter",
+        "test_decide_dead_letter_waits_for_its_stream",
+    ),
+    "test_nats_connection_failure::test_workflow_result_consumer": ("test_result_dead_letter",),
+    "test_nats_integration::test_long_failure_and_recovery[decide]": (
+        "test_decide_long_failure_behind_a_breaker[server]",
+        "test_decide_long_failure_behind_a_breaker[stream]",
+    ),
 }
 
 

@@ -30,7 +30,9 @@ import trio
 from beamline_trio import Client, State, open_client
 from beamline_trio.faults import FaultDialer
 from beamline_trio.metrics._reading import read_client
+from beamline_trio.metrics._reading_router import read_router
 from beamline_trio.metrics._series import MOMENTARY, Key, Reading
+from beamline_trio.router import Router
 from beamline_trio.testing import EitherServer
 from tests._breaking import breaking
 from tests._memory import Audit, tasks
@@ -165,9 +167,12 @@ class Scene:
             yield nc
 
     @asynccontextmanager
-    async def fault(self, name: str, *clients: Client) -> AsyncGenerator[Fault]:
-        """Something goes wrong inside, and is over at the end: then nothing has crashed, and nobody is missing."""
-        process, before, running = os.getpid(), _series(clients), tasks()
+    async def fault(self, name: str, *seen: Client | Router) -> AsyncGenerator[Fault]:
+        """Something goes wrong inside, and is over at the end: then nothing has crashed, and nobody is missing.
+
+        The report has what moved in those that are seen.
+        """
+        process, before, running = os.getpid(), _series(seen), tasks()
         fault = Fault(name)
         self._records.faults.append(fault)
         try:
@@ -176,9 +181,9 @@ class Scene:
             self._records.faults.remove(fault)
         await self._same_tasks(running)
         assert os.getpid() == process
-        for nc in clients:
-            assert nc.ledger().balanced
-        moved = {key: value - before.get(key, 0) for key, value in _series(clients).items()}
+        for one in seen:
+            assert isinstance(one, Router) or one.ledger().balanced
+        moved = {key: value - before.get(key, 0) for key, value in _series(seen).items()}
         self.reports.append(fault.report({_shown(key): value for key, value in moved.items() if value}))
 
     async def break_link(self, nc: Client) -> None:
@@ -229,10 +234,10 @@ def _is_up(nc: Client) -> bool:
     return nc.state is State.CONNECTED and not nc.stats().pending_operations and not nc.connection.retry.under_way
 
 
-def _series(clients: tuple[Client, ...]) -> dict[Key, float]:
+def _series(seen: tuple[Client | Router, ...]) -> dict[Key, float]:
     reading = Reading()
-    for nc in clients:
-        reading.add(read_client(nc))
+    for one in seen:
+        reading.add(read_router(one) if isinstance(one, Router) else read_client(one))
     return {key: number for key, number in reading.numbers.items() if key[0] not in MOMENTARY}
 
 

@@ -6,7 +6,7 @@
     publish   a program that publishes work.<id> and waits for each PubAck
 
 A message whose outcome could not be published is not acked: it comes again, and the message id makes the outcome one.
-What the router in full will do in addition (dead letters, breaker, backpressure) is not here.
+What the router does in addition (dead letters, breaker, backpressure) is in `test_router_workflows`.
 
 Must not decide what a fault does.
 """

@@ -6,6 +6,8 @@ at every step (`Scene.fault`).
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 import trio
 
@@ -359,13 +361,21 @@ async def test_workflow_incoming_requests(scene: Scene) -> None:
         await nursery.start(nc.serve, "echo", echo)
         assert (await other.request("echo", b"before")).payload == b"before"
         async with scene.fault("TCP connection of a service breaks between requests", nc) as fault:
-            await scene.break_link(nc)
-            with fault.raises(NoRespondersError, "request of another client"):
-                await other.request("echo", b"nobody there")
+            with scene.faults.inject("connect", error("refused")):
+                await scene.break_link(nc)
+                with fault.raises(NoRespondersError, "request of another client"):
+                    await ask_nobody(other)
             await scene.healed(nc)
         for number in range(10):
             assert (await other.request("echo", b"%d" % number)).payload == b"%d" % number
         nursery.cancel_scope.cancel()
+
+
+async def ask_nobody(nc: Client) -> None:
+    """Ask until it is told that nobody is there: what the server sends to a link before it notices its end is lost."""
+    while True:
+        with suppress(OperationTimeoutError):
+            await nc.request("echo", b"nobody there")
 
 
 @pytest.mark.nats_config(jetstream=True)
