@@ -244,6 +244,18 @@ def faults(session: nox.Session) -> None:
     _module(session, "tests.faults")
 
 
+@nox.session
+def scenarios(session: nox.Session) -> None:
+    """The production-scale scenarios at full length in the simulation; `-- --rate 10` for a tenth of the messages."""
+    _module(session, "tests.scenarios")
+
+
+@nox.session(name="scenarios-real")
+def scenarios_real(session: nox.Session) -> None:
+    """The scenarios of clusters, regions and rolling restarts on real servers, compressed; `-- --full` for hours."""
+    _module(session, "tests.scenarios", "--on", "real")
+
+
 def _run_module(session: nox.Session, python: Path, tree: Path, name: str, *args: str) -> None:
     """Run a module of the copied tree in an environment."""
     with session.chdir(tree):

@@ -141,6 +141,16 @@ def _write(report: dict[str, Any], directory: Path) -> None:
     except OSError as error:
         raise CommandError(f"the report cannot be written: {error}", code=FAILED) from error
     report["file"] = str(file)
+    _write_page(report, file)
+
+
+def _write_page(report: dict[str, Any], file: Path) -> None:
+    from ..scenarios import page_of
+
+    try:
+        file.with_suffix(".html").write_text(page_of(report), encoding="utf-8")
+    except OSError as error:
+        raise CommandError(f"the page cannot be written: {error}", code=FAILED) from error
 
 
 # report
@@ -148,7 +158,9 @@ def _write(report: dict[str, Any], directory: Path) -> None:
 
 def _report(say: Say, files: Sequence[Path], pages: bool) -> int:
     reports = [_read(file) for file in files]
-    for report in reports:
+    for file, report in zip(files, reports, strict=True):
+        if pages:
+            _write_page(report, file)
         say(_line(report))
         _tell_findings(say, report)
     return 0 if all(report["result"] in _PASSED for report in reports) else FAILED
@@ -175,8 +187,8 @@ def _line(report: dict[str, Any]) -> str:
 
 
 def _summary(report: dict[str, Any]) -> dict[str, Any]:
-    names = ("scenario", "result", "on", "seed", "rate", "seconds", "wall_seconds", "file", "findings", "counts")
-    return {name: report[name] for name in names}
+    names = ("scenario", "result", "on", "seed", "rate", "seconds", "wall_seconds", "file")
+    return {name: report[name] for name in (*names, "findings", "counts", "throughput")}
 
 
 def _tell_findings(say: Say, report: dict[str, Any]) -> None:

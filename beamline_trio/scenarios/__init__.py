@@ -10,6 +10,7 @@ from ._criteria import Finding as Finding
 from ._errors import ScenarioError as ScenarioError
 from ._limits import Limit as Limit
 from ._limits import Mark as Mark
+from ._page import page_of as page_of
 from ._plan import Plan as Plan
 from ._plan import PlannedFault as PlannedFault
 from ._plan import Span as Span

@@ -94,7 +94,7 @@ async def conduct(
             for fault in plan.faults:
                 faults.start_soon(_carry_out, Ground(rig, load), fault, now, bands)
             await trio.sleep_until(began_at + plan.seconds)
-        load.source.stop()
+        load.stop()
         settled = await _settle(load, ledger)
         nursery.cancel_scope.cancel()
     return Evidence(
@@ -125,7 +125,7 @@ async def _settle(load: Load, ledger: Ledger) -> bool:
     """Wait until every message has ended; False: it has not."""
     with trio.move_on_after(SETTLE_SECONDS):
         while True:
-            if load.source.idle and ledger.ended.count >= ledger.begun:
+            if load.idle and ledger.ended.count >= ledger.begun:
                 return True
             await trio.sleep(_LOOK_SECONDS)
     return False

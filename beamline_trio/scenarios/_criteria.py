@@ -5,7 +5,7 @@ Must not run or write anything.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from statistics import median
 from typing import Final
 
@@ -13,9 +13,11 @@ import attrs
 
 from . import _limits as limits
 from ._conductor import Evidence
+from ._ledger import Gap
 from ._limits import Limit, Mark
 from ._recovery import THROUGHPUT_SHARE, Recovery, base_throughput, recoveries, throughput
 from ._sampling import Sample
+from ._scenario import Kind
 
 _LISTED_MAX: Final = 5
 _STEADY_FACTOR: Final = 1.5
@@ -166,14 +168,36 @@ def _expected(evidence: Evidence, measured: Measured) -> Iterable[Finding]:
         mark = Mark.OK if evidence.ledger.dead >= least else Mark.FAIL
         yield Finding(name="messages given up", mark=mark, value=str(evidence.ledger.dead), limit=f">= {least}")
     if expected.never_idle_seconds is not None:
-        longest = max((gap.seconds for gap in evidence.end_gaps), default=0.0)
+        longest = max((gap.seconds for gap in _gaps_with_a_quorum(evidence)), default=0.0)
         mark = Mark.OK if longest <= expected.never_idle_seconds else Mark.FAIL
         limit = f"<= {expected.never_idle_seconds:g} s"
         yield Finding(name="longest gap in throughput", mark=mark, value=f"{longest:.1f} s", limit=limit)
     if expected.always_ready:
         yield _nothing("moments without an instance that is ready", len(evidence.unready))
+    yield from _quorum(evidence)
     if expected.steady_recovery:
         yield from _steady(measured)
+
+
+def _gaps_with_a_quorum(evidence: Evidence) -> Iterator[Gap]:
+    """Gaps but for those that touch a time in which nothing could be stored, on purpose."""
+    lost = [band for band in evidence.bands if band.fault.kind is Kind.QUORUM_LOSS]
+    for gap in evidence.end_gaps:
+        if not any(gap.begins < band.healed and band.begins < gap.ends for band in lost):
+            yield gap
+
+
+def _quorum(evidence: Evidence) -> Iterable[Finding]:
+    """The loss of the quorum shows while it lasts, and not behind it."""
+    for band in evidence.bands:
+        if band.fault.kind is not Kind.QUORUM_LOSS:
+            continue
+        during = [one for one in evidence.samples if band.begins + 1 < one.at < band.healed]
+        behind = [one for one in evidence.samples if one.at > band.healed + limits.RECONNECT_SECONDS]
+        seen, back = any(not one.quorum for one in during), bool(behind) and behind[0].quorum
+        value = f"{'seen' if seen else 'not seen'}, {'back' if back else 'not back'}"
+        mark = Mark.OK if seen and back else Mark.FAIL
+        yield Finding(name="loss of the quorum is seen, and its return", mark=mark, value=value, limit="seen, back")
 
 
 def _steady(measured: Measured) -> Iterable[Finding]:

@@ -17,7 +17,7 @@ from ..protocol import NatsError
 from ..router import Delivery, Publish, Retry, Router
 from ._behaviour import Behaviour
 from ._ledger import Ledger
-from ._subjects import DEAD, DONE, ROUTE, WORK, number_of
+from ._subjects import DEAD, DONE, ROUTE, WORK, number_of, stream_name, subject_prefix
 
 CONCURRENCY: Final = 16
 ACK_WAIT_SECONDS: Final = 30.0
@@ -37,6 +37,7 @@ class Instance:
 
     Args:
         name: also of its host.
+        region: whose streams it works on; empty = there are no regions.
         open_client: opens its client.
         ledger: where its handler notes what comes.
         behaviour: of its handler.
@@ -50,13 +51,15 @@ class Instance:
     def __init__(
         self,
         name: str,
-        open_client: Callable[[str], AbstractAsyncContextManager[Client]],
+        region: str,
+        open_client: Callable[[], AbstractAsyncContextManager[Client]],
         ledger: Ledger,
         behaviour: Behaviour,
         max_deliver: int,
     ) -> None:
         self.name = name
         self.restarts = 0
+        self._region = region
         self._open_client = open_client
         self._ledger = ledger
         self._behaviour = behaviour
@@ -79,7 +82,7 @@ class Instance:
             await self._wanted.wait()
             self._ended = trio.Event()
             with trio.CancelScope() as self._scope:
-                async with self._open_client(self.name) as client, trio.open_nursery() as nursery:
+                async with self._open_client() as client, trio.open_nursery() as nursery:
                     self._router = await self._start(client, nursery)
                     if not started:
                         started = True
@@ -113,21 +116,22 @@ class Instance:
 
     def _make_router(self) -> Router:
         router = Router(self.name, grace_seconds=GRACE_SECONDS)
+        effects = subject_prefix(DONE, self._region)
 
         @router.route(
-            f"{WORK.lower()}.>",
-            stream=WORK,
+            f"{subject_prefix(WORK, self._region)}.>",
+            stream=stream_name(WORK, self._region),
             durable=ROUTE,
             name=ROUTE,
             concurrency=CONCURRENCY,
             ordered_by=lambda message: message.subject,
             retry=Retry(max_deliver=self._max_deliver, ack_wait_seconds=ACK_WAIT_SECONDS),
-            dead_letter=f"{DEAD.lower()}.{ROUTE}",
+            dead_letter=f"{subject_prefix(DEAD, self._region)}.{ROUTE}",
         )
         async def work(payload: bytes, delivery: Delivery) -> Publish:
             number = number_of(payload)
             self._ledger.note_handled(number, delivery.subject, delivery.number, self.name)
             await self._behaviour.meet(number)
-            return Publish(f"{DONE.lower()}.{delivery.subject.rpartition('.')[2]}", payload)
+            return Publish(f"{effects}.{delivery.subject.rpartition('.')[2]}", payload)
 
         return router

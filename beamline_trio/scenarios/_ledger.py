@@ -71,6 +71,7 @@ class Ledger:
         over_delivered: deliveries beyond max_deliver.
         out_of_order: first deliveries before an earlier message of their key.
         publish_errors: what publishers were told, by the class of the error.
+        by_instance: instance -> deliveries to its handler. by_region: region -> messages that ended there.
         latencies: seconds from the beginning to the end, of what has ended since they were last taken.
         examples: what was wrong, in words; the first few.
     """
@@ -95,6 +96,7 @@ class Ledger:
         self.out_of_order = 0
         self.publish_errors: dict[str, int] = {}
         self.by_instance: dict[str, int] = {}
+        self.by_region: dict[str, int] = {}
         self.latencies: list[float] = []
         self.examples: list[str] = []
 
@@ -142,8 +144,8 @@ class Ledger:
             self._tell(f"message {number} of key {key} first came to {instance} behind message {last}")
         self._last_of_key[instance, key] = number
 
-    def note_done(self, number: int, place: int) -> None:
-        """Its effect lies at this place of the stream."""
+    def note_done(self, number: int, place: int, region: str = "") -> None:
+        """Its effect lies at this place of the stream of a region."""
         if not self._is_known(number):
             return
         if self._flags[number] & _DONE:
@@ -153,13 +155,13 @@ class Ledger:
             return
         self._place[number] = place
         self.done += 1
-        self._end(number, _DONE)
+        self._end(number, _DONE, region)
 
-    def note_dead(self, number: int) -> None:
-        """It is a dead letter."""
+    def note_dead(self, number: int, region: str = "") -> None:
+        """It is a dead letter of a region."""
         if self._is_known(number) and not self._flags[number] & _DEAD:
             self.dead += 1
-            self._end(number, _DEAD)
+            self._end(number, _DEAD, region)
 
     def take_latencies(self) -> list[float]:
         """The latencies since the last call."""
@@ -174,10 +176,11 @@ class Ledger:
         """Messages that were begun, and of which no stream has told that it has them."""
         return [number for number, flags in enumerate(self._flags) if not flags & _ACKED]
 
-    def _end(self, number: int, how: int) -> None:
+    def _end(self, number: int, how: int, region: str) -> None:
         if not self._flags[number] & _ENDED:
             now = self._now()
             self.ended.beat(now)
+            self.by_region[region] = self.by_region.get(region, 0) + 1
             self.latencies.append(now - self._begun_at[number])
         self._flags[number] |= how
 

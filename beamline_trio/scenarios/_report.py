@@ -85,6 +85,7 @@ def _counts(evidence: Evidence) -> dict[str, Any]:
         "out_of_order": ledger.out_of_order,
         "unasked": ledger.unasked,
         "handled_by_instance": dict(sorted(ledger.by_instance.items())),
+        "ended_by_region": dict(sorted(ledger.by_region.items())),
         "restarts_by_instance": evidence.restarts,
         "examples": ledger.examples,
     }
@@ -97,6 +98,7 @@ def _throughput(evidence: Evidence, measured: Measured) -> dict[str, float]:
         "end_per_second": measured.end_rate,
         "longest_gap_seconds": max(gaps, default=0.0),
         "longest_ack_gap_seconds": max((gap.seconds for gap in evidence.ack_gaps), default=0.0),
+        "longest_recovery_seconds": max((one.recovery_seconds or 0.0 for one in measured.recoveries), default=0.0),
         "depth_max": max((sample.outstanding + sample.backlog for sample in evidence.samples), default=0),
         "latency_max_seconds": max((sample.latency_seconds for sample in evidence.samples), default=0.0),
     }
@@ -147,6 +149,7 @@ def _timeline(samples: Sequence[Sample]) -> dict[str, list[Any]]:
         "memory_bytes": [max(one.memory_bytes for one in group) for group in groups],
         "connections": [max(one.connections for one in group) for group in groups],
         "handled_by_instance": [list(group[-1].by_instance) for group in groups],
+        "ended_by_region": [list(group[-1].by_region) for group in groups],
     }
 
 

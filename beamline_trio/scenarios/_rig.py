@@ -6,7 +6,7 @@ Must not know loads, faults or plans.
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from random import Random
 from typing import Protocol
@@ -14,6 +14,7 @@ from typing import Protocol
 import attrs
 
 from ..transport import Dialer
+from ._scenario import Topology
 
 
 class End(enum.StrEnum):
@@ -94,3 +95,11 @@ class Rig(Protocol):
     def lose_host(self, host: str) -> AbstractAsyncContextManager[object]:
         """A client's host has no power while this is entered: its connections are left half-open."""
         ...
+
+
+def has_quorum(up: Mapping[str, bool], topology: Topology) -> bool:
+    """Whether in each region, or in the only cluster, enough servers serve for anything to be stored."""
+    regions = topology.regions or ("",)
+    return all(
+        sum(serves for name, serves in up.items() if name.startswith(region)) >= topology.quorum for region in regions
+    )

@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import trio
+
 from ..simulation import World, run
 from ._conductor import Evidence, conduct
-from ._errors import ScenarioError
 from ._plan import Plan, make_plan
+from ._real import open_real_rig
 from ._report import report_of
+from ._rig import Rig
 from ._sampling import Sample
 from ._scenario import Scenario
 from ._settings import SIMULATION, Settings
@@ -36,12 +39,17 @@ def run_scenario(
         ScenarioError: it cannot be run so.
     """
     plan = make_plan(scenario, settings)
-    if settings.on != SIMULATION:
-        raise ScenarioError(f"scenario {scenario.number} runs in the simulation only; leave --on out")
+
+    async def on(rig: Rig) -> Evidence:
+        return await conduct(rig, scenario, settings, plan, lambda sample: tell(plan, sample))
 
     async def simulated(world: World) -> Evidence:
         rig = SimulatedRig(world, plan.topology)
         await rig.open()
-        return await conduct(rig, scenario, settings, plan, lambda sample: tell(plan, sample))
+        return await on(rig)
 
-    return report_of(run(simulated, seed=settings.seed))
+    async def real() -> Evidence:
+        async with open_real_rig(plan.topology, settings.seed) as rig:
+            return await on(rig)
+
+    return report_of(run(simulated, seed=settings.seed) if settings.on == SIMULATION else trio.run(real))

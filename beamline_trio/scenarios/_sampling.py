@@ -38,6 +38,7 @@ class Sample:
         quorum: whether enough servers run. leader: of the streams; empty = none is known.
         regions: those that are joined to another one.
         tasks: of trio. memory_bytes: of this process. connections: of clients to servers.
+        by_instance: deliveries to each instance so far. by_region: messages that ended in each region so far.
     """
 
     at: float
@@ -57,6 +58,7 @@ class Sample:
     memory_bytes: int
     connections: int
     by_instance: tuple[int, ...] = ()
+    by_region: tuple[int, ...] = ()
 
 
 class Sampler:
@@ -117,7 +119,7 @@ class Sampler:
             acked=ledger.acked.count,
             ended=ledger.ended.count,
             outstanding=ledger.outstanding,
-            backlog=load.source.backlog,
+            backlog=load.backlog,
             latency_seconds=max(latencies, default=0.0),
             ready=load.ready,
             up=sum(health.up.values()),
@@ -129,6 +131,7 @@ class Sampler:
             memory_bytes=memory_bytes(),
             connections=health.connections,
             by_instance=tuple(ledger.by_instance.get(name, 0) for name in load.instances),
+            by_region=tuple(ledger.by_region.get(site.region, 0) for site in load.sites),
         )
 
 

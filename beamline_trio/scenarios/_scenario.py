@@ -77,6 +77,7 @@ class Topology:
     """What it runs on.
 
     Attributes:
+        cluster: its name; its servers are name-1, name-2 and so on.
         nodes: servers of a cluster, or of each region; 1 = a single server.
         quorum: so many of them must run for anything to be stored.
         regions: their names; none = no gateways.
@@ -84,6 +85,7 @@ class Topology:
         instances: of the router.
     """
 
+    cluster: str = "east"
     nodes: int = 1
     quorum: int = 1
     regions: tuple[str, ...] = ()
@@ -100,14 +102,12 @@ class Expectations:
         never_idle_seconds: while faults last, something ends at least so often; None = it may stop.
         always_ready: at every moment an instance is ready.
         steady_recovery: the last recovery takes no longer than the first, give or take.
-        names_quorum: the loss of the quorum is seen, and its return.
     """
 
     dead_letters_min: int = 0
     never_idle_seconds: float | None = None
     always_ready: bool = False
     steady_recovery: bool = False
-    names_quorum: bool = False
 
 
 @attrs.frozen(kw_only=True)

@@ -15,8 +15,7 @@ import trio
 
 from ..simulation import NetworkFault, ServerConfig, World
 from ..transport import Dialer
-from ._errors import ScenarioError
-from ._rig import End, Health
+from ._rig import End, Health, has_quorum
 from ._scenario import Topology
 
 _SERVER: Final = "server"
@@ -43,15 +42,16 @@ class SimulatedRig:
         return list(self._world.servers)
 
     async def open(self) -> None:
-        """Start the servers.
-
-        Raises:
-            ScenarioError: the simulation has no such servers.
-        """
-        if self._topology.nodes > 1 or self._topology.regions:
-            raise ScenarioError("the simulation has no clusters with streams; run this scenario with --on real")
-        server = await self._world.start_server(_SERVER, ServerConfig(jetstream=True))
-        server.observer = None
+        """Start the servers."""
+        world, topology = self._world, self._topology
+        if topology.regions:
+            await world.add_regions(dict.fromkeys(topology.regions, topology.nodes), jetstream=True)
+        elif topology.nodes > 1:
+            await world.add_cluster(topology.cluster, servers=topology.nodes, jetstream=True)
+        else:
+            await world.start_server(_SERVER, ServerConfig(jetstream=True))
+        for server in world.servers.values():
+            server.observer = None
 
     def urls(self, region: str = "") -> list[str]:
         """See `Rig`."""
@@ -70,7 +70,7 @@ class SimulatedRig:
         servers = self._world.servers
         up = {name: server.state in _RUNNING for name, server in servers.items()}
         connections = sum(len(server.connections) for server in servers.values())
-        return Health(up=up, quorum=sum(up.values()) >= self._topology.quorum, connections=connections)
+        return Health(up=up, quorum=has_quorum(up, self._topology), connections=connections)
 
     async def end_server(self, name: str, how: End) -> None:
         """See `Rig`."""

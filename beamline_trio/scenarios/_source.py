@@ -9,7 +9,7 @@ Must not give a message up.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import trio
@@ -17,7 +17,7 @@ import trio
 from ..jetstream import JetStream, PublishRetry
 from ..protocol import NatsError
 from ._ledger import Ledger
-from ._subjects import WORK, payload_of
+from ._subjects import payload_of
 
 TICK_SECONDS: Final = 0.2
 _AGAIN_SECONDS: Final = 0.5
@@ -30,19 +30,21 @@ class Source:
     Args:
         ledger: where it notes what it does.
         rate: messages a second.
-        keys: how many there are.
+        subjects: one of each key; messages go to them in turns.
     """
 
-    def __init__(self, ledger: Ledger, rate: float, keys: int) -> None:
+    def __init__(self, ledger: Ledger, rate: float, subjects: Sequence[str]) -> None:
         self._ledger = ledger
         self._rate = rate
-        self._lanes: list[deque[int]] = [deque() for _ in range(keys)]
-        self._busy = [False] * keys
+        self._subjects = subjects
+        self._lanes: list[deque[int]] = [deque() for _ in subjects]
+        self._busy = [False] * len(subjects)
+        self._next = 0
         self._stopped = False
 
     @property
     def backlog(self) -> int:
-        """Messages that were begun, and are not on their way."""
+        """Messages that were begun, and that no stream has acknowledged."""
         return sum(len(lane) for lane in self._lanes)
 
     @property
@@ -69,7 +71,7 @@ class Source:
     def _begin(self, count: int, js: JetStream, start_soon: Callable[..., None]) -> None:
         for _ in range(count):
             number = self._ledger.begin()
-            index = number % len(self._lanes)
+            index, self._next = self._next, (self._next + 1) % len(self._lanes)
             self._lanes[index].append(number)
             if not self._busy[index]:
                 self._busy[index] = True
@@ -77,7 +79,7 @@ class Source:
 
     async def _empty(self, js: JetStream, index: int) -> None:
         """Publish what a key has, one after the other."""
-        lane, subject = self._lanes[index], f"{WORK.lower()}.{index}"
+        lane, subject = self._lanes[index], self._subjects[index]
         while lane:
             number = lane[0]
             await self._publish(js, subject, number)

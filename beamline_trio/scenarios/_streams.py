@@ -10,25 +10,27 @@ from __future__ import annotations
 
 from typing import Final
 
-from ..jetstream import StreamConfig
+from ..jetstream import Placement, StreamConfig
 from ._scenario import Topology
-from ._subjects import DEAD, DONE, WORK
+from ._subjects import DEAD, DONE, WORK, stream_name, subject_prefix
 
 REMEMBERED_SECONDS: Final = 600.0
 # What was given up stays in its work queue; it is gone after so long.
 _KEPT_SECONDS: Final = 1_800.0
 
 
-def streams_of(topology: Topology) -> list[StreamConfig]:
-    """The configurations of the streams."""
+def streams_of(topology: Topology, region: str) -> list[StreamConfig]:
+    """The configurations of the streams that are at home in a region; empty = there are no regions."""
+    placement = Placement(cluster=region) if region else None
     return [
         StreamConfig(
-            name=name,
-            subjects=(f"{name.lower()}.>",),
+            name=stream_name(kind, region),
+            subjects=(f"{subject_prefix(kind, region)}.>",),
             retention="workqueue",
             num_replicas=topology.replicas,
+            placement=placement,
             max_age_seconds=_KEPT_SECONDS,
             duplicate_window_seconds=REMEMBERED_SECONDS,
         )
-        for name in (WORK, DONE, DEAD)
+        for kind in (WORK, DONE, DEAD)
     ]

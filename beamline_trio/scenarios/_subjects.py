@@ -14,6 +14,16 @@ ROUTE: Final = "work"
 _PADDING: Final = b" " + b"." * 100
 
 
+def stream_name(kind: str, region: str) -> str:
+    """The name of the stream of this kind that is at home in a region; empty = there are no regions."""
+    return f"{kind}_{region.upper()}" if region else kind
+
+
+def subject_prefix(kind: str, region: str) -> str:
+    """What the subjects of that stream begin with."""
+    return f"{kind.lower()}.{region}" if region else kind.lower()
+
+
 def payload_of(number: int) -> bytes:
     """What a message carries: its number, and about as much beside it as an order has."""
     return b"%d" % number + _PADDING

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Iterator
 from typing import Any
 
 import attrs
@@ -16,16 +14,6 @@ from beamline_trio.scenarios._subjects import payload_of
 
 SHORT = Settings(rate=10, duration_minutes=3)
 ON_ONE_SERVER = [number for number, one in SCENARIOS.items() if one.topology.nodes == 1]
-
-
-@pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    """Clients log every outage, and pytest keeps every line."""
-    logger = logging.getLogger("beamline_trio")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL)
-    yield
-    logger.setLevel(before)
 
 
 def failed(report: dict[str, Any]) -> list[str]:

@@ -22,6 +22,8 @@ from . import (
     _3_2_repeats,
     _4_1_stability,
     _4_2_recovery_times,
+    _5_1_cluster,
+    _5_2_region_partition,
     _5_3_rolling_restart,
 )
 
@@ -36,6 +38,8 @@ _MODULES: Final = (
     _3_2_repeats,
     _4_1_stability,
     _4_2_recovery_times,
+    _5_1_cluster,
+    _5_2_region_partition,
     _5_3_rolling_restart,
 )
 

@@ -1,0 +1,31 @@
+"""5.1: a cluster of three servers loses one of them at a time, and once two.
+
+Base 5 min, for 60 min one server in every 10 min is killed, stopped in order or paused for 2 min, in turns; in the 55th
+minute two of three are killed for 30 s; recovery 10 min. Streams and consumers have three replicas.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from .._scenario import Cycle, Expectations, Kind, Phase, Scenario, Topology
+
+SCENARIO: Final = Scenario(
+    number="5.1",
+    title="Multi-node cluster",
+    about="With a quorum nothing that was acked is lost, and throughput stops for no longer than an election.",
+    phases=(Phase("base", 5), Phase("nodes fail", 54), Phase("quorum lost", 6), Phase("recovery", 10)),
+    cycles=(
+        Cycle(
+            phase="nodes fail",
+            kinds=(Kind.SERVER_KILL, Kind.SERVER_STOP, Kind.SERVER_PAUSE),
+            every_seconds=600,
+            seconds=120,
+            after_seconds=30,
+            targets=("east-1", "east-2", "east-3"),
+        ),
+        Cycle(phase="quorum lost", kinds=(Kind.QUORUM_LOSS,), seconds=30, after_seconds=30),
+    ),
+    topology=Topology(cluster="east", nodes=3, quorum=2, replicas=3, instances=3),
+    expectations=Expectations(never_idle_seconds=25.0),
+)

@@ -1,0 +1,151 @@
+"""A report -> a page that can be looked at anywhere: one file of HTML, with its style and its picture in it.
+
+No scripts, and nothing from elsewhere. Must not judge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from html import escape
+from typing import Any, Final
+
+from ._picture import draw_timeline
+
+_STYLE: Final = """
+:root { color-scheme: light dark; --ink: #1c2330; --soft: #5b6675; --paper: #ffffff; --line: #d9dee6; --shade: #f3f5f8;
+  --a: #1f6feb; --b: #d97706; --c: #7c3aed; --d: #0d9488; --band: #dc2626; --ok: #15803d; --warn: #b45309;
+  --fail: #b91c1c; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6eaf0; --soft: #9aa5b4; --paper: #12161c; --line: #2b333f;
+  --shade: #1a2028; --a: #6ea8fe; --b: #f5b042; --c: #b794f6; --d: #4fd1c5; --band: #f87171; --ok: #4ade80;
+  --warn: #fbbf24; --fail: #f87171; } }
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); margin: 0 auto;
+  padding: 24px; max-width: 1200px; }
+h1 { font-size: 24px; margin: 0; } h2 { font-size: 17px; margin: 28px 0 8px; } p { margin: 4px 0; color: var(--soft); }
+.result { font-weight: 600; } .ok, .passed { color: var(--ok); } .warn { color: var(--warn); }
+.fail, .failed { color: var(--fail); }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
+th, td { text-align: left; padding: 4px 12px 4px 0; border-bottom: 1px solid var(--line); vertical-align: top; }
+th { color: var(--soft); font-weight: 500; } td.number, th.number { text-align: right; }
+svg.timeline { width: 100%; height: auto; min-width: 720px; }
+svg text { font: 11px system-ui, sans-serif; fill: var(--soft); } svg text.panel { fill: var(--ink); font-weight: 600; }
+.grid { stroke: var(--line); } .phase { fill: var(--shade); } .band { fill: var(--band); opacity: 0.18; }
+.line { fill: none; stroke-width: 1.4; } .line-a { stroke: var(--a); } .line-b { stroke: var(--b); }
+.line-c { stroke: var(--c); } .line-d { stroke: var(--d); } svg text.legend { stroke: none; font-weight: 600; }
+text.line-a { fill: var(--a); } text.line-b { fill: var(--b); } text.line-c { fill: var(--c); }
+text.line-d { fill: var(--d); }
+"""
+_RESULT_CLASSES: Final = {"passed": "ok", "passed with warnings": "warn", "failed": "fail"}
+
+
+def page_of(report: Mapping[str, Any]) -> str:
+    """The page of a report."""
+    title = escape(f"{report['scenario']} {report['title']}")
+    sections = [
+        f"<h1>{title}</h1>",
+        _headline(report),
+        f'<div class="scroll">{draw_timeline(report)}</div>',
+        "<h2>Criteria</h2>",
+        _criteria(report),
+        "<h2>Faults</h2>",
+        _faults(report),
+        "<h2>Messages</h2>",
+        _pairs(_counts(report)),
+        "<h2>Settings</h2>",
+        _pairs(_settings(report)),
+    ]
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{title}</title><style>{_STYLE}</style></head><body>\n" + "\n".join(sections) + "\n</body></html>\n"
+    )
+
+
+def _headline(report: Mapping[str, Any]) -> str:
+    result = str(report["result"])
+    where = "simulated" if report["on"] == "simulation" else "on real servers"
+    wall = report.get("wall_seconds")
+    took = f" in {wall:,.0f} s ({report['seconds'] / wall:,.0f} x real time)" if wall else ""
+    length = f"{report['seconds'] / 60:,.1f} min {where}{took}, {report['rate']:g} messages/s, seed {report['seed']}"
+    return (
+        f'<p><span class="result {_RESULT_CLASSES[result]}">{escape(result)}</span> · {escape(length)}</p>'
+        f"<p>{escape(report['about'])}</p>"
+    )
+
+
+def _criteria(report: Mapping[str, Any]) -> str:
+    rows = [
+        (
+            f'<span class="{one["mark"]}">{one["mark"]}</span>',
+            escape(one["name"]),
+            escape(one["value"]),
+            escape(one["limit"]),
+        )
+        for one in report["findings"]
+    ]
+    return _table(("", "criterion", "found", "must be"), rows)
+
+
+def _faults(report: Mapping[str, Any]) -> str:
+    if not report["faults"]:
+        return "<p>none</p>"
+    rows = [
+        (
+            escape(one["kind"].replace("_", " ")),
+            escape(one["target"] or "-"),
+            f"{one['begins']:,.1f}",
+            f"{one['healed'] - one['begins']:,.1f}",
+            _seconds(one["reconnect_seconds"]),
+            _seconds(one["recovery_seconds"]),
+            f"{one['depth_max']:,}",
+        )
+        for one in report["faults"]
+    ]
+    names = ("fault", "whom", "at (s)", "lasted (s)", "reconnect (s)", "recovery (s)", "depth at the most")
+    return _table(names, rows, numbers_from=2)
+
+
+def _seconds(value: float | None) -> str:
+    return "not seen" if value is None else f"{value:,.1f}"
+
+
+def _counts(report: Mapping[str, Any]) -> Iterable[tuple[str, object]]:
+    for name, value in report["counts"].items():
+        if name == "examples":
+            yield from (("example", one) for one in value)
+        elif isinstance(value, dict):
+            yield name, ", ".join(f"{key} {count:,}" for key, count in value.items()) or "none"
+        else:
+            yield name, f"{value:,}"
+    for name, value in report["throughput"].items():
+        yield name, f"{value:,.1f}"
+
+
+def _settings(report: Mapping[str, Any]) -> Iterable[tuple[str, object]]:
+    topology = {name: value for name, value in report["topology"].items() if value}
+    yield "topology", ", ".join(f"{name} {value}" for name, value in topology.items())
+    yield (
+        "client options",
+        ", ".join(f"{name} {value}" for name, value in report["client_options"].items()) or "defaults",
+    )
+    for name, value in report["settings"].items():
+        if value is not None:
+            yield name, value
+
+
+def _pairs(pairs: Iterable[tuple[str, object]]) -> str:
+    rows = [(escape(name.replace("_", " ")), escape(str(value))) for name, value in pairs]
+    return _table(("", ""), rows)
+
+
+def _table(names: tuple[str, ...], rows: Iterable[tuple[str, ...]], numbers_from: int = 99) -> str:
+    number = ' class="number"'
+
+    def cells(tag: str, row: tuple[str, ...]) -> str:
+        return "".join(
+            f"<{tag}{number if index >= numbers_from else ''}>{cell}</{tag}>" for index, cell in enumerate(row)
+        )
+
+    head = f"<thead><tr>{cells('th', names)}</tr></thead>" if any(names) else ""
+    body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
+    return f'<div class="scroll"><table>{head}<tbody>{body}</tbody></table></div>'

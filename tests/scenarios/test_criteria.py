@@ -1,0 +1,142 @@
+"""Criteria: what was seen -> findings. Each is broken here by the one number that breaks it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import pytest
+
+from beamline_trio.scenarios import (
+    Evidence,
+    Expectations,
+    Kind,
+    Mark,
+    PlannedFault,
+    Sample,
+    Settings,
+    find_scenario,
+    make_plan,
+)
+from beamline_trio.scenarios._conductor import Band
+from beamline_trio.scenarios._criteria import judge, measure
+from beamline_trio.scenarios._ledger import Gap, Ledger
+from beamline_trio.scenarios._limits import CONNECTIONS, MEMORY_BYTES, TASKS
+
+RATE = 10
+
+
+def sample(at: int, **changed: Any) -> Sample:
+    numbers: dict[str, Any] = {
+        "at": float(at), "begun": at * RATE, "acked": at * RATE, "ended": at * RATE, "outstanding": 0, "backlog": 0,
+        "latency_seconds": 0.0, "ready": 1, "up": 1, "connected": True, "quorum": True, "leader": "", "regions": 0,
+        "tasks": 50, "memory_bytes": 100_000_000, "connections": 3,
+    }  # fmt: skip
+    return Sample(**{**numbers, **changed})
+
+
+def evidence(**changed: Any) -> Evidence:
+    """A run of 2.1 in which everything was well."""
+    scenario, settings = find_scenario("2.1"), Settings(duration_minutes=10, rate=RATE)
+    plan = make_plan(scenario, settings)
+    made: dict[str, Any] = {
+        "scenario": scenario, "settings": settings, "plan": plan, "ledger": Ledger(lambda: 0.0, 4),
+        "samples": [sample(at) for at in range(int(plan.seconds))], "bands": [], "ack_gaps": [], "end_gaps": [],
+        "unready": [], "restarts": {}, "settled": True, "seconds": plan.seconds,
+    }  # fmt: skip
+    return Evidence(**{**made, **changed})
+
+
+def marks(seen: Evidence) -> dict[str, Mark]:
+    """What is not in order."""
+    return {finding.name: finding.mark for finding in judge(seen, measure(seen)) if finding.mark is not Mark.OK}
+
+
+def at_the_end(seen: Evidence, **changed: Any) -> Evidence:
+    """The samples of the recovery are otherwise."""
+    begins = seen.plan.recovery.begins
+    samples = [attrs.evolve(one, **changed) if one.at >= begins else one for one in seen.samples]
+    return attrs.evolve(seen, samples=samples)
+
+
+def test_a_run_in_which_all_was_well_has_no_finding() -> None:
+    """Every criterion is there, and none of them complains."""
+    seen = evidence()
+    assert marks(seen) == {}
+    assert len(judge(seen, measure(seen))) >= 13
+
+
+@pytest.mark.parametrize(
+    "name, field, limit",
+    [
+        ("tasks not grown", "tasks", TASKS),
+        ("memory not grown", "memory_bytes", MEMORY_BYTES),
+        ("connections not grown", "connections", CONNECTIONS),
+    ],
+)
+def test_what_has_grown_beyond_a_limit_is_told_and_beyond_the_next_fails(name: str, field: str, limit: Any) -> None:
+    """Tasks +50 and +100, memory +100 and +200 MB, connections +5 and +10."""
+    before = getattr(sample(0), field)
+    for more, mark in ((limit.warn, None), (limit.warn + 1, Mark.WARN), (limit.fail + 1, Mark.FAIL)):
+        assert marks(at_the_end(evidence(), **{field: int(before + more)})).get(name) == mark
+
+
+def test_throughput_that_is_not_back_fails() -> None:
+    """Less than 95 % of the base's at the end."""
+    seen = evidence()
+    begins = seen.plan.recovery.begins
+    for share, fails in ((0.96, False), (0.94, True)):
+        samples = [
+            attrs.evolve(one, ended=int(begins * RATE + (one.at - begins) * RATE * share)) if one.at > begins else one
+            for one in seen.samples
+        ]
+        found = marks(attrs.evolve(seen, samples=samples))
+        assert ("throughput of the base is back" in found) == fails
+
+
+def test_a_recovery_that_takes_too_long_fails_and_one_that_was_cut_short_does_not() -> None:
+    """Reconnect < 30 s, recovery < 5 min: what was watched for less refutes nothing."""
+    seen = evidence()
+    fault = PlannedFault(kind=Kind.PARTITION, phase="fault", begins=100, ends=110)
+    band = Band(fault=fault, begins=100, healed=110)
+    samples = [
+        attrs.evolve(one, connected=not 100 <= one.at < 150, outstanding=500 if 100 <= one.at < 200 else 0)
+        for one in seen.samples
+    ]
+    late = attrs.evolve(seen, samples=samples, bands=[band])
+    assert marks(late) == {"reconnect after a fault": Mark.FAIL}
+    soon = PlannedFault(kind=Kind.PARTITION, phase="fault", begins=130, ends=205)
+    both = attrs.evolve(late, bands=[band, Band(fault=soon, begins=130, healed=205)])
+    assert marks(both) == {}
+    never = [attrs.evolve(one, outstanding=500) if one.at >= 100 else one for one in seen.samples]
+    assert "recovery after a fault" in marks(attrs.evolve(seen, samples=never, bands=[band]))
+
+
+def test_gaps_count_but_for_those_of_a_quorum_that_was_lost_on_purpose() -> None:
+    """never_idle_seconds is about faults under which throughput must go on."""
+    scenario = attrs.evolve(find_scenario("2.1"), expectations=Expectations(never_idle_seconds=10))
+    lost = PlannedFault(kind=Kind.QUORUM_LOSS, phase="fault", begins=100, ends=130)
+    seen = evidence(scenario=scenario, end_gaps=[Gap(99, 140)], bands=[Band(fault=lost, begins=100, healed=130)])
+    away = [attrs.evolve(one, quorum=not 100 <= one.at < 131) for one in seen.samples]
+    assert marks(attrs.evolve(seen, samples=away)) == {}
+    assert marks(seen) == {"loss of the quorum is seen, and its return": Mark.FAIL}
+    assert "longest gap in throughput" in marks(evidence(scenario=scenario, end_gaps=[Gap(200, 211)]))
+
+
+def test_a_moment_without_a_ready_instance_fails_where_one_must_always_be() -> None:
+    """Readiness is looked at every 100 ms."""
+    scenario = attrs.evolve(find_scenario("2.1"), expectations=Expectations(always_ready=True))
+    assert marks(evidence(scenario=scenario)) == {}
+    found = marks(evidence(scenario=scenario, unready=[(10.0, 10.1)]))
+    assert found == {"moments without an instance that is ready": Mark.FAIL}
+
+
+def test_the_last_recovery_is_no_worse_than_the_first() -> None:
+    """Half as long again, or five seconds more, is no worse."""
+    scenario = attrs.evolve(find_scenario("2.1"), expectations=Expectations(steady_recovery=True))
+    faults = [PlannedFault(kind=Kind.PARTITION, phase="fault", begins=at, ends=at + 10) for at in (100, 300)]
+    bands = [Band(fault=fault, begins=fault.begins, healed=fault.ends) for fault in faults]
+    seen = evidence(scenario=scenario, bands=bands)
+    for seconds, fails in ((5, False), (9, True)):
+        samples = [attrs.evolve(one, outstanding=500 if 300 <= one.at < 310 + seconds else 0) for one in seen.samples]
+        assert ("the last recovery" in marks(attrs.evolve(seen, samples=samples))) == fails
