@@ -14,6 +14,15 @@ def js_case(name: str, *steps: Steps, shows: Shown | list[Shown], **options: Any
     return case(name, hello(), inbox(), *steps, shows=shows, private=True, **options)
 
 
+MIRRORS_AND_SOURCES: list[dict[str, Any]] = [
+    {"name": "M", "mirror": {"name": "O"}},
+    {"name": "N", "mirror": {"name": "O", "opt_start_seq": 3, "filter_subject": "o.1"}, "max_age": 10**9},
+    {"name": "K", "mirror": {"name": "O"}, "duplicate_window": 10**9},
+    {"name": "A", "subjects": ["s.>"], "sources": [{"name": "O", "filter_subject": "x"}]},
+    {"name": "B", "sources": [{"name": "O", "opt_start_time": "2024-01-01T00:00:00Z"}]},
+    {"name": "D", "sources": [], "mirror": None},
+]
+
 CASES: tuple[Case, ...] = (
     js_case("js the account", ask("INFO"), ask("INFO", {}), ask("INFO", b"xx"), shows=b"account_info_response"),
     js_case("js a stream with defaults", stream("S"), ask("STREAM.INFO.S"), ask("INFO"), shows=b'"did_create":true'),
@@ -187,17 +196,7 @@ CASES: tuple[Case, ...] = (
     js_case(
         "js mirrors and sources",
         stream("O", subjects=["o.>"]),
-        *(
-            ask(f"STREAM.CREATE.{body['name']}", body)
-            for body in (
-                {"name": "M", "mirror": {"name": "O"}},
-                {"name": "N", "mirror": {"name": "O", "opt_start_seq": 3, "filter_subject": "o.1"}, "max_age": 10**9},
-                {"name": "K", "mirror": {"name": "O"}, "duplicate_window": 10**9},
-                {"name": "A", "subjects": ["s.>"], "sources": [{"name": "O", "filter_subject": "x"}]},
-                {"name": "B", "sources": [{"name": "O", "opt_start_time": "2024-01-01T00:00:00Z"}]},
-                {"name": "D", "sources": [], "mirror": None},
-            )
-        ),
+        *(ask(f"STREAM.CREATE.{body['name']}", body) for body in MIRRORS_AND_SOURCES),
         request(b"s.1", b"x", Nats_Stream_Source="O 1 > > a b"),
         shows=[b'"mirror":{"name":"O","lag":0,"active":-1}', b"10227"],
     ),

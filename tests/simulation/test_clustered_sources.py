@@ -11,7 +11,7 @@ from beamline_trio import JetStream
 from beamline_trio.simulation import SimulatedServer, World
 from beamline_trio.simulation._server import StreamView
 
-from .test_clustered_streams import ask, leader, make, play, until
+from ._clustered_rig import ask, leader, make, play, until
 
 
 def view(server: SimulatedServer, name: str) -> StreamView | None:
