@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from beamline_trio import (
     ClientClosedError,
     InvalidSubjectError,
+    JetStream,
     NatsError,
     OperationTimeoutError,
     OptionsError,
@@ -21,9 +22,11 @@ from beamline_trio import (
     PendingTimeoutError,
 )
 from beamline_trio.cluster import Home, LocalStream, RegionAck
+from beamline_trio.cluster._home import HomeMessage
+from beamline_trio.cluster._kept import Kept
 from beamline_trio.faults import OperationFault, intermittent, timeout
 from beamline_trio.simulation import World, run
-from tests.cluster._regions import HERE, LOCAL, Region, StandInWatch, region
+from tests.cluster._regions import HERE, KEPT, LOCAL, Region, StandInWatch, region
 
 ORDER = list(range(20))
 
@@ -348,3 +351,50 @@ def test_whatever_happens_each_is_stored_once_and_in_order(
             await trio.sleep(2)
 
     run(law, seed=seed, ends_within_seconds=100_000)
+
+
+@pytest.mark.parametrize("home", [HERE, LOCAL], ids=["waits", "kept"])
+async def test_calls_of_one_key_that_wait_together_go_in_their_order(nats_world: World, home: Home) -> None:
+    """Whoever called first is stored first, though all wait at the same time, and the first of them fails at first."""
+    async with region(nats_world, home) as west, trio.open_nursery() as nursery:
+        with west.away():
+            for number in range(30):
+                west.start(nursery, "ab", number)
+                await trio.sleep(0.4)
+        await west.settled()
+        assert await west.stored() == expected("ab", 30)
+
+
+async def test_what_is_stored_while_it_is_asked_is_not_overlooked(nats_world: World) -> None:
+    """A question that was answered before a message was kept does not say that nothing is kept."""
+    async with region(nats_world, LOCAL) as west:
+        kept = Kept(JetStream(west.nc), LOCAL, KEPT)
+        await kept.open()
+        assert await kept.is_empty()
+        answers: list[bool] = []
+
+        async def ask() -> None:
+            answers.append(await kept.is_empty())
+
+        for pause in (0.0, 0.0002, 0.0008):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(ask)
+                await trio.sleep(pause)
+                await kept.store(HomeMessage(subject="west.a", payload=b"", headers=None, message_id=str(pause)), "a")
+        assert answers == [False] * 3
+
+
+async def test_a_delivery_that_was_lost_brings_the_oldest_back_first(nats_world: World) -> None:
+    """One that went to nobody would come again behind newer ones: everything that is kept comes anew, in order."""
+    async with region(nats_world, LOCAL) as west:
+        kept = Kept(JetStream(west.nc), LOCAL, KEPT)
+        await kept.open()
+        for number in range(4):
+            message = HomeMessage(subject="west.a", payload=b"%d" % number, headers=None, message_id=str(number))
+            await kept.store(message, "a")
+        thief = await west.tool.consumer("KEEP", "kept-west-app")
+        assert [bytes(one.payload) for one in await thief.fetch(2, no_wait=True)] == [b"0", b"1"]
+        assert await kept.fetch() == []
+        batch = await kept.fetch()
+        assert [bytes(one.payload) for one in batch] == [b"0", b"1", b"2", b"3"]
+        assert all(kept.read(one)[1].unknown_since is not None for one in batch)
