@@ -14,8 +14,8 @@ from beamline_trio import JetStream, NatsError
 from beamline_trio.jetstream import APIError, StreamConfig
 from beamline_trio.simulation import ServerConfig, SimulatedServer, World, run
 
-from .test_clustered_sources import messages
 from ._clustered_rig import ask, client, leader, make, until
+from .test_clustered_sources import messages
 
 SYNCED = ServerConfig(jetstream_sync_interval_seconds=0.0)
 STARTED = 9.0  # seconds until the gateways stand and the meta group of two regions has a leader, at most
