@@ -7,9 +7,10 @@ Must not know the client: an application brings its own and gives it `World.dial
 
 from __future__ import annotations
 
+import functools
 import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -22,6 +23,7 @@ from ._chance import Chance
 from ._clusters import cluster_config, region_config, server_config, server_names
 from ._errors import SimulationError
 from ._events import Events
+from ._fetching import fetch
 from ._injection import Injection
 from ._journal import Journal, Witness
 from ._network import Network
@@ -216,6 +218,14 @@ class World:
         self.network.add_host(host)
         chance = self._chance.stream(f"client/{host}/{count}")
         return self.network.dialer(host, Environment(random=chance, wall_clock=self.wall_clock))
+
+    def fetcher(self, host: str) -> Callable[[str], Awaitable[bytes]]:
+        """How this host gets a URL of a server's monitoring port (`ServerConfig.http_port`), as http://a:8222/varz.
+
+        What it returns raises OSError when nobody answers, and when the status is not 200.
+        """
+        self.network.add_host(host)
+        return functools.partial(fetch, self.network, host)
 
     async def quiet(self) -> None:
         """Wait until the fault plan is over and the quiet period behind it too; without a plan, for that period."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ._accounts import SYSTEM, USERS
 from ._permissions import permissions_of
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def authorize(client: ClientConnection, config: ServerConfig) -> bool:
         if user.password != options.password:
             return False
         client.permissions = permissions_of(user)
+        client.account = SYSTEM if user.system else USERS
         return True
     return config.token is not None and config.token == options.token
 

@@ -20,6 +20,7 @@ _FIXED: Final = (
     "lame_duck_duration_seconds",
     "cluster",
     "cluster_port",
+    "http_port",
     "gateways",
     "gateway_port",
     "no_auth_user",

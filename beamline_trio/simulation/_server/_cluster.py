@@ -112,6 +112,10 @@ class Cluster:
         """The routes that stand, with the name of the server behind each."""
         return tuple(self._routes.items())
 
+    def urls(self) -> tuple[str, ...]:
+        """Where the servers of the cluster take routes, this one first."""
+        return tuple(f"{host}:{self._process.config.cluster_port}" for host in (self._process.host, *self._routes))
+
     def send_to(self, receiver: str, sender: str, data: bytes) -> bool:
         """Send one server's message to another one of the cluster; False when that is out of reach."""
         route = self._routes.get(receiver)
@@ -190,7 +194,8 @@ class Cluster:
             if info["ldm"]:
                 self._forget_url(route.peer)
             return
-        peer = route.peer = str(info["name"])
+        peer, route.peer_id = str(info["name"]), str(info["id"])
+        route.peer = peer
         target = self._dialled.get(route.number)
         if target is not None:
             target.peer, target.dialling = peer, False
@@ -278,6 +283,7 @@ class Cluster:
         process = self._process
         fields = {
             "name": process.host,
+            "id": process.identity.server_id,
             "cluster": process.identity.cluster,
             "host": process.host,
             "port": process.config.cluster_port,

@@ -26,12 +26,19 @@ class Rule:
 
 @attrs.frozen
 class User:
-    """A user that the server knows."""
+    """A user that the server knows.
+
+    Attributes:
+        publish: what it may publish.
+        subscribe: what it may subscribe to.
+        system: it is in the system account, where servers tell of themselves, and not with the others.
+    """
 
     name: str
     password: str
     publish: Rule = Rule()
     subscribe: Rule = Rule()
+    system: bool = False
 
 
 @attrs.frozen
@@ -71,6 +78,7 @@ class ServerConfig:
         cluster_port: where it listens for routes, if it is in a cluster.
         advertise: host:port that clients of the cluster are told; empty = the server's own name and port.
         no_advertise: clients are told nothing of the cluster's servers.
+        http_port: where it answers about itself by HTTP; 0 = nowhere.
         gateways: other regions, for a server in a cluster, whose name is its own region's; an entry of that name has no
             effect, as with nats-server, so that all servers may have the same.
         gateway_port: where it listens for servers of other regions, if it has gateways.
@@ -100,6 +108,7 @@ class ServerConfig:
     cluster_port: int = CLUSTER_PORT
     advertise: str = ""
     no_advertise: bool = False
+    http_port: int = 0
     gateways: tuple[Gateway, ...] = ()
     gateway_port: int = GATEWAY_PORT
     jetstream: bool = False
@@ -107,6 +116,11 @@ class ServerConfig:
     jetstream_domain: str = ""
     jetstream_sync_interval_seconds: float = 120.0
     jetstream_ack_v2: bool = False
+
+    @property
+    def has_system_users(self) -> bool:
+        """True when somebody may ask the server about itself by messages."""
+        return any(user.system for user in self.users)
 
     @property
     def auth_required(self) -> bool:

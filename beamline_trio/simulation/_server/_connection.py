@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from . import _texts as texts
+from ._accounts import SYSTEM, USERS, as_seen
 from ._connect import ConnectOptions
 from ._info import encode_info
 from ._interest import Subscription
@@ -41,6 +42,7 @@ class ClientConnection:
         client_id: the server's number for it.
         options: what it said in CONNECT.
         permissions: what it may do; None = everything.
+        account: the prefix of its account's subjects.
         headers: whether it understands headers.
         connected: it has sent CONNECT, or was taken for somebody without.
         greeted: its first PING after that was answered, so it may be told news.
@@ -71,6 +73,7 @@ class ClientConnection:
         self.outbound = Outbound(process, link, self._too_slow)
         self.options = ConnectOptions()
         self.permissions: Permissions | None = None
+        self.account = USERS
         self.headers = False
         self.connected = False
         self.greeted = False
@@ -113,6 +116,7 @@ class ClientConnection:
         self.liveness.stop()
         self._process.clients.pop(self.client_id, None)
         self.drop_subscriptions()
+        self._process.traffic.end(self, slow=reason in _SLOW)
         self._process.note("close", cid=self.client_id, reason=reason)
         self.outbound.close(flush=flush, reset=self._unread)
 
@@ -253,6 +257,7 @@ class ClientConnection:
             connect_urls=process.connect_urls(),
             lame_duck=lame_duck,
             connect_info=connect_info,
+            system=self.account == SYSTEM,
         )
 
     # --------------------------------------------------------------------------------------------- subscriptions
@@ -271,7 +276,8 @@ class ClientConnection:
             return False
         self.subscriptions[sub.sid] = sub
         queue = None if sub.queue is None else _text(sub.queue)
-        self._process.note("sub", cid=self.client_id, sid=_text(sub.sid), subject=_text(sub.subject), queue=queue)
+        subject = _text(as_seen(sub.subject))
+        self._process.note("sub", cid=self.client_id, sid=_text(sub.sid), subject=subject, queue=queue)
         self._process.subscribed(sub)
         return True
 
@@ -287,6 +293,7 @@ class ClientConnection:
         self._process.unsubscribed(sub)
 
 
+_SLOW: Final = (texts.SLOW_CONSUMER_PENDING, texts.SLOW_CONSUMER_DEADLINE)
 _REASONS: Final = {
     texts.AUTHORIZATION_VIOLATION: texts.AUTHENTICATION_FAILURE,
     texts.MAXIMUM_PAYLOAD_VIOLATION: texts.PAYLOAD_EXCEEDED,

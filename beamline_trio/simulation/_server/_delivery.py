@@ -22,18 +22,18 @@ MessageParts: TypeAlias = tuple[bytes, bytes, int, bytes, bytes, bytes]
 
 def publish(process: Process, source: ClientConnection, message: MessageParts) -> bool:
     """Deliver a client's message; False when nobody was there for it."""
-    gateways = process.gateways
-    if gateways is not None and gateways.ways_back.answer(message[0], message):
+    gateways, to = process.gateways, source.account + message[0]
+    if gateways is not None and gateways.ways_back.answer(to, message):
         return True
-    matches = process.interest.match(message[0])
+    matches = process.interest.match(to)
     delivered = False
     for sub in matches.plain:
         if _deliver(process, source, sub, message):
             delivered = True
     if not matches.queues and not matches.beyond and gateways is None:
         return delivered
-    found, served = _spread(process, source, matches, message[0], message, message)
-    if gateways is not None and gateways.send(message[0], message, served):
+    found, served = _spread(process, source, matches, to, message, message)
+    if gateways is not None and gateways.send(to, message, served):
         return True
     return found or delivered
 

@@ -154,7 +154,7 @@ class Gateways:
     def _onward(self, to: bytes, message: MessageParts) -> MessageParts:
         if to.startswith(_API):
             message = with_region(message, self._name)
-        return self.ways_back.mark(message)
+        return self.ways_back.mark(to, message)
 
     def send_to(self, receiver: str, sender: str, data: bytes) -> bool:
         """Send one server's message to a server of another region; False when that is out of reach."""
@@ -210,7 +210,8 @@ class Gateways:
     def _info(self) -> bytes:
         cluster = self._process.cluster
         servers = [self._process.host, *(cluster.peers() if cluster is not None else ())]
-        return encode_line(b"INFO", {"name": self._process.host, "region": self._name, "servers": servers})
+        who = {"name": self._process.host, "id": self._process.identity.server_id, "region": self._name}
+        return encode_line(b"INFO", {**who, "servers": servers})
 
     def _dial(self, region: _Region) -> None:
         if region.link is not None:
@@ -246,7 +247,7 @@ class Gateways:
         link.servers = frozenset(info["servers"])
         if link.peer:
             return
-        link.peer = str(info["name"])
+        link.peer, link.peer_id = str(info["name"]), str(info["id"])
         if link.dialled and info["region"] != link.region:
             link.close(_WRONG_GATEWAY)
             return

@@ -16,6 +16,7 @@ VERSION: Final = "2.15.1"
 _GIT_COMMIT: Final = "b2fd3ef"
 _GO: Final = "go1.27.2"
 _API_LEVEL: Final = 5
+PROGRAM: Final = {"version": VERSION, "proto": 1, "git_commit": _GIT_COMMIT, "go": _GO}
 _BASE32: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 _KEY_LENGTH: Final = 55
 
@@ -71,15 +72,13 @@ def encode_info(
     connect_urls: Sequence[str] = (),
     lame_duck: bool = False,
     connect_info: bool = False,
+    system: bool = False,
 ) -> bytes:
     """The whole line of an INFO to a client."""
     fields: dict[str, object] = {
         "server_id": identity.server_id,
         "server_name": identity.server_name,
-        "version": VERSION,
-        "proto": 1,
-        "git_commit": _GIT_COMMIT,
-        "go": _GO,
+        **PROGRAM,
         "host": identity.host,
         "port": identity.port,
         "headers": True,
@@ -101,7 +100,9 @@ def encode_info(
         fields["domain"] = identity.domain
     if connect_info:
         fields["connect_info"] = True
-        fields["remote_account"] = "$G"
+        fields["remote_account"] = "$SYS" if system else "$G"
+        if system:
+            fields["acc_is_sys"] = True
     fields["api_lvl"] = _API_LEVEL
     fields["xkey"] = identity.key
     return b"INFO %b \r\n" % json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode()

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from ._accounts import SYSTEM
 from ._subjects import is_valid
 
 if TYPE_CHECKING:
@@ -103,14 +104,15 @@ class Interest:
 
     def __init__(self) -> None:
         self._root = _Node()
+        self._system_root = _Node()
         self._cache: dict[bytes, Matches] = {}
 
     def insert(self, sub: Subscription) -> bool:
         """Add a subscription; False when its subject is none."""
         if not is_valid(sub.subject):
             return False
-        node = self._root
-        for token in sub.subject.split(b"."):
+        node, tokens = self._place(sub.subject)
+        for token in tokens:
             node = _grow(node, token)
         if sub.queue is None:
             node.plain[sub] = None
@@ -121,8 +123,15 @@ class Interest:
 
     def remove(self, sub: Subscription) -> None:
         """Take a subscription out, if it is there."""
-        _remove(self._root, sub.subject.split(b"."), 0, sub)
+        root, tokens = self._place(sub.subject)
+        _remove(root, tokens, 0, sub)
         self.changed()
+
+    def _place(self, subject: bytes) -> tuple[_Node, list[bytes]]:
+        """Where the trie of a subject's account begins, and the tokens in it."""
+        if subject.startswith(SYSTEM):
+            return self._system_root, subject[len(SYSTEM) :].split(b".")
+        return self._root, subject.split(b".")
 
     def changed(self) -> None:
         """Forget what was cached, also when a weight has changed."""
@@ -135,12 +144,12 @@ class Interest:
         return self._match(subject) if matches is None else matches
 
     def _match(self, subject: bytes) -> Matches:
-        tokens = subject.split(b".")
+        root, tokens = self._place(subject)
         if b"" in tokens:
             return _NOTHING
         matches = Matches()
         groups: dict[bytes, list[Subscription]] = {}
-        _collect(self._root, tokens, 0, matches, groups)
+        _collect(root, tokens, 0, matches, groups)
         matches.queues = list(groups.values())
         if len(self._cache) >= _CACHED_SUBJECTS_MAX:
             self._cache = {}

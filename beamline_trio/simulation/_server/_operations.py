@@ -120,7 +120,7 @@ class ClientOperations:
             self._client.send_error(texts.MAXIMUM_SUBSCRIPTIONS)
             return
         if sid not in self._client.subscriptions and not self._client.add_subscription(
-            Subscription(subject, queue, sid, self._client)
+            Subscription(self._client.account + subject, queue, sid, self._client)
         ):
             self._client.send_error(texts.INVALID_SUBJECT)
             return
@@ -239,7 +239,8 @@ class ClientOperations:
         return False
 
     def _send_no_responders(self, subject: bytes, reply: bytes) -> None:
-        own = next((sub for sub in self._process.interest.match(reply).plain if sub.connection is self._client), None)
+        listening = self._process.interest.match(self._client.account + reply).plain
+        own = next((sub for sub in listening if sub.connection is self._client), None)
         if own is not None:
             block = b"NATS/1.0 503\r\nNats-Subject: %b\r\n\r\n" % subject
             size = len(block)

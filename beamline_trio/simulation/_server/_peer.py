@@ -42,6 +42,7 @@ class PeerConnection(ABC):
     Attributes:
         number: of the link.
         peer: the other server's name, once it has said it.
+        peer_id: its id.
         closed: this end is done with it.
         started: when it came, in seconds of virtual time.
         in_messages: that came over it. `in_bytes`, `out_messages` and `out_bytes` likewise.
@@ -68,7 +69,7 @@ class PeerConnection(ABC):
         self.address = link.remote_address
         self.started = process.now()
         self.dialled = dialled
-        self.peer = ""
+        self.peer = self.peer_id = ""
         self.closed = False
         self.in_messages = self.in_bytes = self.out_messages = self.out_bytes = 0
 

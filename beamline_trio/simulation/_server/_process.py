@@ -42,6 +42,25 @@ class _Later:
         self.flush = callback
 
 
+class Traffic:
+    """What clients that are gone have sent and received.
+
+    Attributes:
+        slow: how many of them were closed since they did not read.
+    """
+
+    def __init__(self) -> None:
+        self.in_messages = self.in_bytes = self.out_messages = self.out_bytes = self.slow = 0
+
+    def end(self, client: ClientConnection, *, slow: bool) -> None:
+        """A client is gone."""
+        self.in_messages += client.in_messages
+        self.in_bytes += client.in_bytes
+        self.out_messages += client.out_messages
+        self.out_bytes += client.out_bytes
+        self.slow += slow
+
+
 class Process:
     """The state of a running server.
 
@@ -58,6 +77,7 @@ class Process:
         observer: what is told of messages.
         cluster: its routes; None = it has none and takes none.
         gateways: its links to other regions; None = it has none and takes none.
+        traffic: of clients that are gone.
         on_server_message: told of messages of other servers, with the sender's name; None = they are dropped.
         jetstream: its streams; None = it has no JetStream.
     """
@@ -91,6 +111,7 @@ class Process:
         self._trace = trace
         self._late: list[tuple[Callable[..., object], tuple[object, ...]]] = []
         self._last_client_id = 0
+        self.traffic = Traffic()
 
     def now(self) -> float:
         """The time in seconds."""
@@ -99,6 +120,11 @@ class Process:
     def next_client_id(self) -> int:
         """An id that no connection of this run had; routes take theirs from the same row."""
         self._last_client_id += 1
+        return self._last_client_id
+
+    @property
+    def clients_so_far(self) -> int:
+        """How many clients there have been."""
         return self._last_client_id
 
     def call_later(self, seconds: float, callback: Callable[..., object], *args: object) -> Timer:

@@ -23,6 +23,7 @@ from ._gateways import Gateways
 from ._info import Identity
 from ._jetstream import JetStream, Storage, StreamView, open_clustered, open_jetstream, view_stream
 from ._lame_duck import LameDuck
+from ._monitoring import Monitor, MonitoringPort, SystemRequests, http_answer
 from ._process import Process
 from ._reload import reload
 from ._subjects import is_subset
@@ -92,6 +93,8 @@ class SimulatedServer:
         self.wall_clock = wall_clock
         self._observer: Observer | None = None
         self._process: Process | None = None
+        self._monitor: Monitor | None = None
+        self._monitoring_port: MonitoringPort | None = None
         # Taken by the kernel while the process was paused.
         self._waiting: list[ClientConnection] = []
         # What it has on disk.
@@ -181,6 +184,26 @@ class SimulatedServer:
         jetstream = None if self._process is None else self._process.jetstream
         return jetstream is not None and jetstream.leads(stream, consumer)
 
+    def monitoring(self, target: str) -> tuple[int, str]:
+        """What a GET of its monitoring port would be answered, whether it has one or not; at once.
+
+        Args:
+            target: path and query, as /varz, /connz, /routez, /gatewayz, /jsz?streams=1, /healthz.
+
+        Returns:
+            The status and the body: JSON, with the fields of nats-server 2.15.
+
+        Raises:
+            ConnectionRefusedError: it does not run.
+            TimeoutError: it is paused.
+        """
+        if self._process is None or self._monitor is None:
+            raise ConnectionRefusedError(f"the server {self.name!r} does not run, so that nothing answers {target}")
+        if self._process.paused:
+            raise TimeoutError(f"the server {self.name!r} is paused, so that nothing answers {target}")
+        status, _, body = http_answer(self._monitor, target)
+        return status, body.decode()
+
     @property
     def went_down(self) -> tuple[float, ...]:
         """When its process ended, each time, however it did; in virtual seconds."""
@@ -218,6 +241,11 @@ class SimulatedServer:
             process.gateways.start()
         if config.jetstream:
             process.jetstream = self._open_jetstream(process)
+        self._monitor = Monitor(process, self.wall_clock() - process.now())
+        if config.has_system_users:
+            SystemRequests(self._monitor)
+        if config.http_port:
+            self._monitoring_port = MonitoringPort(self._monitor, self._network)
 
     def _open_jetstream(self, process: Process) -> JetStream:
         epoch = self.wall_clock() - process.now()
@@ -349,6 +377,9 @@ class SimulatedServer:
         if process is None:
             return None
         self._went_down.append(self._events.now())
+        if self._monitoring_port is not None:
+            self._monitoring_port.stop()
+            self._monitoring_port = None
         process.note(kind)
         if not process.lame_duck:
             self._stop_listening()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import attrs
 
+from ._accounts import as_seen
 from ._connection import ClientConnection
 from ._interest import Subscription
 
@@ -82,7 +83,7 @@ def view_subscription(client: ClientConnection, sub: Subscription) -> Subscripti
     return SubscriptionView(
         client_id=client.client_id,
         sid=_text(sub.sid),
-        subject=_text(sub.subject),
+        subject=_text(as_seen(sub.subject)),
         queue_group=None if sub.queue is None else _text(sub.queue),
         max_messages=sub.most,
         delivered=sub.delivered,

@@ -13,6 +13,7 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final, Protocol
 
+from ._accounts import account_of, as_seen
 from ._delivery import publish_from_gateway
 
 if TYPE_CHECKING:
@@ -51,7 +52,8 @@ class WaysBack:
         self._process = process
         self._crossing = crossing
         self._own = b"%b%b.%b." % (_PREFIX, _hash(region), _hash(process.host))
-        # Pattern -> until when it counts as new; plain reply -> the whole one, and until when. The oldest comes first.
+        # Pattern -> until when it counts as new; reply as it is subscribed to -> the whole one, and until when.
+        # The oldest comes first.
         self._recent: dict[bytes, float] = {}
         self._ways: dict[bytes, tuple[bytes, float]] = {}
 
@@ -62,11 +64,11 @@ class WaysBack:
         self._recent.pop(sub.subject, None)
         self._recent[sub.subject] = now + _RECENT_SECONDS
 
-    def mark(self, message: MessageParts) -> MessageParts:
-        """A client's message as it crosses: with the way back, if interest may be too slow for an answer."""
-        reply = message[1]
-        if not reply or not self._recent:
+    def mark(self, to: bytes, message: MessageParts) -> MessageParts:
+        """A message as it crosses: with the way back, if interest may be too slow for an answer."""
+        if not message[1] or not self._recent:
             return message
+        reply = account_of(to) + message[1]
         self._forget_old(self._process.now())
         if any(sub.subject in self._recent for sub in self._process.interest.match(reply).plain):
             return (message[0], self._own + reply, *message[2:])
@@ -81,7 +83,7 @@ class WaysBack:
         self._forget_old(now)
         self._ways.pop(plain, None)
         self._ways[plain] = (reply, now + _RECENT_SECONDS)
-        return (message[0], plain, *message[2:])
+        return (message[0], as_seen(plain), *message[2:])
 
     def answer(self, to: bytes, message: MessageParts) -> bool:
         """Send an answer straight to where it was asked for; False when it has to go the usual way."""
@@ -97,9 +99,9 @@ class WaysBack:
         subject = message[0]
         if not subject.startswith(_PREFIX):
             return False
-        plain = (_behind(subject), *message[1:])
         if subject.startswith(self._own):
-            publish_from_gateway(self._process, plain[0], plain, [])
+            to = _behind(subject)
+            publish_from_gateway(self._process, to, (as_seen(to), *message[1:]), [])
         elif self._process.cluster is not None:
             wanted = subject.split(b".", 3)[2]
             for peer, route in self._process.cluster.routes():

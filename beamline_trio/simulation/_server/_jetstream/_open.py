@@ -26,4 +26,5 @@ def open_jetstream(process: Process, storage: Storage, epoch_seconds: float) -> 
     api = API(
         jetstream, {**_streams_api.operations(lambda: api), **_consumers_api.operations(_consumers_api.make_consumer)}
     )
+    jetstream.api_counts = api.counts
     return jetstream

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from random import Random
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from .._delivery import publish_from_server
 from .._interest import Subscription
@@ -52,7 +52,10 @@ class JetStream:
         streams: by name.
         config: of the server.
         ended: it was shut down.
+        api_counts: requests and errors so far; set by who makes it.
     """
+
+    api_counts: Callable[[], dict[str, int]]
 
     def __init__(self, process: Process, storage: Storage, epoch: int) -> None:
         self._process = process
@@ -106,6 +109,20 @@ class JetStream:
         for callback, args in work:
             if not self.ended:
                 callback(*args)
+
+    # ------------------------------------------------------------------------------------------ what monitoring says
+
+    def meta_fields(self) -> dict[str, Any] | None:
+        """What is told of the meta group; None = there is none."""
+        return None
+
+    def group_count(self) -> int:
+        """How many groups it has a part in."""
+        return 0
+
+    def health(self) -> str:
+        """What is wrong with it, in the server's words; empty = nothing."""
+        return ""
 
     def draw_id(self) -> str:
         """An id of an event."""

@@ -45,6 +45,34 @@ def group_fields(
     }
 
 
+def meta_fields(group: Group, cluster: str, now: float, is_there: Callable[[str], bool]) -> dict[str, Any]:
+    """The meta group as monitoring tells of it: all others, of whom only a leader knows how far they are."""
+    raft = group.raft
+    fields: dict[str, Any] = {"name": cluster}
+    if raft.leader:
+        fields |= {"leader": raft.leader, "peer": peer_id(raft.leader)}
+    others = [peer for peer in group.members if peer != group.hub.host]
+    if raft.leads:
+        fields["replicas"] = [_replica(group, peer, now, is_there) for peer in others]
+    else:
+        fields["replicas"] = [_other(peer, raft.leader, is_there) for peer in others]
+    pending = max(raft.last_index - raft.commit, 0)
+    return fields | {
+        "cluster_size": len(group.members),
+        "quorum_needed": len(group.members) // 2 + 1,
+        "pending": pending,
+        "pending_requests": 0,
+        "pending_infos": 0,
+    }
+
+
+def _other(name: str, leader: str, is_there: Callable[[str], bool]) -> dict[str, Any]:
+    fields: dict[str, Any] = {"name": name, "current": name == leader}
+    if not is_there(name):
+        fields["offline"] = True
+    return fields | {"active": 0, "peer": peer_id(name)}
+
+
 def _replica(group: Group, name: str, now: float, is_there: Callable[[str], bool]) -> dict[str, Any]:
     peer, raft = group.raft.peer(name), group.raft
     heard = now if peer is None else max(now - peer.heard_at, 0.0)

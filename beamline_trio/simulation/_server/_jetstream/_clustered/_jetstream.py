@@ -18,7 +18,7 @@ from ._asking import Asking
 from ._disks import ClusterDisk
 from ._group import Group
 from ._hub import Hub
-from ._info import group_fields
+from ._info import group_fields, meta_fields
 from ._membership import Membership
 
 if TYPE_CHECKING:
@@ -116,6 +116,24 @@ class ClusteredJetStream(JetStream):
     def is_there(self, server: str) -> bool:
         """Whether a server can be reached."""
         return server == self.host or self._process.reaches(server)
+
+    def meta_fields(self) -> dict[str, Any] | None:
+        """What is told of the meta group."""
+        return meta_fields(self.meta, self.cluster_name, self._process.now(), self.is_there)
+
+    def group_count(self) -> int:
+        """How many groups of more than one server it has a part in, beside the meta group."""
+        return sum(len(group.members) > 1 for group in self._hub.groups() if group is not self.meta)
+
+    def health(self) -> str:
+        """What is wrong with it: no leader of the meta group, or of a stream that it has a part in."""
+        if not self.meta.leader:
+            return "JetStream has not established contact with a meta leader"
+        for stream in self.streams.values():
+            member = self.members.stream(stream.name)
+            if member is not None and member.group.is_leaderless:
+                return f"JetStream stream '$G > {stream.name}' is not current"
+        return ""
 
     def knows_stream(self, name: str) -> bool:
         """Whether the meta group knows a stream of this name."""

@@ -32,4 +32,5 @@ def open_clustered(
     """
     jetstream = ClusteredJetStream(process, storage, round(epoch_seconds * SECOND), peers, slow_disk_seconds)
     jetstream.api = ClusterAPI(jetstream)
+    jetstream.api_counts = jetstream.api.counts
     return jetstream
