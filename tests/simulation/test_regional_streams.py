@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from beamline_trio import JetStream, NatsError
-from beamline_trio.jetstream import APIError, StreamConfig
+from beamline_trio.jetstream import APIError, ConsumerConfig, StreamConfig
 from beamline_trio.simulation import ServerConfig, SimulatedServer, World, run
 
 from ._clustered_rig import ask, client, leader, make, until
@@ -205,6 +205,35 @@ def test_a_mirror_in_another_region_catches_up(seed: int) -> None:
         await until(lambda: all(len(messages(server, "M")) == 200 for server in regions["west"]), 30)
         for server in regions["west"]:
             assert messages(server, "M") == messages(regions["east"][0], "O")
+
+    play(scenario, seed=seed)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_consumer_is_used_from_another_region(seed: int) -> None:
+    """Pulls, deliveries and acks cross; what was not acked when the regions were parted comes again, and no more."""
+
+    async def scenario(world: World, regions: Regions, clients: dict[str, JetStream]) -> None:
+        east, west = clients["east"], clients["west"]
+        await make(east, "S")
+        await east.create_consumer("S", ConsumerConfig(durable_name="D", ack_wait_seconds=20.0))
+        for number in range(20):
+            await publish(east, "S.x", f"{number}")
+        consumer = await west.consumer("S", "D")
+        first = await consumer.fetch(12)
+        for message in first[:10]:
+            await message.ack_sync()
+        with world.network.partition(names(regions["east"]), names(regions["west"])):
+            await trio.sleep(30)
+        await trio.sleep(10)
+        again: list[bytes] = []
+        with trio.fail_after(60):
+            while len(again) < 10:
+                for message in await consumer.fetch(10, expires_seconds=2.0):
+                    again.append(message.payload)
+                    await message.ack_sync()
+        assert sorted(again, key=int) == [b"%d" % number for number in range(10, 20)]
+        assert (await consumer.info()).num_ack_pending == 0
 
     play(scenario, seed=seed)
 

@@ -231,6 +231,27 @@ def test_a_link_that_breaks_is_dialled_again_elsewhere() -> None:
     run(scenario, seed=1)
 
 
+def test_links_that_are_reset_stand_again_after_a_good_second() -> None:
+    """All of them, in both directions; nothing is left of the old ones."""
+
+    async def scenario(world: World) -> None:
+        regions = await world.add_regions({"east": 2, "west": 2})
+        await trio.sleep(JOINED)
+        names = [[one.name for one in each] for each in regions.values()]
+        everyone = [one for each in regions.values() for one in each]
+        for _ in range(3):
+            world.network.reset(*names)
+            await trio.sleep(REDIAL - 0.1)
+            assert not any(one.regions for one in everyone)
+            await trio.sleep(REDIAL_MAX - REDIAL + 0.2)
+            assert all(one.regions for one in everyone)
+        gateways = [process(one).gateways for one in everyone]
+        assert sum(len(one.inbound()) for one in gateways if one is not None) == 4
+        assert all(len(one._links) == len(one.inbound()) + 1 for one in gateways if one is not None)
+
+    run(scenario, seed=1)
+
+
 def test_interest_is_that_of_the_whole_region() -> None:
     """It comes and goes with the last subscription of any server there, and with a server that is gone."""
 

@@ -45,7 +45,8 @@ async def ask(nc: Client, what: str, body: object = None, seconds: float = 0.5) 
     inbox = f"answers.{what}.{trio.current_time()}"
     async with nc.subscribe(inbox) as sub:
         data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
-        await nc.publish(f"$SYS.REQ.SERVER.{what}", data, reply=inbox)
+        kind = "" if what.startswith("ACCOUNT.") else "SERVER."
+        await nc.publish(f"$SYS.REQ.{kind}{what}", data, reply=inbox)
         with trio.move_on_after(seconds):
             async for message in sub:
                 answers.append(json.loads(message.payload))
@@ -226,6 +227,30 @@ def test_the_documents_of_a_server() -> None:
         await trio.sleep(0.1)
         varz = document(server, "/varz")
         assert (varz["connections"], varz["total_connections"], varz["in_client_msgs"]) == (0, 1, 4)
+
+    run(scenario, seed=1)
+
+
+def test_accounts_are_told_apart() -> None:
+    """Who is connected and what has gone through, also of those that are gone; and what the users have of JetStream."""
+
+    async def scenario(world: World) -> None:
+        regions = await start(world)
+        async with client(world, regions["east"][0]) as nc:
+            async with client(world, regions["east"][0], "app") as app, app.subscribe("x") as sub:
+                await app.publish("x", b"abc")
+                await sub.receive()
+                (answer,) = await ask(nc, "ACCOUNT.PING.STATZ", {"server_name": "east-1"})
+                users, system = answer["data"]["account_statz"]
+                assert (users["acc"], users["conns"], users["num_subscriptions"]) == ("$G", 1, 1)
+                assert (users["sent"]["msgs"], users["received"]["bytes"]) == (1, 3)
+                assert (system["acc"], system["conns"]) == ("$SYS", 1)
+            await trio.sleep(0.1)
+            answers = await ask(nc, "ACCOUNT.PING.STATZ", {"accounts": ["$G"]})
+            assert len(answers) == 6
+            users = next(one for one in answers if one["server"]["name"] == "east-1")["data"]["account_statz"][0]
+            assert (users["conns"], users["total_conns"], users["received"]["msgs"]) == (0, 1, 1)
+            assert {one["data"]["name"] for one in await ask(nc, "ACCOUNT.$G.JSZ", {"streams": True})} == {"$G"}
 
     run(scenario, seed=1)
 

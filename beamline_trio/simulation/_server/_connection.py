@@ -116,7 +116,7 @@ class ClientConnection:
         self.liveness.stop()
         self._process.clients.pop(self.client_id, None)
         self.drop_subscriptions()
-        self._process.traffic.end(self, slow=reason in _SLOW)
+        self._process.traffic[self.account].end(self, slow=reason in _SLOW)
         self._process.note("close", cid=self.client_id, reason=reason)
         self.outbound.close(flush=flush, reset=self._unread)
 

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 _FIRST_DIAL_SECONDS: Final = 1.0
 _RETRY_SECONDS: Final = 1.0
 _RETRY_SPREAD_SECONDS: Final = 0.1
-_API: Final = b"$JS.API."
+_JETSTREAM: Final = b"$JS."
+_API: Final = b".API."
 _WRONG_GATEWAY: Final = "Wrong Gateway"
 
 
@@ -152,7 +153,7 @@ class Gateways:
         return sent
 
     def _onward(self, to: bytes, message: MessageParts) -> MessageParts:
-        if to.startswith(_API):
+        if to.startswith(_JETSTREAM) and _API in to:
             message = with_region(message, self._name)
         return self.ways_back.mark(to, message)
 

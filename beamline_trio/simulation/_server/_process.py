@@ -12,6 +12,7 @@ from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING, Protocol
 
+from ._accounts import SYSTEM, USERS
 from ._config import ServerConfig
 from ._info import Identity
 from ._interest import Interest, Subscription
@@ -46,14 +47,16 @@ class Traffic:
     """What clients that are gone have sent and received.
 
     Attributes:
+        clients: how many they are.
         slow: how many of them were closed since they did not read.
     """
 
     def __init__(self) -> None:
-        self.in_messages = self.in_bytes = self.out_messages = self.out_bytes = self.slow = 0
+        self.in_messages = self.in_bytes = self.out_messages = self.out_bytes = self.clients = self.slow = 0
 
     def end(self, client: ClientConnection, *, slow: bool) -> None:
         """A client is gone."""
+        self.clients += 1
         self.in_messages += client.in_messages
         self.in_bytes += client.in_bytes
         self.out_messages += client.out_messages
@@ -77,7 +80,7 @@ class Process:
         observer: what is told of messages.
         cluster: its routes; None = it has none and takes none.
         gateways: its links to other regions; None = it has none and takes none.
-        traffic: of clients that are gone.
+        traffic: of clients that are gone, by account.
         on_server_message: told of messages of other servers, with the sender's name; None = they are dropped.
         jetstream: its streams; None = it has no JetStream.
     """
@@ -111,7 +114,7 @@ class Process:
         self._trace = trace
         self._late: list[tuple[Callable[..., object], tuple[object, ...]]] = []
         self._last_client_id = 0
-        self.traffic = Traffic()
+        self.traffic = {USERS: Traffic(), SYSTEM: Traffic()}
 
     def now(self) -> float:
         """The time in seconds."""
@@ -120,11 +123,6 @@ class Process:
     def next_client_id(self) -> int:
         """An id that no connection of this run had; routes take theirs from the same row."""
         self._last_client_id += 1
-        return self._last_client_id
-
-    @property
-    def clients_so_far(self) -> int:
-        """How many clients there have been."""
         return self._last_client_id
 
     def call_later(self, seconds: float, callback: Callable[..., object], *args: object) -> Timer:

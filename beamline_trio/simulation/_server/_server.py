@@ -23,7 +23,7 @@ from ._gateways import Gateways
 from ._info import Identity
 from ._jetstream import JetStream, Storage, StreamView, open_clustered, open_jetstream, view_stream
 from ._lame_duck import LameDuck
-from ._monitoring import Monitor, MonitoringPort, SystemRequests, http_answer
+from ._monitoring import Monitoring
 from ._process import Process
 from ._reload import reload
 from ._subjects import is_subset
@@ -93,8 +93,7 @@ class SimulatedServer:
         self.wall_clock = wall_clock
         self._observer: Observer | None = None
         self._process: Process | None = None
-        self._monitor: Monitor | None = None
-        self._monitoring_port: MonitoringPort | None = None
+        self._monitoring: Monitoring | None = None
         # Taken by the kernel while the process was paused.
         self._waiting: list[ClientConnection] = []
         # What it has on disk.
@@ -197,12 +196,11 @@ class SimulatedServer:
             ConnectionRefusedError: it does not run.
             TimeoutError: it is paused.
         """
-        if self._process is None or self._monitor is None:
+        if self._process is None or self._monitoring is None:
             raise ConnectionRefusedError(f"the server {self.name!r} does not run, so that nothing answers {target}")
         if self._process.paused:
             raise TimeoutError(f"the server {self.name!r} is paused, so that nothing answers {target}")
-        status, _, body = http_answer(self._monitor, target)
-        return status, body.decode()
+        return self._monitoring.answer(target)
 
     @property
     def went_down(self) -> tuple[float, ...]:
@@ -241,11 +239,7 @@ class SimulatedServer:
             process.gateways.start()
         if config.jetstream:
             process.jetstream = self._open_jetstream(process)
-        self._monitor = Monitor(process, self.wall_clock() - process.now())
-        if config.has_system_users:
-            SystemRequests(self._monitor)
-        if config.http_port:
-            self._monitoring_port = MonitoringPort(self._monitor, self._network)
+        self._monitoring = Monitoring(process, self._network, self.wall_clock() - process.now())
 
     def _open_jetstream(self, process: Process) -> JetStream:
         epoch = self.wall_clock() - process.now()
@@ -377,9 +371,8 @@ class SimulatedServer:
         if process is None:
             return None
         self._went_down.append(self._events.now())
-        if self._monitoring_port is not None:
-            self._monitoring_port.stop()
-            self._monitoring_port = None
+        if self._monitoring is not None:
+            self._monitoring.stop()
         process.note(kind)
         if not process.lame_duck:
             self._stop_listening()

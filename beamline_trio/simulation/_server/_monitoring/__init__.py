@@ -1,13 +1,10 @@
 """What a server tells of itself: to users of the system account by messages, and by HTTP.
 
-    SystemRequests ($SYS.REQ...) --+
-    MonitoringPort (http_port)  ---+--> Monitor: documents as nats-server 2.15 writes them
+    Monitoring --> SystemRequests ($SYS.REQ...) --+
+              '--> MonitoringPort (http_port)  ---+--> Monitor: documents as nats-server 2.15 writes them
 
 The fields, their names and their order are the server's. What a simulation has no measure of (memory, processor time)
 is a constant. Must not change anything.
 """
 
-from ._http import MonitoringPort as MonitoringPort
-from ._http import http_answer as http_answer
-from ._monitor import Monitor as Monitor
-from ._system import SystemRequests as SystemRequests
+from ._monitoring import Monitoring as Monitoring

@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
+from .._accounts import SYSTEM, USERS
 from .._info import PROGRAM
 from .._jetstream._golang import SECOND
 from ._jetstream import jetstream_fields
 
 if TYPE_CHECKING:
+    from .._connection import ClientConnection
     from .._peer import PeerConnection
-    from .._process import Process
+    from .._process import Process, Traffic
     from ._monitor import Monitor, Options
 
 # There is nothing to measure.
@@ -68,18 +70,18 @@ def varz(monitor: Monitor, options: Options) -> dict[str, Any]:
         "gomaxprocs": _CORES,
         "cpu": _CPU,
         "connections": len(process.clients),
-        "total_connections": process.clients_so_far,
+        "total_connections": totals.connections,
         "routes": len(totals.routes),
         "remotes": len(totals.routes),
         "leafnodes": 0,
         **totals.fields(),
-        "slow_consumers": process.traffic.slow,
+        "slow_consumers": totals.slow,
         "stale_connections": 0,
         "stalled_clients": 0,
         "subscriptions": totals.subscriptions,
         "config_load_time": monitor.text_at(monitor.started),
         "system_account": "$SYS",
-        "slow_consumer_stats": {**_NONE_BY_KIND, "clients": process.traffic.slow},
+        "slow_consumer_stats": {**_NONE_BY_KIND, "clients": totals.slow},
     }
     return fields
 
@@ -94,14 +96,14 @@ def statsz(monitor: Monitor) -> dict[str, Any]:
         "cores": _CORES,
         "cpu": _CPU,
         "connections": len(process.clients),
-        "total_connections": process.clients_so_far,
+        "total_connections": totals.connections,
         "active_accounts": 1 + any(client.account for client in process.clients.values()),
         "subscriptions": totals.subscriptions,
-        "sent": _traffic(totals.all_out),
-        "sent_to_clients": _traffic(totals.out),
-        "received": _traffic(totals.all_in),
-        "received_from_clients": _traffic(totals.inward),
-        "slow_consumers": process.traffic.slow,
+        "sent": traffic(totals.all_out),
+        "sent_to_clients": traffic(totals.out),
+        "received": traffic(totals.all_in),
+        "received_from_clients": traffic(totals.inward),
+        "slow_consumers": totals.slow,
     }
     routes = [
         {"rid": one.number, "name": one.peer, **_both_ways([one]), "pending": one.outbound.pending}
@@ -132,24 +134,28 @@ class Totals:
     Attributes:
         inward: messages and bytes that came from clients; `out`, `all_in` and `all_out` likewise.
         subscriptions: of clients.
+        connections: clients so far.
+        slow: how many of them did not read.
+
+    Args:
+        process: of the server.
+        accounts: only clients of these.
     """
 
-    def __init__(self, process: Process) -> None:
-        clients, gone = process.clients.values(), process.traffic
+    def __init__(self, process: Process, accounts: tuple[bytes, ...] = (USERS, SYSTEM)) -> None:
+        clients = [client for client in process.clients.values() if client.account in accounts]
+        gone = [process.traffic[account] for account in accounts]
         self.routes: list[PeerConnection] = []
         if process.cluster is not None:
             self.routes = [route for _, route in process.cluster.routes()]
         self.gateways = [] if process.gateways is None else list(process.gateways.outbound().values())
         inbound = () if process.gateways is None else process.gateways.inbound()
         links: list[PeerConnection] = [*self.routes, *self.gateways, *inbound]
-        self.inward = (
-            gone.in_messages + sum(one.in_messages for one in clients),
-            gone.in_bytes + sum(one.in_bytes for one in clients),
-        )
-        self.out = (
-            gone.out_messages + sum(one.out_messages for one in clients),
-            gone.out_bytes + sum(one.out_bytes for one in clients),
-        )
+        both: list[ClientConnection | Traffic] = [*clients, *gone]
+        self.inward = (sum(one.in_messages for one in both), sum(one.in_bytes for one in both))
+        self.out = (sum(one.out_messages for one in both), sum(one.out_bytes for one in both))
+        self.connections = len(clients) + sum(one.clients for one in gone)
+        self.slow = sum(one.slow for one in gone)
         self.all_in = _sum(self.inward, ((one.in_messages, one.in_bytes) for one in links))
         self.all_out = _sum(self.out, ((one.out_messages, one.out_bytes) for one in links))
         self.subscriptions = sum(len(client.subscriptions) for client in clients)
@@ -175,14 +181,14 @@ def _sum(first: tuple[int, int], others: Iterable[tuple[int, int]]) -> tuple[int
     return messages, size
 
 
-def _traffic(counts: tuple[int, int]) -> dict[str, int]:
+def traffic(counts: tuple[int, int]) -> dict[str, int]:
     return {"msgs": counts[0], "bytes": counts[1]}
 
 
 def _both_ways(links: list[PeerConnection]) -> dict[str, dict[str, int]]:
     return {
-        "sent": _traffic(_sum((0, 0), ((one.out_messages, one.out_bytes) for one in links))),
-        "received": _traffic(_sum((0, 0), ((one.in_messages, one.in_bytes) for one in links))),
+        "sent": traffic(_sum((0, 0), ((one.out_messages, one.out_bytes) for one in links))),
+        "received": traffic(_sum((0, 0), ((one.in_messages, one.in_bytes) for one in links))),
     }
 
 

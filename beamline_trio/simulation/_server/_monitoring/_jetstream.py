@@ -83,8 +83,15 @@ def _wants(options: Options, name: str) -> bool:
     return bool(value) if name == "acc" else value in _TRUE
 
 
+def account_jsz(monitor: Monitor, options: Options) -> dict[str, Any]:
+    """What the users' account has of it here."""
+    jetstream = monitor.process.jetstream
+    return {"name": "$G", "id": "$G", "disabled": True} if jetstream is None else _account(jetstream, options)
+
+
 def _account(jetstream: JetStream, options: Options) -> dict[str, Any]:
-    account: dict[str, Any] = {"name": "$G", "id": "$G", **_usage(jetstream)}
+    # The server counts neither accounts nor groups in an account.
+    account: dict[str, Any] = {"name": "$G", "id": "$G", **_usage(jetstream), "accounts": 0, "ha_assets": 0}
     if any(_wants(options, name) for name in ("streams", "consumer", "consumers", "config")):
         account["stream_detail"] = [_stream(jetstream, name, options) for name in sorted(jetstream.streams)]
     return account

@@ -1,6 +1,7 @@
 """Requests of users of the system account: pings that all servers answer, and questions to one of them.
 
     $SYS.REQ.SERVER.PING[.STATSZ|VARZ|JSZ|HEALTHZ|ROUTEZ|GATEWAYZ|CONNZ|IDZ]      $SYS.REQ.SERVER.<id>.<the same>
+    $SYS.REQ.ACCOUNT.PING.STATZ                                                   $SYS.REQ.ACCOUNT.$G.JSZ
 
 A request may name the servers that are to answer, by name, host, cluster or domain. Must not know the documents.
 """
@@ -9,18 +10,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from .._accounts import SYSTEM
 from .._delivery import publish_from_server
 from .._interest import Subscription
 from .._jetstream._golang import GoError, load
+from ._account import statz
+from ._jetstream import account_jsz
 
 if TYPE_CHECKING:
     from .._connection import ClientConnection
     from .._delivery import MessageParts
     from ._monitor import Monitor
 
+Answer: TypeAlias = Callable[[dict[str, Any]], dict[str, Any]]
 _PREFIX: Final = "$SYS.REQ.SERVER"
 # Field of a request -> of the server.
 _FILTERS: Final = {"server_name": "name", "host": "host", "cluster": "cluster", "domain": "domain"}
@@ -42,18 +47,17 @@ class SystemRequests:
             self._serve(f"{_PREFIX}.{place}.STATSZ", self._statistics)
             self._serve(f"{_PREFIX}.{place}.IDZ", lambda options: monitor.identity())
             for name in monitor.names:
-                self._serve(f"{_PREFIX}.{place}.{name}", self._document(name))
+                self._serve(f"{_PREFIX}.{place}.{name}", self._document(partial(monitor.document, name)))
+        self._serve("$SYS.REQ.ACCOUNT.PING.STATZ", self._document(partial(statz, monitor)))
+        self._serve("$SYS.REQ.ACCOUNT.$G.JSZ", self._document(partial(account_jsz, monitor)))
 
-    def _document(self, name: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
-        def answer(options: dict[str, Any]) -> dict[str, Any]:
-            return {"server": self._monitor.server(), "data": self._monitor.document(name, options)}
-
-        return answer
+    def _document(self, document: Answer) -> Answer:
+        return lambda options: {"server": self._monitor.server(), "data": document(options)}
 
     def _statistics(self, options: dict[str, Any]) -> dict[str, Any]:
         return {"server": self._monitor.server(), "statsz": self._monitor.statsz()}
 
-    def _serve(self, subject: str, answer: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    def _serve(self, subject: str, answer: Answer) -> None:
         def take(message: MessageParts, source: ClientConnection | None) -> bool:
             _, reply, size, _, _, data = message
             body = data[size:-2].strip()
@@ -65,7 +69,7 @@ class SystemRequests:
         self._process.interest.insert(sub)
         self._process.subscribed(sub)
 
-    def _answer(self, reply: bytes, body: bytes, answer: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    def _answer(self, reply: bytes, body: bytes, answer: Answer) -> None:
         try:
             asked = load(body) if body else {}
         except GoError as error:
