@@ -35,6 +35,8 @@ from ._find import find_nats_server as find_nats_server
 from ._links import BreakableLinks as BreakableLinks
 from ._links import DirectLinks as DirectLinks
 from ._links import Links as Links
+from ._load_balancer import find_haproxy as find_haproxy
+from ._load_balancer import open_load_balancer as open_load_balancer
 from ._namespaces import HOST as HOST
 from ._namespaces import NamespaceError as NamespaceError
 from ._namespaces import NamespaceLinks as NamespaceLinks
@@ -45,6 +47,9 @@ from ._open_cluster import open_cluster as open_cluster
 from ._open_cluster import open_supercluster as open_supercluster
 from ._options import ServerOptions as ServerOptions
 from ._process import Server as Server
+from ._program import Program as Program
+from ._program import ProgramOptions as ProgramOptions
+from ._program import open_program as open_program
 from ._proxied_links import ProxiedLinks as ProxiedLinks
 from ._proxied_links import open_proxied_links as open_proxied_links
 from ._proxy import FaultProxy as FaultProxy

@@ -25,7 +25,7 @@ import trio
 
 from ._reap import reap
 
-# $1 is the configuration file, which only this server has in its command line; $2 the directory to remove.
+# $1 is what only this process has in its command line, as its configuration file; $2 the directory to remove.
 # The signals are those that a terminal or a service manager sends to everybody: the guard must outlive them.
 # The kill is spelt as every shell takes it for a process group: dash refuses `kill -KILL -- -1234`, and ends.
 # The second rm is for a file that the dying server created under the first.
@@ -56,8 +56,8 @@ class Guard:
 
 @contextlib.asynccontextmanager
 @trio.lowlevel.enable_ki_protection
-async def open_guard(config_path: Path, directory: Path) -> AsyncGenerator[Guard]:
-    """Guard the server that has `config_path` in its command line, and the temporary `directory`.
+async def open_guard(marker: str | Path, directory: Path) -> AsyncGenerator[Guard]:
+    """Guard the process that has `marker` in its command line, and the temporary `directory`.
 
     Leaving it retires the guard without a kill; killing and removing are then the caller's, as on every
     orderly path.
@@ -66,7 +66,7 @@ async def open_guard(config_path: Path, directory: Path) -> AsyncGenerator[Guard
     reading, writing = os.pipe()
     try:
         try:
-            shell = await _open_shell(reading, config_path, directory)
+            shell = await _open_shell(reading, marker, directory)
         finally:
             os.close(reading)
         try:
@@ -78,9 +78,9 @@ async def open_guard(config_path: Path, directory: Path) -> AsyncGenerator[Guard
         os.close(writing)
 
 
-async def _open_shell(stdin: int, config_path: Path, directory: Path) -> trio.Process:
+async def _open_shell(stdin: int, marker: str | Path, directory: Path) -> trio.Process:
     return await trio.lowlevel.open_process(
-        ["/bin/sh", "-c", _SCRIPT, "nats-server-guard", str(config_path), str(directory)],
+        ["/bin/sh", "-c", _SCRIPT, "nats-server-guard", str(marker), str(directory)],
         stdin=stdin,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

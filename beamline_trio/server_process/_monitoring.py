@@ -35,6 +35,19 @@ async def ask(host: str, port: int, path: str) -> dict[str, Any]:
     return _document(answer, f"http://{host}:{port}{path}")
 
 
+async def status_of(host: str, port: int, path: str) -> int:
+    """Return the HTTP status with which `GET path` is answered, as 200 or 503. Cancelling it closes the connection.
+
+    Raises:
+        MonitoringError: nobody answers, or not in HTTP.
+    """
+    try:
+        answer = await _exchange(host, port, path)
+        return int(answer.split(None, 2)[1])
+    except (OSError, trio.BrokenResourceError, IndexError, ValueError) as error:
+        raise MonitoringError(f"no answer of http://{host}:{port}{path}: {error!r}; does the program run?") from error
+
+
 async def _exchange(host: str, port: int, path: str) -> bytes:
     async with await trio.open_tcp_stream(host, port) as stream:
         await stream.send_all(f"GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n".encode())

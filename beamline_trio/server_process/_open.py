@@ -53,7 +53,7 @@ async def open_server(options: ServerOptions | None = None, **overrides: Any) ->
     options = attrs.evolve(options or ServerOptions(), **overrides)
     executable = options.executable or find_nats_server()
     async with (
-        _open_directory() as directory,
+        open_directory() as directory,
         open_guard(directory / CONFIG_NAME, directory) as guard,
     ):
         server = Server(options, executable, ServerFiles(options, directory), guard)
@@ -66,7 +66,8 @@ async def open_server(options: ServerOptions | None = None, **overrides: Any) ->
 
 @contextlib.asynccontextmanager
 @trio.lowlevel.enable_ki_protection
-async def _open_directory() -> AsyncGenerator[Path]:
+async def open_directory() -> AsyncGenerator[Path]:
+    """A temporary directory, removed behind the block."""
     directory = Path(tempfile.mkdtemp(prefix="beamline-nats-server-"))
     try:
         yield directory

@@ -20,6 +20,7 @@ import trio
 
 from beamline_trio import Client, JetStream, NatsError, open_client
 from beamline_trio.jetstream import ConsumerConfig, Placement, StreamConfig
+from beamline_trio.transport import Dialer
 
 STREAM = "LOAD"
 SUBJECT = "load.in"
@@ -147,34 +148,43 @@ def error_name(error: NatsError) -> str:
 
 @asynccontextmanager
 async def open_load(
-    urls: Iterable[str], *, rate: float = RATE, home: str | None = None, chance: Random
+    servers: Iterable[tuple[str, Dialer | None]],
+    *,
+    rate: float = RATE,
+    home: str | None = None,
+    consume: bool = True,
+    chance: Random,
 ) -> AsyncGenerator[Load]:
     """A load on a cluster through one client for each of these servers, which runs when the block begins.
 
     Args:
-        urls: where the clients connect first; each knows the other servers from its own.
+        servers: where the clients connect first, and how; each knows the other servers from its own.
         rate: messages a second.
         home: the cluster in which the stream and its consumer are; None = where the servers think best.
+        consume: take the messages too, with a durable of its own.
         chance: for the delays of retries.
     """
     async with AsyncExitStack() as stack:
         clients = [
             await stack.enter_async_context(
-                open_client(url, operation_timeout_seconds=ATTEMPT_SECONDS, pending_operations_max=IN_FLIGHT_MAX)
+                open_client(
+                    url, dialer=dialer, operation_timeout_seconds=ATTEMPT_SECONDS, pending_operations_max=IN_FLIGHT_MAX
+                )
             )
-            for url in urls
+            for url, dialer in servers
         ]
-        await create_stream(JetStream(clients[0]), home)
+        await create_stream(JetStream(clients[0]), home, with_consumer=consume)
         nursery = await stack.enter_async_context(trio.open_nursery())
         load = Load(clients, rate, nursery, chance)
-        nursery.start_soon(load.consume, JetStream(clients[-1]))
+        if consume:
+            nursery.start_soon(load.consume, JetStream(clients[-1]))
         nursery.start_soon(load.run)
         yield load
         nursery.cancel_scope.cancel()
 
 
-async def create_stream(js: JetStream, home: str | None = None) -> None:
-    """The stream and its consumer, with three replicas each, on a cluster that is still busy with itself."""
+async def create_stream(js: JetStream, home: str | None, *, with_consumer: bool) -> None:
+    """The stream, and its consumer, with three replicas each, on a cluster that is still busy with itself."""
     placement = Placement(cluster=home) if home else None
     stream = StreamConfig(
         name=STREAM,
@@ -188,20 +198,21 @@ async def create_stream(js: JetStream, home: str | None = None) -> None:
         while True:
             try:
                 await js.create_stream(stream)
-                await js.create_consumer(STREAM, consumer)
+                if with_consumer:
+                    await js.create_consumer(STREAM, consumer)
             except NatsError:
                 await trio.sleep(0.5)
             else:
                 return
 
 
-async def stored(js: JetStream, deadline_seconds: float = 60.0) -> Counter[int]:
-    """How often the stream has each number, read from its first message to its last."""
+async def numbers_of(js: JetStream, stream: str, deadline_seconds: float = 60.0) -> Counter[int]:
+    """How often a stream has each number, read from its first message to its last."""
     found: Counter[int] = Counter()
     with trio.fail_after(deadline_seconds):
-        left = (await js.stream_info(STREAM)).state.messages
+        left = (await js.stream_info(stream)).state.messages
         config = ConsumerConfig(name=f"count-{left}", ack_policy="none", num_replicas=1, mem_storage=True)
-        consumer = await js.create_consumer(STREAM, config)
+        consumer = await js.create_consumer(stream, config)
         while left:
             messages = await consumer.fetch(min(left, 500), expires_seconds=2.0)
             found.update(int(message.payload) for message in messages)

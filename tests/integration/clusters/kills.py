@@ -23,7 +23,7 @@ import trio
 from beamline_trio import JetStream, open_client
 from beamline_trio.server_process import Node, RealCluster, open_cluster
 
-from ._load import RATE, Load, longest_gap, open_load, stored
+from ._load import RATE, STREAM, Load, longest_gap, numbers_of, open_load
 
 DOWN_SECONDS = (0.5, 2.5)
 HEALTHY_SECONDS = 90.0
@@ -79,7 +79,10 @@ async def run_kills(
         servers: of the cluster; the stream has three replicas.
     """
     chance = Random(seed)
-    async with open_cluster("kills", servers) as cluster, open_load(cluster.urls, rate=rate, chance=chance) as load:
+    async with (
+        open_cluster("kills", servers) as cluster,
+        open_load([(url, None) for url in cluster.urls], rate=rate, chance=chance) as load,
+    ):
         kills = await _kill_for(cluster, seconds, every_seconds, chance)
         with trio.fail_after(HEALTHY_SECONDS):
             await cluster.wait_healthy()
@@ -110,7 +113,7 @@ async def _start_again(node: Node, seconds: float) -> None:
 async def _count(cluster: RealCluster, load: Load, seconds: float, kills: int) -> Report:
     books = load.books
     async with open_client(*cluster.urls) as nc:
-        found = await stored(JetStream(nc))
+        found = await numbers_of(JetStream(nc), STREAM)
     return Report(
         seconds=seconds,
         kills=kills,

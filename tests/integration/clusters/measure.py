@@ -1,7 +1,7 @@
-"""What a real cluster does under each fault: how long it stops, which errors a client sees, when it is well again.
+"""What a cluster does under each fault, real or simulated: how long it stops, what a client sees, when it is well.
 
     python -m tests.integration.clusters.measure --runs 5 --write docs/measurements/clusters.json
-    python -m tests.integration.clusters.measure --faults leader_killed,region_cut --runs 1
+    python -m tests.integration.clusters.measure --on simulation --write docs/measurements/clusters-model.json
 
 Every fault is brought upon a cluster under load (`_load`) again and again, with time between in which it is well. What
 is noted of a run is in `Run`; that no message was lost, and none stored twice, is counted over all of them.
@@ -16,8 +16,8 @@ import json
 import logging
 import sys
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -25,26 +25,44 @@ from typing import Any
 import attrs
 import trio
 
-from beamline_trio import JetStream, open_client
-from beamline_trio.server_process import (
-    NamespaceLinks,
-    Node,
-    RealCluster,
-    RealSupercluster,
-    open_namespace_links,
-    open_supercluster,
-    why_no_namespaces,
-)
+from beamline_trio import JetStream, open_client, simulation
+from beamline_trio.server_process import why_no_namespaces
+from beamline_trio.transport import Dialer
 
-from ._load import CONSUMER, STREAM, Books, Load, longest_gap, open_load, stored
-from ._real_faults import FAULTS, LAME_DUCK, Fault, Scene
+from ._faults import FAULTS, Fault, Scene
+from ._load import CONSUMER, STREAM, Books, Load, longest_gap, numbers_of, open_load
+from ._real_stage import open_real_stage
+from ._simulated_stage import simulated_stage
+from ._stage import Stage
 
-BASE_SECONDS = 3.0
-AFTER_SECONDS = 4.0
+REGIONS: tuple[Mapping[str, int], ...] = ({"east": 3}, {"east": 3, "west": 3})
+SETTLED_SECONDS = 7.0
+"""Between two faults; longer than a failed election."""
+POLL_SECONDS = 0.1
 LATE_SECONDS = 1.0
 """A message that waits longer for its PubAck is late: the cluster is not well yet."""
 HEALTHY_SECONDS = 90.0
 FINISH_SECONDS = 60.0
+
+
+Say = Callable[[str], None]
+
+
+@attrs.frozen
+class Found:
+    """What was seen, as it goes into the file: by fault, and counts over all."""
+
+    faults: dict[str, dict[str, Any]] = attrs.field(factory=dict)
+    totals: Counter[str] = attrs.field(factory=Counter)
+
+    def choose(self, faults: Sequence[Fault], regions: int, no_links: str | None) -> list[Fault]:
+        """Those for so many regions that are possible; the others are noted with the reason."""
+        chosen = [fault for fault in faults if fault.regions == regions]
+        for fault in chosen:
+            self.faults[fault.name] = {"title": fault.title, "seconds": fault.seconds, "runs": {}}
+            if fault.needs_links and no_links:
+                self.faults[fault.name]["skipped"] = no_links
+        return [fault for fault in chosen if not (fault.needs_links and no_links)]
 
 
 @attrs.frozen
@@ -88,73 +106,61 @@ class Run:
         return {**record.pop("seen"), **record}
 
 
-async def measure(faults: Sequence[Fault], runs: int, say: Callable[[str], None]) -> dict[str, Any]:
-    """Bring each fault upon a cluster so many times, and return what was seen, ready for JSON."""
-    results: dict[str, Any] = {}
-    totals: Counter[str] = Counter()
+async def measure_real(faults: Sequence[Fault], runs: int, say: Say) -> Found:
+    """Bring each fault upon real clusters so many times, and return what was seen, ready for JSON."""
+    found = Found()
     reason = await why_no_namespaces()
-    for regions in (1, 2):
-        chosen = [fault for fault in faults if fault.regions == regions]
-        possible = [fault for fault in chosen if not (fault.needs_links and reason)]
-        for fault in chosen:
-            results[fault.name] = {"title": fault.title, "seconds": fault.seconds, "runs": {}}
-            if fault not in possible:
-                results[fault.name]["skipped"] = reason
+    for regions in REGIONS:
+        possible = found.choose(faults, len(regions), reason)
         if possible:
-            async with _open_world(regions, with_links=reason is None) as (world, links):
-                await _measure_in(world, links, possible, runs, results, totals, say)
-    return {"faults": results, "totals": dict(totals)}
+            async with open_real_stage(regions, with_links=reason is None) as stage:
+                await _measure_on(stage, possible, runs, found, say)
+    return found
 
 
-@asynccontextmanager
-async def _open_world(
-    regions: int, *, with_links: bool
-) -> AsyncGenerator[tuple[RealSupercluster, NamespaceLinks | None]]:
-    names: dict[str, int] = dict.fromkeys(("east", "west")[:regions], 3)
-    if not with_links:
-        async with open_supercluster(names, config=LAME_DUCK) as world:
-            yield world, None
-        return
-    async with open_namespace_links() as links, open_supercluster(names, links=links, config=LAME_DUCK) as world:
-        yield world, links
+def measure_simulated(faults: Sequence[Fault], runs: int, say: Say) -> Found:
+    """The same upon simulated ones, each run with a seed of its own."""
+    found = Found()
+    for regions in REGIONS:
+        for fault in found.choose(faults, len(regions), None):
+            for seed in range(1, runs + 1):
+                simulation.run(partial(_measure_in, regions=regions, fault=fault, found=found, say=say), seed=seed)
+    return found
 
 
 async def _measure_in(
-    world: RealSupercluster,
-    links: NamespaceLinks | None,
-    faults: Sequence[Fault],
-    runs: int,
-    results: dict[str, Any],
-    totals: Counter[str],
-    say: Callable[[str], None],
+    world: simulation.World, *, regions: Mapping[str, int], fault: Fault, found: Found, say: Say
 ) -> None:
-    home = next(iter(world.regions))
-    async with open_load(_urls(world), home=home, chance=Random(1)) as load:
+    await _measure_on(await simulated_stage(world, regions), [fault], 1, found, say)
+
+
+async def _measure_on(stage: Stage, faults: Sequence[Fault], runs: int, found: Found, say: Say) -> None:
+    home = next(iter(stage.regions)) if len(stage.regions) > 1 else None
+    async with open_load(_clients(stage), home=home, chance=Random(1)) as load:
         for fault in faults:
             for number in range(runs):
-                seen = await _run(world, links, fault, load)
-                for region, run in seen.items():
-                    results[fault.name]["runs"].setdefault(region, []).append(run.record())
+                for region, run in (await _run(stage, fault, load)).items():
+                    found.faults[fault.name]["runs"].setdefault(region, []).append(run.record())
                     say(f"{fault.name} {number + 1} of {runs}, {region}: {run}")
         load.stop()
         await load.finish(FINISH_SECONDS)
-        totals.update(await _count(world.regions[home], load.books))
+        found.totals.update(await _count(stage, load.books))
 
 
-def _urls(world: RealSupercluster) -> list[str]:
+def _clients(stage: Stage) -> list[tuple[str, Dialer | None]]:
     """One client for each server; with regions one for each region."""
-    if len(world.regions) > 1:
-        return [region.urls[0] for region in world.regions.values()]
-    return next(iter(world.regions.values())).urls
+    names = [servers[0] for servers in stage.regions.values()]
+    if len(names) == 1:
+        (names,) = map(list, stage.regions.values())
+    return [(stage.url(name), stage.dialer(number)) for number, name in enumerate(names)]
 
 
-async def _run(world: RealSupercluster, links: NamespaceLinks | None, fault: Fault, load: Load) -> dict[str, Run]:
+async def _run(stage: Stage, fault: Fault, load: Load) -> dict[str, Run]:
     """Bring the fault upon it once; what the clients of each region saw."""
-    cluster = next(iter(world.regions.values()))
-    await _well(world, load)
-    leader = await _leader(cluster)
-    follower = next(node for node in cluster.nodes if node is not leader)
-    scene = Scene(cluster, world, links, leader, follower)
+    await _well(stage, load)
+    leader = await _leader(stage)
+    servers = next(servers for servers in stage.regions.values() if leader in servers)
+    scene = Scene(stage, leader, [name for name in servers if name != leader])
     duplicates = load.books.duplicates
     began = trio.current_time()
     await fault.begin(scene)
@@ -162,12 +168,13 @@ async def _run(world: RealSupercluster, links: NamespaceLinks | None, fault: Fau
     ended = trio.current_time()
     await fault.end(scene)
     with trio.fail_after(HEALTHY_SECONDS):
-        await world.wait_healthy()
+        while not await stage.healthy():  # noqa: ASYNC110
+            await trio.sleep(POLL_SECONDS)
     healthy = round(trio.current_time() - ended, 3)
-    await _well(world, load)
-    changed = await _leader(cluster) is not leader
+    await _well(stage, load)
+    changed = await _leader(stage) != leader
     lost_acks = load.books.duplicates - duplicates
-    now, names = trio.current_time(), list(world.regions)
+    now, names = trio.current_time(), list(stage.regions)
     shares = {name: (index, len(names)) for index, name in enumerate(names)}
     return {
         name: Run(healthy, changed, lost_acks, evaluate(load.books, began=began, ended=ended, now=now, share=share))
@@ -175,19 +182,20 @@ async def _run(world: RealSupercluster, links: NamespaceLinks | None, fault: Fau
     }
 
 
-async def _well(world: RealSupercluster, load: Load) -> None:
+async def _well(stage: Stage, load: Load) -> None:
     """Return when all are healthy and the load has gone on without a late message for a while."""
     with trio.fail_after(HEALTHY_SECONDS):
-        await world.wait_healthy()
+        while not await stage.healthy():  # noqa: ASYNC110
+            await trio.sleep(POLL_SECONDS)
         while load.books.unacked > load.rate * LATE_SECONDS:  # noqa: ASYNC110
-            await trio.sleep(0.1)
-    await trio.sleep(BASE_SECONDS + AFTER_SECONDS)
+            await trio.sleep(POLL_SECONDS)
+    await trio.sleep(SETTLED_SECONDS)
 
 
-async def _leader(cluster: RealCluster) -> Node:
+async def _leader(stage: Stage) -> str:
     with trio.fail_after(HEALTHY_SECONDS):
-        while (leader := await cluster.leader(STREAM)) is None:  # noqa: ASYNC110
-            await trio.sleep(0.1)
+        while (leader := await stage.leader(STREAM)) is None:  # noqa: ASYNC110
+            await trio.sleep(POLL_SECONDS)
     return leader
 
 
@@ -217,9 +225,10 @@ def evaluate(books: Books, *, began: float, ended: float, now: float, share: tup
     )
 
 
-async def _count(cluster: RealCluster, books: Books) -> dict[str, int]:
-    async with open_client(*cluster.urls) as nc:
-        found = await stored(JetStream(nc))
+async def _count(stage: Stage, books: Books) -> dict[str, int]:
+    url, dialer = _clients(stage)[0]
+    async with open_client(url, dialer=dialer) as nc:
+        found = await numbers_of(JetStream(nc), STREAM)
     return {
         "published": books.published,
         "acked": len(books.acked),
@@ -235,6 +244,7 @@ async def _count(cluster: RealCluster, books: Books) -> dict[str, int]:
 def main(arguments: list[str]) -> int:
     """Measure, print, and write the file if one is named."""
     parser = argparse.ArgumentParser(prog="python -m tests.integration.clusters.measure", description=__doc__)
+    parser.add_argument("--on", choices=("real", "simulation"), default="real")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--faults", default=",".join(fault.name for fault in FAULTS))
     parser.add_argument("--write", type=Path, help="a JSON file; what it has is kept, and these runs are added to it")
@@ -244,23 +254,30 @@ def main(arguments: list[str]) -> int:
     if unknown := set(wanted) - {fault.name for fault in FAULTS}:
         parser.error(f"there is no fault {', '.join(sorted(unknown))}; there are {', '.join(f.name for f in FAULTS)}")
     faults = [fault for fault in FAULTS if fault.name in wanted]
-    found = trio.run(measure, faults, given.runs, lambda line: print(line, flush=True))
-    print(json.dumps(found["totals"]))
+    if given.on == "real":
+        found = trio.run(measure_real, faults, given.runs, _say)
+    else:
+        found = measure_simulated(faults, given.runs, _say)
+    print(json.dumps(found.totals))
     if given.write:
         write(given.write, found)
     return 0
 
 
-def write(path: Path, found: Mapping[str, Any]) -> None:
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def write(path: Path, found: Found) -> None:
     """Add to what the file has: runs to runs, totals to totals."""
     before = json.loads(path.read_text()) if path.exists() else {"faults": {}, "totals": {}}
-    for name, result in found["faults"].items():
+    for name, result in found.faults.items():
         runs = before["faults"].get(name, {}).get("runs", {})
         for region, seen in result["runs"].items():
             result["runs"][region] = runs.get(region, []) + seen
         before["faults"][name] = result
     totals = Counter(before["totals"])
-    totals.update(found["totals"])
+    totals.update(found.totals)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({**before, "totals": dict(totals)}, indent=1, sort_keys=True) + "\n")
 

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from pathlib import Path
 
 import attrs
 import pytest
 
+from ._faults import FAULTS
 from ._load import Books, longest_gap
-from ._real_faults import FAULTS
 from .kills import Report, run_kills
-from .measure import evaluate, measure, write
+from .measure import Found, evaluate, measure_real, measure_simulated, write
 
 KILLS_SECONDS = float(os.environ.get("BEAMLINE_CLUSTER_KILLS_SECONDS", "14"))
 HOLDS = Report(
@@ -58,13 +59,38 @@ async def test_a_fault_is_measured() -> None:
     """A follower that is away does not stop the stream: the gap is short, the leader stays, nothing is lost."""
     (fault,) = [fault for fault in FAULTS if fault.name == "follower_killed"]
     lines: list[str] = []
-    found = await measure([attrs.evolve(fault, seconds=2)], 1, lines.append)
-    (run,) = found["faults"]["follower_killed"]["runs"]["east"]
+    found = await measure_real([attrs.evolve(fault, seconds=2)], 1, lines.append)
+    (run,) = found.faults["follower_killed"]["runs"]["east"]
     assert run["leader_changed"] is False
     assert run["gap_seconds"] < 2
-    assert found["totals"]["lost"] == found["totals"]["stored_twice"] == found["totals"]["missed"] == 0
-    assert found["totals"]["published"] == found["totals"]["acked"] > 100
+    totals = found.totals
+    assert totals["lost"] == totals["stored_twice"] == totals["missed"] == 0
+    assert totals["published"] == totals["acked"] > 100
     assert len(lines) == 1
+
+
+def test_the_model_is_measured_in_the_same_way() -> None:
+    """The leader is killed in the simulation: the stream stops for an election, and loses nothing."""
+    (fault,) = [fault for fault in FAULTS if fault.name == "leader_killed"]
+    lines: list[str] = []
+    found = measure_simulated([fault], 1, lines.append)
+    (run,) = found.faults["leader_killed"]["runs"]["east"]
+    assert run["leader_changed"] is True
+    assert 1 < run["gap_seconds"] < 15
+    totals = found.totals
+    assert totals["lost"] == totals["stored_twice"] == totals["missed"] == 0
+    assert totals["published"] == totals["acked"] > 100
+
+
+def test_what_needs_namespaces_is_skipped_with_the_reason() -> None:
+    """Without them the faults of links are not measured, and the file says why."""
+    found = Found()
+    chosen = found.choose(FAULTS, 1, "only root may make network namespaces")
+    assert chosen
+    assert not [fault for fault in chosen if fault.needs_links]
+    assert found.faults["leader_link_down"]["skipped"] == "only root may make network namespaces"
+    assert "skipped" not in found.faults["leader_killed"]
+    assert not found.choose(FAULTS, 2, "only root may make network namespaces")
 
 
 def test_what_a_run_says_of_its_books() -> None:
@@ -90,7 +116,8 @@ def test_runs_are_added_to_those_of_a_file(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "clusters.json"
     for gap in (1, 2):
         runs = {"east": [{"gap_seconds": gap}]}
-        write(path, {"faults": {"f": {"title": "t", "seconds": 1, "runs": runs}}, "totals": {"lost": 0, "acked": 3}})
+        faults = {"f": {"title": "t", "seconds": 1, "runs": runs}}
+        write(path, Found(faults=faults, totals=Counter(lost=0, acked=3)))
     found = json.loads(path.read_text())
     assert [run["gap_seconds"] for run in found["faults"]["f"]["runs"]["east"]] == [1, 2]
     assert found["totals"] == {"lost": 0, "acked": 6}
