@@ -12,7 +12,7 @@ every contender's process.
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
 GO_SUBJECT = "bench.go"
 CREDIT_SUBJECT = "bench.credit"
@@ -56,7 +56,10 @@ class Params:
     """Of the workload; a contender that misses messages gives up then and reports what it has."""
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self))
+        """Without what is as it is by default: an earlier state's contenders do not know a later one's fields."""
+        return json.dumps(
+            {field.name: value for field in fields(self) if (value := getattr(self, field.name)) != field.default}
+        )
 
     @classmethod
     def from_json(cls, text: str) -> "Params":

@@ -43,8 +43,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             Runner(server, pins, quick=options.quick, progress=lambda text: None, directory=directory)
             for directory in (PROJECT, Path(name))
         )
+        known = rows_of(Path(name))
         print(f"processor time per message, now over {options.revision}, {options.rounds} rounds; limit {LIMIT}")
         for row in choose_rows(options.row):
+            if row.name not in known:
+                print(f"  {row.name:<20} not in {options.revision}", flush=True)
+                continue
             for entrant in row.entrants:
                 if entrant.contender == OURS:
                     ratios = compare(now, then, row, entrant, options.rounds)
@@ -57,6 +61,13 @@ def unpack(revision: str, directory: Path) -> None:
     archive = subprocess.run(["git", "archive", revision], cwd=PROJECT, capture_output=True, check=True).stdout
     with tarfile.open(fileobj=BytesIO(archive)) as tar:
         tar.extractall(directory, filter="data")
+
+
+def rows_of(directory: Path) -> set[str]:
+    """The names of the rows that a tree has."""
+    command = [sys.executable, "-m", "benchmarks", "--list"]
+    listed = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=True).stdout
+    return {line.split()[0] for line in listed.splitlines() if line[:1].strip()}
 
 
 def compare(now: Runner, then: Runner, row: Row, entrant: Entrant, rounds: int) -> list[float]:

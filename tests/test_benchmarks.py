@@ -1,13 +1,15 @@
 """The pure parts of the benchmarks: what they conclude from samples, and when a row fails."""
 
+import json
 from collections.abc import Iterable, Mapping
 
 import attrs
 import pytest
 
 from benchmarks import _feeder, _protocol, _report, _rows, _runner, _summary
+from benchmarks._process import PROJECT
 from benchmarks._rows import NATS_CORE, NATS_PY, NATSIO, NATSRPY, OURS, ROWS, Row, choose_rows
-from benchmarks.against import interval
+from benchmarks.against import interval, rows_of
 
 REASON = "No module named 'natsio'"
 
@@ -295,3 +297,17 @@ def test_the_interval_holds_the_mean_and_is_the_same_each_time() -> None:
     assert low < 1.0 < high
     assert interval(few) == (low, high)
     assert interval(many)[1] - interval(many)[0] < high - low
+
+
+def test_a_contender_of_an_earlier_state_can_read_what_it_is_asked() -> None:
+    """What is as it is by default is not said, and what is said comes back."""
+    plain = _protocol.Params(url="nats://here", style="publish")
+    assert json.loads(plain.to_json()) == {"url": "nats://here", "style": "publish"}
+    assert _protocol.Params.from_json(plain.to_json()) == plain
+    busy = _protocol.Params(url="nats://here", style="router", busy_seconds=0.001, messages=5)
+    assert _protocol.Params.from_json(busy.to_json()) == busy
+
+
+def test_the_rows_of_a_tree() -> None:
+    """Their names, as that tree lists them."""
+    assert rows_of(PROJECT) == {row.name for row in choose_rows(None)}

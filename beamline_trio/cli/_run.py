@@ -206,6 +206,9 @@ class _Program:
         for name, handler in self.loaded.handlers.items():
             if handler.left_out:
                 self.say(f"the filter of {name!r} has left out {handler.left_out} messages")
+        for route in self.router.routes.values():
+            if route.failure is not None:
+                self.say(f"the route {route.name!r} stopped: {route.failure}")
         if self._undelivered is not None:
             self.say(str(self._undelivered))
 

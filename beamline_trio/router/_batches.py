@@ -16,7 +16,8 @@ from typing import Generic, TypeVar
 import attrs
 
 from ..connection import OptionsError
-from ._lanes import Item, Lanes
+from ._lane_items import Item
+from ._lanes import Lanes
 
 T = TypeVar("T")
 

@@ -14,7 +14,7 @@ from typing import Final
 
 from ..jetstream import JetStreamMessage
 from ._delivery import Delivery
-from ._lanes import Item
+from ._lane_items import Item
 from ._route_options import RouteOptions
 from ._trace import TraceContext
 

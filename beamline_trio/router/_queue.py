@@ -3,7 +3,7 @@
 A task takes from the source and puts into the lanes; workers take from the lanes. Where there is order by key, a
 message that is to be tried again does not go back to the server, behind the others of its key: it is parked here, its
 key stays taken, and its worker is free. What the server delivers again meanwhile, because its ack wait was over, is
-recognised by its place in the stream and not handled twice.
+recognised and not handled twice. What a tenant has beyond its part of the queue is for `_overflow` to keep or refuse.
 
 Must not handle messages, and must not decide what becomes of a try.
 """
@@ -13,7 +13,6 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
-from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Final, Protocol
 
@@ -24,25 +23,23 @@ from ..connection import CALLS_PER_CHECK, ClientClosedError, Lot, Pace
 from ..jetstream import JetStreamMessage
 from ..protocol import NatsError
 from ._delivery import Delivery
-from ._lanes import Item, Lanes
+from ._lane_items import Item
+from ._lanes import Lanes
 from ._middleware import CallNext
 from ._outcomes import HandlerOutcome
 from ._overflow import Overflow
 from ._rate import Rate
+from ._recognition import Recognition
 from ._route_options import QUEUE_BYTES_MAX, QUEUE_MESSAGES_MAX, RouteOptions
 from ._sources import Source
 from ._statistics import RouteCounters
 
 # What a settlement says of a message that is parked: it has no outcome yet.
 PARKED: Final = "parked"
-# Outcomes of a message that its stream delivers again.
-COMES_AGAIN: Final = frozenset(("retried", "returned"))
 # Until payloads that could not be read are asked for again.
 RESTORE_PAUSE_SECONDS: Final = 1.0
 # Heartbeats that leave in one go: more would keep the other tasks waiting.
 EXTENDED_AT_ONCE: Final = 500
-# Messages of a stream that were done with, whose second coming is recognised.
-REMEMBERED_MAX: Final = 4_096
 
 
 class Line(Protocol):
@@ -92,8 +89,8 @@ class RouteQueue:
         self._counters = counters
         self._deliver = deliver
         self._overflow = overflow
-        # What waits long, or is parked, may be delivered again meanwhile.
-        self._recognises = options.stream is not None and (self._key_of, self._tenant_of) != (None, None)
+        waits_long = options.stream is not None and (self._key_of, self._tenant_of) != (None, None)
+        self._recognition = Recognition() if waits_long else None
         self._lanes: Lanes[Delivery] = Lanes(
             messages_max=options.queue_messages_max or QUEUE_MESSAGES_MAX,
             bytes_max=options.queue_bytes_max or QUEUE_BYTES_MAX,
@@ -104,8 +101,6 @@ class RouteQueue:
         )
         self._line: Line = self._lanes
         self._here: dict[Delivery, Item[Delivery] | None] = {}
-        self._sequences: dict[int, None] = {}
-        self._remembered: OrderedDict[int, None] = OrderedDict()
         self._parked: list[tuple[float, int, Delivery]] = []
         self._numbers = itertools.count()
         self._free = 0
@@ -141,17 +136,10 @@ class RouteQueue:
         size = len(message.payload)
         self._counters.queue(size)
         delivery = self._deliver(message, now)
-        if self._recognises and self._came_before(delivery):
+        if self._recognition is not None and self._came_before(delivery, self._recognition):
             self._counters.end_pending("duplicate", size)
             return
-        key = tenant = None
-        try:
-            key = None if self._key_of is None else self._key_of(message)
-            tenant = None if self._tenant_of is None else self._tenant_of(message)
-            hash((key, tenant))
-        except Exception as error:  # noqa: BLE001  # of the user's function: as if the handler had raised it
-            key = tenant = None
-            delivery.failure = error
+        key, tenant = self._whose(delivery)
         held = self._tenant_of is not None and not self._lanes.has_room(tenant)
         if held:
             if self._lanes.overflow(tenant):
@@ -164,20 +152,25 @@ class RouteQueue:
         self._line.put(delivery, key=key, tenant=tenant, size=size, now=now, held=held)
         self._ready.wake_one()
 
-    def _came_before(self, delivery: Delivery) -> bool:
-        """Whether a message of a stream is here, or was done with: only its ack may be missing."""
-        metadata = delivery.metadata
-        if metadata is None:
-            return False
-        sequence = metadata.stream_sequence
-        if sequence in self._remembered:
+    def _whose(self, delivery: Delivery) -> tuple[Hashable | None, Hashable | None]:
+        """Its key and its tenant; None and None with a failure to raise where they cannot be told."""
+        message = delivery.message
+        try:
+            key = None if self._key_of is None else self._key_of(message)
+            tenant = None if self._tenant_of is None else self._tenant_of(message)
+            hash((key, tenant))
+        except Exception as error:  # noqa: BLE001  # of the user's function: as if the handler had raised it
+            delivery.failure = error
+            return None, None
+        return key, tenant
+
+    def _came_before(self, delivery: Delivery, recognition: Recognition) -> bool:
+        """Whether a message of a stream is here, or was done with: then it is acked."""
+        if recognition.was_done(delivery):
             assert isinstance(delivery.message, JetStreamMessage)
             delivery.message.ack_nowait()
             return True
-        if sequence in self._sequences:
-            return True
-        self._sequences[sequence] = None
-        return False
+        return not recognition.enter(delivery)
 
     # Out
 
@@ -268,20 +261,15 @@ class RouteQueue:
             self._requeue(delivery)
         else:
             self._counters.end(outcome, seconds)
-            self._forget(delivery, done=outcome not in COMES_AGAIN)
+            self._forget(delivery, outcome)
         self._ready.wake_one()
 
-    def _forget(self, delivery: Delivery, *, done: bool) -> None:
+    def _forget(self, delivery: Delivery, outcome: str) -> None:
         item = self._here.pop(delivery)
         if item is not None:
             self._lanes.done(item)
-        metadata = delivery.metadata if self._recognises else None
-        if metadata is not None:
-            del self._sequences[metadata.stream_sequence]
-            if done:
-                self._remembered[metadata.stream_sequence] = None
-            if len(self._remembered) > REMEMBERED_MAX:
-                self._remembered.popitem(last=False)
+        if self._recognition is not None:
+            self._recognition.leave(delivery, outcome)
 
     # Otherwise
 

@@ -16,9 +16,9 @@ from ..client import Message
 from ._batches import Batch, Batches
 from ._delivery import Delivery
 from ._delivery_batch import DeliveryBatch, batch_of
-from ._lanes import Item
+from ._lane_items import Item
 from ._overflow import Overflow
-from ._queue import COMES_AGAIN, PARKED, RouteQueue
+from ._queue import PARKED, RouteQueue
 from ._route_options import RouteOptions
 from ._sources import Source
 from ._statistics import RouteCounters
@@ -63,7 +63,7 @@ class BatchQueue(RouteQueue):
                 self._counters.requeue(len(one.message.payload))
             else:
                 self._counters.end(ended, seconds)
-                self._forget(one, done=ended not in COMES_AGAIN)
+                self._forget(one, ended)
         if left:
             batch.keep(left)
             due = trio.current_time() + max(self._delays.pop(one) for one in left)

@@ -20,7 +20,7 @@ from ._delivery_batch import DeliveryBatch
 from ._events import RouteStopped
 from ._gate import Gate
 from ._guards import RouteBreaker
-from ._lanes import Item
+from ._lane_items import Item
 from ._middleware import CallNext
 from ._outcomes import one_line
 from ._rate import Rate

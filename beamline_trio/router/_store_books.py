@@ -20,7 +20,7 @@ class StoreBooks:
 
     def __init__(self) -> None:
         self._store: Idempotence | None = None
-        self._before = dict.fromkeys(STORE_EVENTS, 0)
+        self._before: dict[str, int] = dict.fromkeys(STORE_EVENTS, 0)
 
     def use(self, store: Idempotence) -> None:
         """The router uses this one from now on."""

@@ -7,7 +7,7 @@ import signal
 import pytest
 import trio
 
-from beamline_trio import Client, ClientClosedError, Message, Router
+from beamline_trio import Client, ClientClosedError, Message, NatsError, Router
 from beamline_trio.cli._run import _named, _Program
 from beamline_trio.cli._target import Loaded
 from beamline_trio.operation import load_options
@@ -39,6 +39,24 @@ async def test_a_drain_while_the_router_starts_is_no_failure(draining: bool) -> 
             await program._route(client)
         assert caught.group_contains(ClientClosedError)
         assert not program._done.is_set()
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+async def test_a_route_that_stopped_is_told_and_is_a_failure(stopped: bool) -> None:
+    """Its router went on without it, and was drained well; the exit code says that not all is."""
+    router = Router("orders")
+
+    @router.route("orders.*")
+    async def bill(message: Message) -> None:
+        return
+
+    said: list[str] = []
+    program = _Program(Loaded(router), load_options(environment={}), said.append)
+    if stopped:
+        router.routes["bill"].failure = NatsError("the consumer 'bill' is gone")
+    program._say_account(make_client())
+    assert said[1:] == (["the route 'bill' stopped: the consumer 'bill' is gone"] if stopped else [])
+    assert program._exit_code() == (1 if stopped else 0)
 
 
 @pytest.mark.parametrize(

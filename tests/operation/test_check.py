@@ -188,6 +188,8 @@ def test_each_missing_permission_is_named_as_it_has_to_be_given() -> None:
     assert missing(NEEDS, publish("$JS.API.>", "$JS.ACK.>", "dlq.*", "bills.>")) == []
     assert missing(NEEDS, publish(deny=("bills.9",))) == ["allow it: publish 'bills.*'"]
     assert missing(NEEDS, subscribe("orders.>")) == ["allow it: subscribe '_INBOX.>'"]
+    tenants = attrs.evolve(NEEDS, holds=True, dead_letter=None)
+    assert "allow it: publish '$JS.API.STREAM.MSG.GET.ORDERS'" in missing(tenants, publish("nothing"))
     literal = attrs.evolve(NEEDS, subject="orders.1", targets=())
     assert "allow it: publish '$JS.API.CONSUMER.CREATE.ORDERS.billing.orders.1'" in missing(literal, publish("nothing"))
 

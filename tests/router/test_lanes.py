@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from beamline_trio.connection import InternalError, OptionsError
-from beamline_trio.router._lanes import Item, Lanes
+from beamline_trio.router._lane_items import Item
+from beamline_trio.router._lanes import Lanes
 from beamline_trio.router._rate import Rate
 
 KEYS = st.sampled_from([None, "a", "b", "c"])

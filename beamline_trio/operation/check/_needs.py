@@ -34,6 +34,7 @@ def _needs_of(route: Route, targets: tuple[Target, ...]) -> RouteNeeds:
         stream=options.stream,
         consumer=options.consumer_config(),
         dead_letter=options.dead_letter,
+        holds=options.held_max > 0,
         targets=targets,
         redelivery_seconds=_redelivery_seconds(options.retry),
     )

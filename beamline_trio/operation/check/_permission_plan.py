@@ -69,6 +69,8 @@ def _published(route: RouteNeeds) -> Iterator[tuple[str, str]]:
         yield f"$JS.API.CONSUMER.INFO.{of}", "to look at its durable"
         yield f"$JS.API.CONSUMER.MSG.NEXT.{of}", "to pull its messages"
         yield f"$JS.ACK.{of}.>", "to acknowledge them"
+        if route.holds:
+            yield f"$JS.API.STREAM.MSG.GET.{route.stream}", "to read what it holds of a tenant"
     if route.dead_letter is not None:
         yield route.dead_letter, "where its dead letters go"
     for target in route.targets:

@@ -38,6 +38,7 @@ class RouteNeeds:
         stream: of a route from a stream.
         consumer: the durable that it wants there.
         dead_letter: the subject of its dead letters.
+        holds: it holds messages of its tenants without their payloads, and reads them again.
         targets: where it is known to publish to.
         redelivery_seconds: from a message's first delivery to its last one, at the most.
     """
@@ -48,6 +49,7 @@ class RouteNeeds:
     stream: str | None = None
     consumer: ConsumerConfig | None = None
     dead_letter: str | None = None
+    holds: bool = False
     targets: tuple[Target, ...] = ()
     redelivery_seconds: float = 0.0
 
