@@ -2,6 +2,7 @@
 
 _records -> _reading -> _probes -> _state -> _watch   what was seen; JSON to that; asking; judging; doing it again
 _lanes, _reach, _home, _kept -> _regional             publishing to a region: in order, when, once, and meanwhile
+_routing                                              which publisher takes a subject
 """
 
 from ._events import LeaderChanged as LeaderChanged
@@ -25,5 +26,7 @@ from ._region_options import Place as Place
 from ._region_statistics import RegionStatistics as RegionStatistics
 from ._regional import RegionAck as RegionAck
 from ._regional import RegionPublisher as RegionPublisher
+from ._routing import publisher_for as publisher_for
+from ._routing import route_by_region as route_by_region
 from ._statistics import ClusterStatistics as ClusterStatistics
 from ._watch import ClusterWatch as ClusterWatch

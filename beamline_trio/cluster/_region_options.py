@@ -5,12 +5,13 @@ Must not send.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal, TypeAlias
 
 import attrs
 
 from ..connection import OptionsError, number
-from ..protocol import encode_subject
+from ..protocol import encode_pattern, encode_subject
 
 # Where a message was stored: in its home region, or in the local stream that keeps it for there.
 Place: TypeAlias = Literal["home", "local"]
@@ -25,6 +26,17 @@ def _subject(_: Any, field: Any, value: Any) -> None:
     if not isinstance(value, str) or not value:
         raise OptionsError(f"{field.name} is {value!r}; it must be a subject of the stream that keeps messages")
     encode_subject(value)
+
+
+def _several(value: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(value, str):
+        raise OptionsError(f"subjects is {value!r}; it must be a list, as [{value!r}]")
+    return tuple(value)
+
+
+def _patterns(_: Any, field: Any, value: tuple[str, ...]) -> None:
+    for subject in value:
+        encode_pattern(subject)
 
 
 @attrs.frozen(kw_only=True)
@@ -53,6 +65,7 @@ class Home:
     Attributes:
         region: the name of its cluster, as a watch knows it.
         stream: the stream there.
+        subjects: of that stream, for `route_by_region`; may have wildcards.
         local: keeps messages while the region is cut off; None = publishes wait, in memory.
         waiting_messages_max: publishes that may wait; beyond that they are refused.
         waiting_bytes_max: the same in bytes.
@@ -66,6 +79,7 @@ class Home:
 
     region: str = attrs.field(validator=_named)
     stream: str = attrs.field(validator=_named)
+    subjects: tuple[str, ...] = attrs.field(default=(), converter=_several, validator=_patterns)
     local: LocalStream | None = None
     waiting_messages_max: int = attrs.field(default=50_000, validator=number(least=1, whole=True))
     waiting_bytes_max: int = attrs.field(default=64 * 1024 * 1024, validator=number(least=1, whole=True))

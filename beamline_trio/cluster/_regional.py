@@ -73,6 +73,7 @@ class RegionPublisher:
         self._wanted = trio.Event()
         self._running = False
         self._left_at: float | None = None
+        self._doubtful: dict[str, float] = {}
         self._home = self._local = self._drained = self._failures = 0
 
     @property
@@ -102,11 +103,13 @@ class RegionPublisher:
         headers: HeadersInput | None = None,
         message_id: str | None = None,
         key: Hashable = None,
+        patience_seconds: float | None = None,
     ) -> RegionAck:
         """Publish a message and wait until its home, or the local stream, has stored it.
 
         Of one key messages are stored at home in the order of the calls. Cancelled while it waits it is withdrawn; in
-        an attempt its fate is unknown: publish it again under the same id.
+        an attempt its fate is unknown: publish it again under the same id. This publisher remembers it, and looks it up
+        where that is needed.
 
         Args:
             subject: without wildcards, of the home stream.
@@ -114,10 +117,11 @@ class RegionPublisher:
             headers: names and values; a value may be a list.
             message_id: under which it is stored once; None = a new one.
             key: of what belongs together; None = the subject.
+            patience_seconds: instead of `waiting_timeout_seconds`.
 
         Raises:
             PendingFullError: `waiting_messages_max` or `waiting_bytes_max` wait.
-            PendingTimeoutError: it has waited for `waiting_timeout_seconds`; nothing was stored.
+            PendingTimeoutError: it has waited for its time; nothing was stored.
             OperationTimeoutError: the same, but an attempt may have stored it.
             RuntimeError: it has a local stream and does not run.
             NatsError: what `JetStream.publish` raises and no further attempt would mend.
@@ -128,10 +132,15 @@ class RegionPublisher:
         message = self._message(subject, payload, headers, message_id)
         key = subject if key is None else key
         turn = await self._lanes.enter(key, len(message.payload) + len(subject))
+        waits = self.home.waiting_timeout_seconds if patience_seconds is None else patience_seconds
         try:
-            return await self._store(message, key)
+            ack = await self._store(message, key, waits)
+        except BaseException:
+            self._remember(message)
+            raise
         finally:
             self._lanes.leave(turn)
+        return ack
 
     def _message(
         self,
@@ -146,11 +155,23 @@ class RegionPublisher:
             del own[MESSAGE_ID]
         if message_id is None:
             message_id = self.client.connection.environment.new_identifier()
-        return HomeMessage(subject=subject, payload=bytes(payload), headers=own, message_id=message_id)
+        return HomeMessage(
+            subject=subject,
+            payload=bytes(payload),
+            headers=own,
+            message_id=message_id,
+            unknown_since=self._doubtful.pop(message_id, None),
+        )
 
-    async def _store(self, message: HomeMessage, key: Hashable) -> RegionAck:
+    def _remember(self, message: HomeMessage) -> None:
+        """It may have been stored, and may be published again under its id; of too many the oldest is forgotten."""
+        if message.unknown_since is not None:
+            self._doubtful[message.message_id] = message.unknown_since
+            if len(self._doubtful) > self.home.waiting_messages_max:
+                del self._doubtful[next(iter(self._doubtful))]
+
+    async def _store(self, message: HomeMessage, key: Hashable, waits: float | None) -> RegionAck:
         """At home, or in the local stream."""
-        waits = self.home.waiting_timeout_seconds
         with trio.move_on_after(math.inf if waits is None else waits):
             while not self._is_kept_now():
                 with trio.move_on_at(self._kept_at()):
@@ -159,10 +180,10 @@ class RegionPublisher:
                         self._home += 1
                         return RegionAck("home", ack)
             return await self._keep(message, key)
-        words = f"the publish to {message.subject!r} has waited for region {self.home.region!r} for {waits} s"
+        words = f"the publish to {message.subject!r} has waited for region {self.home.region!r} for {waits:g} s"
         if message.unknown_since is not None:
-            raise OperationTimeoutError(f"{words} (waiting_timeout_seconds); an attempt may have stored it")
-        raise PendingTimeoutError(f"{words} (waiting_timeout_seconds); nothing was stored")
+            raise OperationTimeoutError(f"{words} (waiting_timeout_seconds, or its own); an attempt may have stored it")
+        raise PendingTimeoutError(f"{words} (waiting_timeout_seconds, or its own); nothing was stored")
 
     async def _attempt(self, message: HomeMessage) -> PubAck | None:
         """Once it is permitted; None when it failed and another attempt may end better."""

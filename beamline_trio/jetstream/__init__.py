@@ -55,3 +55,4 @@ from ._stream_records import StreamInfo as StreamInfo
 from ._stream_records import StreamSource as StreamSource
 from ._stream_records import StreamState as StreamState
 from ._stream_records import SubjectTransform as SubjectTransform
+from ._windows import pattern_of as pattern_of

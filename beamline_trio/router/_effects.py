@@ -6,7 +6,8 @@ The message of a stream has nobody to answer to: its reply subject is where its 
 for the stream's PubAck. So an answer to it is dropped, counted, and logged once.
 
 All tries of an effect carry the same message id, which comes from its input, so a stream stores it once however often
-its input is delivered. While the target does not answer, the route's gate is told.
+its input is delivered. While the target does not answer, the route's gate is told. What is at home in a region goes by
+its publisher, where there is one; if that would wait for the region, it is the gate that waits instead.
 
 Must not settle the input.
 """
@@ -19,6 +20,7 @@ from typing import Final, TypeAlias
 import trio
 
 from ..client import Client
+from ..cluster import publisher_for
 from ..jetstream import JetStream, is_retryable
 from ..protocol import HeadersInput
 from ._delivery import Delivery
@@ -32,6 +34,8 @@ _TARGET: Final = "effects"
 Failure: TypeAlias = tuple[int, Effect, Exception]
 
 _MESSAGE_ID: Final = "Nats-Msg-Id"
+# For a region that is away, before the gate is told.
+_REGION_PATIENCE_SECONDS: Final = 5.0
 
 
 class EffectSender:
@@ -148,4 +152,11 @@ class EffectSender:
         identity = delivery.identity
         own = effect.headers is not None and _MESSAGE_ID in effect.headers
         message_id = f"{identity}:{index}" if identity and not own else None
-        await self._jetstream.publish(effect.subject, payload, headers=headers, message_id=message_id)
+        publisher = publisher_for(self._client, effect.subject)
+        if publisher is None:
+            await self._jetstream.publish(effect.subject, payload, headers=headers, message_id=message_id)
+        else:
+            patience = _REGION_PATIENCE_SECONDS if publisher.home.local is None else None
+            await publisher.publish(
+                effect.subject, payload, headers=headers, message_id=message_id, patience_seconds=patience
+            )

@@ -398,3 +398,27 @@ async def test_a_delivery_that_was_lost_brings_the_oldest_back_first(nats_world:
         batch = await kept.fetch()
         assert [bytes(one.payload) for one in batch] == [b"0", b"1", b"2", b"3"]
         assert all(kept.read(one)[1].unknown_since is not None for one in batch)
+
+
+async def test_an_id_that_is_published_again_is_remembered(nats_world: World) -> None:
+    """Its first publish was given up, its fate unknown; past the duplicate window it is looked up, and not doubled."""
+    async with region(nats_world, HERE, window=60) as west:
+        with west.away(timeout()), pytest.raises(OperationTimeoutError, match="for 3 s"):
+            await west.publisher.publish("west.a", b"a:0", message_id="a-0", patience_seconds=3.0)
+        await trio.sleep(300)
+        again = await west.publisher.publish("west.a", b"a:0", message_id="a-0")
+        assert again.ack.duplicate
+        assert await west.stored() == expected("a", 1)
+        assert west.publisher.statistics().found == 1
+
+
+async def test_of_too_many_ids_the_oldest_is_forgotten(nats_world: World) -> None:
+    """What is remembered has the bound of what may wait."""
+    async with region(nats_world, attrs.evolve(HERE, waiting_messages_max=2), window=60) as west:
+        with west.away(timeout()):
+            for number in range(3):
+                with pytest.raises(OperationTimeoutError):
+                    await west.publisher.publish("west.a", b"a:%d" % number, message_id=str(number), patience_seconds=3)
+        await trio.sleep(300)
+        acks = [await west.publisher.publish("west.a", b"a:9", message_id=str(number)) for number in range(3)]
+        assert [ack.ack.duplicate for ack in acks] == [False, True, True]
