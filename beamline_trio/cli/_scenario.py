@@ -47,6 +47,7 @@ def scenarios_app(say: Say) -> typer.Typer:
         numbers: Annotated[list[str] | None, typer.Argument(metavar="NUMBER...", help="As in 2.1.")] = None,
         group: Annotated[str | None, typer.Option(help=f"{GROUP} = all of them.")] = None,
         on: Annotated[str, typer.Option(help="simulation, or real nats-servers.")] = "simulation",
+        load: Annotated[str, typer.Option(help="pipeline, or the decisions of the example.")] = "pipeline",
         full: Annotated[bool, typer.Option("--full", help="Full length also on real servers.")] = False,
         seed: Annotated[int | None, typer.Option(help="Of all chance; else 1.")] = None,
         rate: Annotated[float | None, typer.Option(help="Messages a second; else 100.")] = None,
@@ -59,7 +60,7 @@ def scenarios_app(say: Say) -> typer.Typer:
         Exits with 0 when all hold, 1 when one does not, 2 when one cannot be run as asked for. Variables such as
         EXTENDED_TEST_MESSAGE_RATE stand in for options that are not given.
         """
-        given = {"on": on, "full": full or None, "seed": seed, "rate": rate, "duration_minutes": minutes}
+        given = {"on": on, "load": load, "full": full or None, "seed": seed, "rate": rate, "duration_minutes": minutes}
         raise typer.Exit(guarded(lambda: _run(say, numbers or [], group, given, out, as_json)))
 
     @app.command("report")

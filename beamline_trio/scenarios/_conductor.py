@@ -82,7 +82,7 @@ async def conduct(
         return trio.current_time() - began_at
 
     ledger = Ledger(now, scenario.max_deliver)
-    load = Load(rig, scenario, plan.topology, settings.rate, ledger)
+    load = Load(rig, scenario, plan.topology, settings, ledger)
     sampler = Sampler(now, rig, load, ledger, tell)
     bands: list[Band] = []
     async with load.running(), trio.open_nursery() as nursery:

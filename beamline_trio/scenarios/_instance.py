@@ -14,14 +14,8 @@ import trio
 
 from ..client import Client
 from ..protocol import NatsError
-from ..router import Delivery, Publish, Retry, Router
-from ._behaviour import Behaviour
-from ._ledger import Ledger
-from ._subjects import DEAD, DONE, ROUTE, WORK, number_of, stream_name, subject_prefix
+from ..router import Router
 
-CONCURRENCY: Final = 16
-ACK_WAIT_SECONDS: Final = 30.0
-GRACE_SECONDS: Final = 10.0
 _START_AGAIN_SECONDS: Final = 0.5
 
 
@@ -37,11 +31,8 @@ class Instance:
 
     Args:
         name: also of its host.
-        region: whose streams it works on; empty = there are no regions.
         open_client: opens its client.
-        ledger: where its handler notes what comes.
-        behaviour: of its handler.
-        max_deliver: of its route.
+        make_router: makes its router, anew for each of its lives.
 
     Attributes:
         name: as given.
@@ -51,19 +42,13 @@ class Instance:
     def __init__(
         self,
         name: str,
-        region: str,
         open_client: Callable[[], AbstractAsyncContextManager[Client]],
-        ledger: Ledger,
-        behaviour: Behaviour,
-        max_deliver: int,
+        make_router: Callable[[], Router],
     ) -> None:
         self.name = name
         self.restarts = 0
-        self._region = region
         self._open_client = open_client
-        self._ledger = ledger
-        self._behaviour = behaviour
-        self._max_deliver = max_deliver
+        self._make_router = make_router
         self._router: Router | None = None
         self._scope = trio.CancelScope()
         self._wanted = trio.Event()
@@ -113,25 +98,3 @@ class Instance:
                 await trio.sleep(_START_AGAIN_SECONDS)
             else:
                 return router
-
-    def _make_router(self) -> Router:
-        router = Router(self.name, grace_seconds=GRACE_SECONDS)
-        effects = subject_prefix(DONE, self._region)
-
-        @router.route(
-            f"{subject_prefix(WORK, self._region)}.>",
-            stream=stream_name(WORK, self._region),
-            durable=ROUTE,
-            name=ROUTE,
-            concurrency=CONCURRENCY,
-            ordered_by=lambda message: message.subject,
-            retry=Retry(max_deliver=self._max_deliver, ack_wait_seconds=ACK_WAIT_SECONDS),
-            dead_letter=f"{subject_prefix(DEAD, self._region)}.{ROUTE}",
-        )
-        async def work(payload: bytes, delivery: Delivery) -> Publish:
-            number = number_of(payload)
-            self._ledger.note_handled(number, delivery.subject, delivery.number, self.name)
-            await self._behaviour.meet(number)
-            return Publish(f"{effects}.{delivery.subject.rpartition('.')[2]}", payload)
-
-        return router

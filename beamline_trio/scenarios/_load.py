@@ -12,9 +12,9 @@ Must not know plans; what is wrong on purpose it is told by `Behaviour`, and by 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from typing import Any
+from typing import Any, Final
 
 import trio
 
@@ -22,10 +22,17 @@ from ..client import Client, UndeliveredError, open_client
 from ..faults import FaultDialer
 from ..jetstream import JetStream
 from ._behaviour import Behaviour
+from ._decisions import Decisions
 from ._ledger import Ledger
+from ._lookout import Lookout
+from ._pipeline import Pipeline
 from ._rig import Rig
 from ._scenario import Kind, Scenario, Topology
+from ._settings import DECISIONS, PIPELINE, Settings
 from ._site import Site
+from ._work import Ground, Work
+
+_WORKS: Final[Mapping[str, Callable[[Ground], Work]]] = {PIPELINE: Pipeline, DECISIONS: Decisions}
 
 
 class Load:
@@ -35,28 +42,29 @@ class Load:
         rig: what it runs on.
         scenario: whose it is.
         topology: of the run.
-        rate: messages a second.
+        settings: how it is run.
         ledger: where all is noted.
 
     Attributes:
         behaviour: of the handlers.
         sites: one of each region, or the only one.
         instances: of the router, by name.
+        lookout: what the library sees of a cluster; None where there is none.
         clients: by the name of their host, those that are open.
         dialers: of the instances, by name, where operations on the wire are to meet faults; they cost time.
     """
 
-    def __init__(self, rig: Rig, scenario: Scenario, topology: Topology, rate: float, ledger: Ledger) -> None:
+    def __init__(self, rig: Rig, scenario: Scenario, topology: Topology, settings: Settings, ledger: Ledger) -> None:
         self._rig = rig
         self._options: Mapping[str, Any] = scenario.client
         self.behaviour = Behaviour(rig.random("handlers"))
         self.clients: dict[str, Client] = {}
         regions = topology.regions or ("",)
-        share = rate / len(regions)
-        self.sites = [
-            Site(region, regions, topology, scenario, share, ledger, self.behaviour, self._open_client)
-            for region in regions
-        ]
+        grounds = [Ground(region, regions, topology, scenario, ledger, self.behaviour) for region in regions]
+        make_work, rate = _WORKS[settings.load], settings.rate / len(regions)
+        self.sites = [Site(ground, make_work(ground), rate, self._open_client) for ground in grounds]
+        streams = {site.region: site.work.home for site in self.sites}
+        self.lookout = Lookout(streams, self._open_client) if topology.nodes > 1 else None
         self.instances = {name: one for site in self.sites for name, one in site.instances.items()}
         lossy = any(Kind.ACKS_LOST in cycle.kinds for cycle in scenario.cycles)
         self.dialers = {name: FaultDialer(rig.dialer(name)) for name in self.instances if lossy}
@@ -74,6 +82,8 @@ class Load:
             for site, source, _ in pairs:
                 await site.create_streams(JetStream(source))
             async with trio.open_nursery() as nursery:
+                if self.lookout is not None:
+                    await nursery.start(self.lookout.run)
                 for site, source, sink in pairs:
                     await site.start(nursery, JetStream(source), sink)
                 yield

@@ -1,6 +1,6 @@
 """A scenario and its settings -> when which phase begins, and when which fault begins and ends. Pure.
 
-A compressed run has the same phases and cycles, shorter. A fault is not made shorter than `FAULT_SECONDS_MIN`, nor a
+A compressed run has the same phases and cycles, shorter. A fault is not made shorter than its `seconds_min`, nor a
 cycle than `CYCLE_SECONDS_MIN`: an election takes about 5 seconds, and shorter cycles would measure nothing but
 elections; so a compressed phase has fewer cycles.
 
@@ -18,7 +18,6 @@ from ._errors import ScenarioError
 from ._scenario import Cycle, Kind, Scenario, Topology
 from ._settings import REAL, Settings
 
-FAULT_SECONDS_MIN: Final = 2.0
 CYCLE_SECONDS_MIN: Final = 15.0
 # Throughput and resources cannot be compared over less; and what was in hand of an instance that died comes again only
 # when the ack wait is over.
@@ -119,31 +118,37 @@ def _scale(scenario: Scenario, settings: Settings) -> float:
 
 
 def _lengths(scenario: Scenario, scale: float) -> list[float]:
-    """The phases in seconds; what is between base and recovery makes room for them where they cannot be shorter."""
-    full = [phase.minutes * 60 for phase in scenario.phases]
-    base = max(min(full[0], BASE_SECONDS_MIN), full[0] * scale)
-    recovery = max(min(full[-1], RECOVERY_SECONDS_MIN), full[-1] * scale)
-    left = max(sum(full) * scale - base - recovery, CYCLE_SECONDS_MIN)
-    between = sum(full[1:-1])
-    return [base, *(seconds * min(1.0, left / between) for seconds in full[1:-1]), recovery]
+    """The phases in seconds; those that may be shorter make room for those that may not."""
+    first, last = scenario.phases[0], scenario.phases[-1]
+    least = {phase.name: phase.seconds_min for phase in scenario.phases}
+    least[first.name] = max(least[first.name], BASE_SECONDS_MIN)
+    least[last.name] = max(least[last.name], RECOVERY_SECONDS_MIN)
+    fixed = {name: min(least[name], phase.minutes * 60) for name, phase in zip(least, scenario.phases, strict=True)}
+    raised = {
+        phase.name: fixed[phase.name] for phase in scenario.phases if phase.minutes * 60 * scale < fixed[phase.name]
+    }
+    others = sum(phase.minutes * 60 for phase in scenario.phases if phase.name not in raised)
+    left = max(scenario.minutes * 60 * scale - sum(raised.values()), CYCLE_SECONDS_MIN)
+    part = min(1.0, left / others) if others else 1.0
+    return [raised.get(phase.name, max(phase.minutes * 60 * part, fixed[phase.name])) for phase in scenario.phases]
 
 
 def _faults(cycle: Cycle, span: Span, scale: float, settings: Settings) -> Iterator[PlannedFault]:
     if not cycle.every_seconds:
         begins = span.begins + cycle.after_seconds * scale
-        seconds = max(min(cycle.seconds, FAULT_SECONDS_MIN), cycle.seconds * scale)
+        seconds = max(min(cycle.seconds, cycle.seconds_min), cycle.seconds * scale)
         yield _fault(cycle, 0, begins, begins + seconds if cycle.seconds else span.ends)
         return
     interval = settings.fault_interval_seconds or max(CYCLE_SECONDS_MIN, cycle.every_seconds * scale)
     # As long a part of its cycle as in the full run, but for what is over at once.
     seconds = cycle.seconds
     if seconds > _INSTANT_SECONDS:
-        seconds = max(min(seconds, FAULT_SECONDS_MIN), seconds * min(1.0, interval / cycle.every_seconds))
+        seconds = max(min(seconds, cycle.seconds_min), seconds * min(1.0, interval / cycle.every_seconds))
     seconds = min(seconds, interval / 2 if seconds <= _INSTANT_SECONDS else interval)
     number, begins = 0, span.begins + cycle.after_seconds * scale
     # A short phase has one all the same: else the run would show nothing.
     while begins + seconds <= span.ends or not number:
-        yield _fault(cycle, number, begins, min(begins + seconds, max(span.ends, begins + FAULT_SECONDS_MIN)))
+        yield _fault(cycle, number, begins, min(begins + seconds, max(span.ends, begins + cycle.seconds_min)))
         number, begins = number + 1, begins + interval
 
 

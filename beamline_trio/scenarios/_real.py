@@ -1,7 +1,7 @@
 """A rig of real nats-servers: one, a cluster, or regions that are joined by gateways.
 
 What lies between clients and servers is cut in this process (`_ways`), what lies between servers by the proxies that
-their routes and gateways go through. What the servers say of themselves is asked every second, in the background.
+their routes and gateways go through.
 
 Must not know loads or faults.
 """
@@ -15,15 +15,13 @@ from typing import Final
 
 import trio
 
-from ..server_process import ProxiedLinks, RealSupercluster, Server, open_proxied_links, open_server, open_supercluster
+from ..server_process import ProxiedLinks, Server, open_proxied_links, open_server, open_supercluster
 from ..transport import Dialer, TCPDialer
 from ._rig import End, Health, has_quorum
 from ._scenario import Topology
-from ._subjects import WORK, stream_name
 from ._ways import Ways
 
 _SERVER: Final = "server"
-_WATCH_SECONDS: Final = 1.0
 # As short as nats-server lets lame duck mode be.
 _LAME_DUCK: Final = 'lame_duck_grace_period: "1s"\nlame_duck_duration: "30s"'
 
@@ -48,8 +46,6 @@ class RealRig:
         self._links = links
         self._seed = seed
         self._paused: set[str] = set()
-        self._cut_regions: set[str] = set()
-        self._leader = ""
 
     @property
     def servers(self) -> Sequence[str]:
@@ -73,9 +69,7 @@ class RealRig:
         up = {name: server.running and name not in self._paused for name, server in self._servers.items()}
         return Health(
             up=up,
-            leader=self._leader,
             quorum=has_quorum(up, self._topology),
-            regions={region: region not in self._cut_regions for region in self._topology.regions},
             connections=self._ways.open_count,
         )
 
@@ -117,27 +111,16 @@ class RealRig:
         assert self._links is not None
         inside = [server for server in self._servers if server.startswith(f"{name}-")]
         await self._links.cut(inside, [server for server in self._servers if server not in inside])
-        self._cut_regions.add(name)
         try:
             yield
         finally:
             with trio.CancelScope(shield=True):
                 await self._links.heal()
-            self._cut_regions.discard(name)
 
     @asynccontextmanager
     async def lose_host(self, host: str) -> AsyncGenerator[None]:
         """See `Rig`. Here the kernel closes what a process that is killed had open, so there is nothing to do."""
         yield
-
-    async def watch(self, servers: RealSupercluster) -> None:
-        """Ask again and again who leads the first stream."""
-        region = next(iter(servers.regions))
-        stream = stream_name(WORK, region if self._topology.regions else "")
-        while True:
-            node = await servers.regions[region].leader(stream)
-            self._leader = "" if node is None else node.name
-            await trio.sleep(_WATCH_SECONDS)
 
 
 @asynccontextmanager
@@ -160,9 +143,5 @@ async def open_real_rig(topology: Topology, seed: int) -> AsyncGenerator[RealRig
     async with (
         open_proxied_links(Random(seed)) as links,
         open_supercluster(regions, links=links, config=_LAME_DUCK) as servers,
-        trio.open_nursery() as nursery,
     ):
-        rig = RealRig(topology, {node.name: node.server for node in servers.nodes}, ways, links, seed)
-        nursery.start_soon(rig.watch, servers)
-        yield rig
-        nursery.cancel_scope.cancel()
+        yield RealRig(topology, {node.name: node.server for node in servers.nodes}, ways, links, seed)

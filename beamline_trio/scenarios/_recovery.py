@@ -16,7 +16,9 @@ from ._sampling import Sample
 
 # Recovered: so much of the base's throughput, and no more than so many seconds of it in the streams.
 THROUGHPUT_SHARE: Final = 0.95
-SETTLED_SECONDS: Final = 2.0
+SETTLED_SECONDS: Final = 0.5
+# Whoever looks may see a burst that has just begun.
+SETTLED_MIN: Final = 5.0
 _WINDOW_SECONDS: Final = 5.0
 # A fault that begins so soon behind another leaves no time to recover between them.
 AT_ONCE_SECONDS: Final = 5.0
@@ -101,7 +103,7 @@ def _recovery(fault: PlannedFault, healed_at: float, samples: Sequence[Sample], 
 
 def _recovered_at(samples: Sequence[Sample], base: float) -> float | None:
     """The first moment at which little waits, and from which throughput is that of the base."""
-    settled = max(base * SETTLED_SECONDS, 2.0)
+    settled = max(base * SETTLED_SECONDS, SETTLED_MIN)
     for index, sample in enumerate(samples):
         if sample.outstanding + sample.backlog > settled:
             continue

@@ -31,16 +31,12 @@ class Health:
 
     Attributes:
         up: name -> whether it serves.
-        leader: of the streams' group; empty = none is known, or there is no group.
         quorum: whether enough servers run for anything to be stored.
-        regions: name -> whether it is joined to another one; empty without gateways.
         connections: of clients, over all servers.
     """
 
     up: dict[str, bool]
-    leader: str = ""
     quorum: bool = True
-    regions: dict[str, bool] = attrs.field(factory=dict)
     connections: int = 0
 
 

@@ -19,6 +19,8 @@ from ._rig import Rig
 
 SAMPLE_SECONDS: Final = 1.0
 READINESS_SECONDS: Final = 0.1
+# Bursts of messages begin on the second, and a sample shall not see now the one and now the other side of one.
+_BESIDE_SECONDS: Final = 0.1
 _STATM: Final = Path("/proc/self/statm")
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 
@@ -89,6 +91,7 @@ class Sampler:
 
     async def run(self) -> None:
         """Take a sample every second."""
+        await trio.sleep(_BESIDE_SECONDS)
         started = trio.current_time()
         number = 0
         while True:
@@ -113,6 +116,7 @@ class Sampler:
     def _sample(self) -> Sample:
         ledger, load, health = self._ledger, self._load, self._rig.health()
         latencies = ledger.take_latencies()
+        seen = load.lookout.seen if load.lookout is not None else None
         return Sample(
             at=self._now(),
             begun=ledger.begun,
@@ -124,9 +128,9 @@ class Sampler:
             ready=load.ready,
             up=sum(health.up.values()),
             connected=load.connected,
-            quorum=health.quorum,
-            leader=health.leader,
-            regions=sum(health.regions.values()),
+            quorum=health.quorum if seen is None else seen.quorum,
+            leader="" if seen is None else seen.leader,
+            regions=0 if seen is None else seen.regions,
             tasks=trio.lowlevel.current_statistics().tasks_living,
             memory_bytes=memory_bytes(),
             connections=health.connections,

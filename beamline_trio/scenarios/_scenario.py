@@ -43,10 +43,12 @@ class Phase:
     Attributes:
         name: unique in its scenario.
         minutes: in the full run.
+        seconds_min: also where a run is compressed, if the full one is no shorter.
     """
 
     name: str
     minutes: float
+    seconds_min: float = 0.0
 
 
 @attrs.frozen(kw_only=True)
@@ -61,6 +63,7 @@ class Cycle:
         targets: whom they meet, in turns: a server, an instance or a region; empty = the first there is, or all.
         share: of the messages that it meets.
         after_seconds: from the beginning of the phase to the first.
+        seconds_min: how long each lasts also where a run is compressed.
     """
 
     phase: str
@@ -70,6 +73,7 @@ class Cycle:
     targets: tuple[str, ...] = ()
     share: float = 1.0
     after_seconds: float = 0.0
+    seconds_min: float = 2.0
 
 
 @attrs.frozen(kw_only=True)

@@ -16,6 +16,9 @@ from ._errors import ScenarioError
 SIMULATION: Final = "simulation"
 REAL: Final = "real"
 PLACES: Final = (SIMULATION, REAL)
+PIPELINE: Final = "pipeline"
+DECISIONS: Final = "decisions"
+LOADS: Final = (PIPELINE, DECISIONS)
 RATE_PER_SECOND: Final = 100.0
 _NODES_MAX: Final = 9
 _REGIONS_MAX: Final = 5
@@ -29,6 +32,7 @@ class Settings:
 
     Attributes:
         on: `simulation`, or `real` nats-servers.
+        load: `pipeline`, or the `decisions` of the example.
         seed: of all chance.
         rate: messages a second.
         full: in the full length; else on real servers it is compressed. A simulated run is full unless it is told a
@@ -45,6 +49,7 @@ class Settings:
     """
 
     on: str = SIMULATION
+    load: str = "pipeline"
     seed: int = 1
     rate: float = RATE_PER_SECOND
     full: bool = False
@@ -62,6 +67,8 @@ class Settings:
     def __attrs_post_init__(self) -> None:
         if self.on not in PLACES:
             raise ScenarioError(f"on is {self.on!r}; it must be one of {', '.join(PLACES)}")
+        if self.load not in LOADS:
+            raise ScenarioError(f"load is {self.load!r}; it must be one of {', '.join(LOADS)}")
         if self.seed < 0:
             raise ScenarioError(f"seed is {self.seed}; it must be 0 or more")
         for name, limits in _BOUNDS.items():

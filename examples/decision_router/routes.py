@@ -12,14 +12,14 @@ Must not decide.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias, TypeVar
 
 import attrs
 import trio
 
 from beamline_trio import JetStreamMessage, Message
-from beamline_trio.router import Backpressure, DeadLetter, MemoryIdempotence, Publish, Retry, Router
+from beamline_trio.router import Backpressure, DeadLetter, MemoryIdempotence, Middleware, Publish, Retry, Router
 
 from .desk import Answer, Desk, fingerprint
 from .duplicates import once
@@ -49,13 +49,17 @@ RETRY: Final = Retry(max_deliver=4)
 THRESHOLDS: Final = Backpressure()
 
 
-def make_router(desk: Desk) -> Router:
-    """The router over a desk. Several instances share the durables; what each of them knows is its own."""
+def make_router(desk: Desk, middleware: Sequence[Middleware] = ()) -> Router:
+    """The router over a desk, with middleware around all its handlers.
+
+    Several instances share the durables; what each of them knows is its own.
+    """
     store = MemoryIdempotence(TTL_SECONDS, claim_seconds=TTL_SECONDS)
     router = Router(
         "decisions",
         version="1.0.0",
         backpressure=THRESHOLDS,
+        middleware=middleware,
     )
 
     @router.route(

@@ -14,7 +14,7 @@ SCENARIO: Final = Scenario(
     number="5.1",
     title="Multi-node cluster",
     about="With a quorum nothing that was acked is lost, and throughput stops for no longer than an election.",
-    phases=(Phase("base", 5), Phase("nodes fail", 54), Phase("quorum lost", 6), Phase("recovery", 10)),
+    phases=(Phase("base", 5), Phase("nodes fail", 54), Phase("quorum lost", 6, seconds_min=50), Phase("recovery", 10)),
     cycles=(
         Cycle(
             phase="nodes fail",
@@ -24,7 +24,7 @@ SCENARIO: Final = Scenario(
             after_seconds=30,
             targets=("east-1", "east-2", "east-3"),
         ),
-        Cycle(phase="quorum lost", kinds=(Kind.QUORUM_LOSS,), seconds=30, after_seconds=30),
+        Cycle(phase="quorum lost", kinds=(Kind.QUORUM_LOSS,), seconds=30, seconds_min=25, after_seconds=30),
     ),
     topology=Topology(cluster="east", nodes=3, quorum=2, replicas=3, instances=3),
     expectations=Expectations(never_idle_seconds=25.0),

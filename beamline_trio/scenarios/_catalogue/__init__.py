@@ -23,6 +23,7 @@ from . import (
     _4_1_stability,
     _4_2_recovery_times,
     _5_1_cluster,
+    _5_2_defaults,
     _5_2_region_partition,
     _5_3_rolling_restart,
 )
@@ -40,6 +41,7 @@ _MODULES: Final = (
     _4_2_recovery_times,
     _5_1_cluster,
     _5_2_region_partition,
+    _5_2_defaults,
     _5_3_rolling_restart,
 )
 
