@@ -11,7 +11,7 @@ behind its confirmed ack; and when all is well again everything goes on.
 """
 
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from random import Random
 from typing import Any
 
@@ -162,14 +162,22 @@ async def keep(world: World, host: str, done: trio.Event) -> None:
 
 
 async def order(world: World, js: JetStream, who: str, retry: PublishRetry | None) -> None:
+    """Now and then one that was confirmed goes out again, as from a program that has forgotten it: a duplicate."""
     chance = world.random(who)
+    again: list[str] = []
     while True:
-        await world.journal.publish_by(
+        note = await world.journal.publish_by(
             lambda header: js.publish("orders.new", b"book", headers=header, message_id=header["Sim-Id"], retry=retry),
             "orders.new",
             publisher=who,
             stream="ORDERS",
         )
+        if note.fate == "confirmed" and chance.random() < 0.3:
+            again.append(note.identity)
+        if len(again) > 3:
+            identity = again.pop(0)
+            with suppress(NatsError):
+                await js.publish("orders.new", b"book", headers={"Sim-Id": identity}, message_id=identity)
         await trio.sleep(chance.uniform(0.2, 1.0))
 
 

@@ -55,3 +55,32 @@ def test_streams_are_the_same_in_every_process() -> None:
     runs, differences = compare("tests.simulation.test_jetstream_determinism:busy_streams", 1, 2)
     assert not differences
     assert len({run.digest for run in runs}) == 2
+
+
+async def busy_cluster(world: World) -> None:
+    """Three servers share a stream; its leader dies, is back, and steps down, while publishers and consumers go on."""
+    servers = await world.add_cluster("c", servers=3, jetstream=True)
+    await trio.sleep(2.0)
+    async with open_client(*[server.url for server in servers], dialer=world.dialer("app")) as nc:
+        js = JetStream(nc)
+        await js.create_stream(StreamConfig(name="S", subjects=("s.>",), num_replicas=3))
+        consumer = await js.create_consumer("S", ConsumerConfig(durable_name="D", ack_policy="explicit"))
+        for number in range(3):
+            await publish(js, number)
+        leader = next(server for server in servers if server.leads("S"))
+        leader.kill()
+        await trio.sleep(30.0)
+        leader.start()
+        for message in await consumer.fetch(50, expires_seconds=5.0):
+            await message.ack_sync()
+        await nc.request("$JS.API.STREAM.LEADER.STEPDOWN.S")
+        await trio.sleep(5.0)
+        assert [len(server.streams[0].messages) for server in servers] == [90, 90, 90]
+
+
+@pytest.mark.slow
+def test_clusters_are_the_same_in_every_process() -> None:
+    """Elections, replication and catching up too are one trace a seed."""
+    runs, differences = compare("tests.simulation.test_jetstream_determinism:busy_cluster", 1, 2)
+    assert not differences
+    assert len({run.digest for run in runs}) == 2
