@@ -5,7 +5,7 @@ Must not know what they are seen by.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import attrs
 
@@ -71,6 +71,10 @@ class RegionHealed(StageEvent):
 
     region: str
     partition_seconds: float
+
+
+# What a watch tells.
+WatchEvent: TypeAlias = NodeDown | NodeUp | LeaderChanged | QuorumLost | QuorumRestored | RegionCut | RegionHealed
 
 
 @attrs.frozen

@@ -18,8 +18,16 @@ from types import MappingProxyType
 
 import attrs
 
-from ..connection import StageEvent
-from ._events import LeaderChanged, NodeDown, NodeUp, QuorumLost, QuorumRestored, RegionCut, RegionHealed
+from ._events import (
+    LeaderChanged,
+    NodeDown,
+    NodeUp,
+    QuorumLost,
+    QuorumRestored,
+    RegionCut,
+    RegionHealed,
+    WatchEvent,
+)
 from ._options import WatchOptions
 from ._records import GroupSeen, GroupStatus, NodeSeen, NodeStatus, RegionStatus, Sighting
 from ._statistics import ClusterCounters
@@ -72,7 +80,7 @@ class ClusterState:
                 self._regions[name] = attrs.evolve(region, seen_at=now, looked_at=now)
         self._give_time(self._groups.values(), now)
 
-    def take(self, sightings: Iterable[Sighting], home: str, now: float) -> list[StageEvent]:
+    def take(self, sightings: Iterable[Sighting], home: str, now: float) -> list[WatchEvent]:
         """One look: what all who look have seen; returns what has changed.
 
         Args:
@@ -82,7 +90,7 @@ class ClusterState:
         """
         self.counters.looks += 1
         sightings = list(sightings)
-        events: list[StageEvent] = []
+        events: list[WatchEvent] = []
         for sighting in sightings:
             for node in sighting.nodes:
                 self._see_node(node, now)
@@ -112,7 +120,7 @@ class ClusterState:
             connections=known.connections if seen.connections is None else seen.connections,
         )
 
-    def _see_group(self, seen: GroupSeen, now: float) -> list[StageEvent]:
+    def _see_group(self, seen: GroupSeen, now: float) -> list[WatchEvent]:
         known = self._groups.get(seen.name)
         if known is None:
             known = GroupStatus(name=seen.name, led_at=now, asked_at=now)
@@ -151,8 +159,8 @@ class ClusterState:
 
     # What it means
 
-    def _judge_nodes(self, now: float) -> list[StageEvent]:
-        events: list[StageEvent] = []
+    def _judge_nodes(self, now: float) -> list[WatchEvent]:
+        events: list[WatchEvent] = []
         for name, node in sorted(self._nodes.items()):
             unseen = node.looked_at - node.seen_at
             missing = unseen > self._options.node_down_after_seconds
@@ -165,8 +173,8 @@ class ClusterState:
                 events.append(NodeUp(name, node.region, now - node.down_at))
         return events
 
-    def _judge_regions(self, now: float) -> list[StageEvent]:
-        events: list[StageEvent] = []
+    def _judge_regions(self, now: float) -> list[WatchEvent]:
+        events: list[WatchEvent] = []
         for name, region in sorted(self._regions.items()):
             unseen = region.looked_at - region.seen_at
             missing = unseen > self._options.region_cut_after_seconds
@@ -185,8 +193,8 @@ class ClusterState:
         for group in [group for group in groups if group.lost_at is None]:
             self._groups[group.name] = attrs.evolve(group, led_at=now, asked_at=now)
 
-    def _judge_groups(self, now: float) -> list[StageEvent]:
-        events: list[StageEvent] = []
+    def _judge_groups(self, now: float) -> list[WatchEvent]:
+        events: list[WatchEvent] = []
         for name, group in sorted(self._groups.items()):
             region = self._regions.get(group.region)
             if region is not None and not region.connected:

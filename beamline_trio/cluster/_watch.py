@@ -15,9 +15,18 @@ from functools import partial
 import trio
 
 from ..client import Client
-from ..connection import OptionsError, StageEvent, State
+from ..connection import OptionsError, State
 from ..jetstream import JetStream
-from ._events import LeaderChanged, NodeDown, NodeUp, QuorumLost, QuorumRestored, RegionCut, RegionHealed
+from ._events import (
+    LeaderChanged,
+    NodeDown,
+    NodeUp,
+    QuorumLost,
+    QuorumRestored,
+    RegionCut,
+    RegionHealed,
+    WatchEvent,
+)
 from ._options import WatchOptions
 from ._probes import Fetch, InstancesProbe, JetStreamProbe, MonitorProbe, Probe, SystemProbe
 from ._records import GroupStatus, NodeStatus, RegionStatus, Sighting
@@ -203,7 +212,7 @@ class ClusterWatch:
     def _log(self, level: int, event: str, **fields: str | float) -> None:
         self.client.connection.log(level, event, words="", exc_info=None, **fields)
 
-    def _tell(self, event: StageEvent) -> None:
+    def _tell(self, event: WatchEvent) -> None:
         match event:
             case NodeDown(node, region, seconds):
                 self._log(logging.WARNING, "CLUSTER_NODE_DOWN", node=node, region=region, seconds=round(seconds, 3))
