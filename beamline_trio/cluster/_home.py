@@ -82,6 +82,17 @@ class HomeStream:
         self.found = 0
         self.unchecked = 0
 
+    async def ask(self) -> str | None:
+        """Whether it answers: None, or why not."""
+        seconds = self._home.attempt_timeout_seconds
+        with trio.move_on_after(seconds):
+            try:
+                await self._jetstream.stream_info(self._home.stream)
+            except (NatsError, trio.TooSlowError) as error:
+                return str(error)
+            return None
+        return f"no answer within {seconds:g} s (attempt_timeout_seconds)"
+
     async def publish(self, message: HomeMessage) -> PubAck:
         """One attempt; a message that is there already is its own answer.
 

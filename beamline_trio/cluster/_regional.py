@@ -264,27 +264,44 @@ class RegionPublisher:
         self._wanted.set()
 
     async def _drain(self, kept: Kept) -> None:
-        """Until nothing is kept."""
+        """Until nothing is kept and home answers; after trouble with the local stream the oldest come first again."""
         trouble = ""
+        begins = False
         while True:
             try:
+                if begins:
+                    await kept.open()
+                    begins = False
                 batch = await kept.fetch()
                 if batch:
                     await self._take_home(kept, batch)
                     continue
                 if await kept.is_empty():
-                    break
+                    if self._reach.away_since is None:
+                        break
+                    await self._find_out()
+                    continue
             except (NatsError, trio.TooSlowError) as error:
                 if self.client.state is State.CLOSED:
                     return
+                begins = True
                 if str(error) != trouble:
                     trouble = str(error)
                     self._log(logging.WARNING, "REGION_DRAIN_ERROR", region=self.home.region, reason=trouble)
             await trio.sleep(_DRAIN_PAUSE_SECONDS)
         self._draining = False
         self._wanted = trio.Event()
-        if self._reach.away_since is None:
-            self._tell_returned()
+        self._tell_returned()
+
+    async def _find_out(self) -> None:
+        """With nothing to take home, ask whether it answers."""
+        trying = await self._reach.permit()
+        try:
+            failure = await self._stream.ask()
+        except BaseException:
+            self._reach.withdraw(trying)
+            raise
+        self._reach.settle(trying, failure)
 
     async def _take_home(self, kept: Kept, batch: list[JetStreamMessage]) -> None:
         for part in rounds([kept.read(message) for message in batch]):

@@ -18,7 +18,7 @@ import trio
 
 from beamline_trio import Client, Event, JetStream, NatsError, StreamConfig, open_client
 from beamline_trio.cluster import Home, LocalStream, RegionAck, RegionPublisher, RegionStatus
-from beamline_trio.faults import FaultDialer, OperationFault, error
+from beamline_trio.faults import FaultDialer, OperationFault, error, timeout
 from beamline_trio.simulation import ServerConfig, World
 
 KEPT = LocalStream(stream="KEEP", subject="kept.west.app")
@@ -68,6 +68,12 @@ class Region:
             yield
 
     @contextmanager
+    def silent_home(self) -> Generator[None]:
+        """Questions about the home stream are not answered."""
+        with self._faults.inject("publish_with_ack", timeout(), subjects=["$JS.API.*.*.WEST", "$JS.API.*.*.*.WEST.>"]):
+            yield
+
+    @contextmanager
     def lost_acks(self) -> Generator[None]:
         """Acks of what is kept do not arrive."""
         with self._faults.inject("ack", error(), subjects="$JS.ACK.KEEP.>"):
@@ -96,6 +102,10 @@ class Region:
             key, _, number = bytes(message.payload).decode().partition(":")
             found[key].append(int(number))
         return dict(found)
+
+    async def kept(self) -> dict[str, list[int]]:
+        """The same of the local stream."""
+        return await self.stored("KEEP")
 
     async def settled(self) -> None:
         """Until publishes go home again."""

@@ -20,6 +20,7 @@ from beamline_trio import (
     OptionsError,
     PendingFullError,
     PendingTimeoutError,
+    StreamConfig,
 )
 from beamline_trio.cluster import Home, LocalStream, RegionAck
 from beamline_trio.cluster._home import HomeMessage
@@ -422,3 +423,63 @@ async def test_of_too_many_ids_the_oldest_is_forgotten(nats_world: World) -> Non
         await trio.sleep(300)
         acks = [await west.publisher.publish("west.a", b"a:9", message_id=str(number)) for number in range(3)]
         assert [ack.ack.duplicate for ack in acks] == [False, True, True]
+
+
+async def test_a_local_stream_that_is_gone_for_a_while_is_waited_for(
+    nats_world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The drain tells once why it cannot go on, and goes on by itself."""
+    async with region(nats_world, LOCAL) as west:
+        with west.away():
+            async with trio.open_nursery() as nursery:
+                west.start(nursery, "a", 0)
+        js = JetStream(west.nc)
+        with west.away():
+            await js.delete_stream("KEEP")
+            await trio.sleep(10)
+        await js.create_stream(StreamConfig(name="KEEP", subjects=["kept.>"], retention="workqueue"))
+        await west.settled()
+        codes = [getattr(record, "event", "") for record in caplog.records]
+        assert codes.count("REGION_DRAIN_ERROR") >= 1
+        await west.publish("a", 1)
+        assert west.acks[b"a:1"].place == "home"
+
+
+async def test_a_drain_ends_with_its_client(nats_world: World) -> None:
+    """In the middle of what it takes home; what is kept stays kept."""
+    async with region(nats_world, LOCAL) as west:
+        with west.away():
+            async with trio.open_nursery() as nursery:
+                west.start(nursery, "abc", *range(5))
+            west.nc.connection.close()
+            await trio.sleep(10)
+        assert sum(map(len, (await west.kept()).values())) == 15
+
+
+async def test_a_cancelled_drain_is_carried_on(nats_world: World) -> None:
+    """Its attempt is given back, and the same publisher may run again."""
+    async with region(nats_world, LOCAL, runs=False) as west, trio.open_nursery() as nursery:
+        for seconds in (20.0, 60.0):
+            with trio.move_on_after(seconds):
+                async with trio.open_nursery() as running:
+                    await running.start(west.publisher.run)
+                    with west.away(timeout()):
+                        west.start(running, "ab", *range(10))
+                        await trio.sleep(seconds)
+        await nursery.start(west.publisher.run)
+        await west.settled()
+        assert {key: sorted(set(numbers)) for key, numbers in (await west.stored()).items()} == expected("ab", 10)
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_home_that_cannot_be_asked_is_asked_again(nats_world: World) -> None:
+    """The look-up behind a long cut fails too: nothing is sent blindly, and it is tried until it is answered."""
+    async with region(nats_world, LOCAL, window=30) as west:
+        with west.away(timeout()):
+            async with trio.open_nursery() as nursery:
+                west.start(nursery, "a", *range(3))
+            await trio.sleep(100)
+            with west.silent_home():
+                await trio.sleep(30)
+        await west.settled()
+        assert await west.stored() == expected("a", 3)
