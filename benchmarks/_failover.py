@@ -9,7 +9,7 @@ import contextlib
 import json
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 from ._outage import offer_until_received
@@ -61,7 +61,7 @@ class Pair:
 
 
 @contextlib.contextmanager
-def open_pair(binary: Path) -> Iterator[Pair]:
+def open_pair(binary: Path) -> Generator[Pair]:
     """Two servers, joined when the block begins and gone when it ends."""
     first, second = free_ports(2)
     with (

@@ -60,7 +60,7 @@ class FaultProxy:
 
     @property
     def address(self) -> str:
-        """Where it listens, as `host:port`."""
+        """Where it listens, host and port."""
         return f"{self.host}:{self.port}"
 
     @property

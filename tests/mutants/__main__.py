@@ -21,7 +21,7 @@ import attrs
 
 from ._apply import Mutant, fixed_mutants
 from ._draw import draw_mutants
-from ._trial import SEEDS, Result, try_mutant
+from ._trial import SEEDS, SEEDS_MAX, Result, try_mutant
 
 # A mutant that was drawn has been tried enough after so long.
 DRAWN_SECONDS: Final = 60.0
@@ -37,7 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         unchanged = []
         if not options.mutants:
             for scenario in dict.fromkeys(mutant.scenario for mutant in mutants):
-                try_it = partial(try_mutant, None, scenario=scenario, seeds=options.seeds, errors=True)
+                seeds = min(options.seeds, SEEDS_MAX.get(scenario, options.seeds))
+                try_it = partial(try_mutant, None, scenario=scenario, seeds=seeds, errors=True)
                 unchanged.append((scenario, pool.submit(try_it)))
         caught = 0
         for mutant, result in _try_all(pool, partial(_try_fixed, seeds=options.seeds), mutants):

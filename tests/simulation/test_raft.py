@@ -252,6 +252,8 @@ def _do(group: Group, fault: str, name: str) -> None:
             machine.disk_seconds = 0.0
         case "step" if machine.raft is not None and not machine.paused:
             machine.raft.step_down()
+        case _:  # what cannot be done to it now
+            pass
 
 
 class TestFiles:

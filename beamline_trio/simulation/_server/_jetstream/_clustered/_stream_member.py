@@ -211,6 +211,8 @@ class ReplicatedStream(Stream):
                 self._expire_now()
             case "configure":
                 self.update(unpack(StreamConfig, entry["config"]))
+            case _:
+                raise AssertionError(f"no operation of a stream: {entry}")
         return None
 
     def snapshot(self) -> bytes:
