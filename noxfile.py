@@ -39,6 +39,10 @@ DEMO: Final = ("demo", "--seconds", "12", "--metrics-port", "0")
 TESTED_EXTRAS: Final = "[server,testing,nkeys,typed,opentelemetry]"
 # Quick, and the same on every machine: no server, no property search.
 SMOKE: Final = "smoke or not (real_server or hypothesis or slow)"
+# About servers, hostile texts and hours of simulation, not about a Python; they would be half of its time.
+NOT_SMOKE: Final = tuple(
+    f"--ignore=tests/{name}" for name in ("contract", "injection", "scenarios", "cluster", "mutants")
+)
 # The whole suite feeds the parser 30,000 mutated streams; the smoke runs that many.
 SMOKE_MUTATED_STREAMS: Final = "5000"
 # Of about the same length: one computes, the other mostly waits for servers, and computes a little behind that.
@@ -143,7 +147,7 @@ def tests(session: nox.Session) -> None:
         record.run(f"{name} with coverage, Python {_RUNNING}", lambda: said.extend(_measured(session, selections)))
 
     def smoke(version: str) -> None:
-        part = functools.partial(_pytest, session, pythons[version], tree, "-m", SMOKE, silent=True)
+        part = functools.partial(_pytest, session, pythons[version], tree, "-m", SMOKE, *NOT_SMOKE, silent=True)
         record.run(f"smoke subset, Python {version}", part)
 
     # Two at a time, each on one processor, the longest first.
