@@ -260,6 +260,24 @@ def scenarios_real(session: nox.Session) -> None:
     _module(session, "tests.scenarios", "--on", "real")
 
 
+@nox.session
+def clusters(session: nox.Session) -> None:
+    """Real clusters: SIGKILL of a random node every 4.5 s for 120 s, and router instances restarted one by one."""
+    parser = argparse.ArgumentParser(prog="nox -s clusters --")
+    parser.add_argument("--kills-seconds", default="120", help="a SIGKILL every 4.5 s for so long")
+    parser.add_argument("--rounds", default="2", help="so often is each router instance restarted")
+    options = parser.parse_args(session.posargs)
+    session.install(f"{_wheel(session)}{TESTED_EXTRAS}", *_test_tools())
+    record = _Record(session)
+    with session.chdir(_tree(session)):
+        module = functools.partial(session.run, "python", "-m")
+        kills = functools.partial(module, "tests.integration.clusters.kills", "--seconds", options.kills_seconds)
+        record.run(f"a node of three is killed every 4.5 s for {options.kills_seconds} s", kills)
+        rolling = functools.partial(module, "tests.integration.clusters.rolling", "--rounds", options.rounds)
+        record.run(f"three router instances are restarted one after another, {options.rounds} times", rolling)
+    record.report()
+
+
 def _run_module(session: nox.Session, python: Path, tree: Path, name: str, *args: str) -> None:
     """Run a module of the copied tree in an environment."""
     with session.chdir(tree):

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from random import Random
+from typing import TypeVar
 
 import attrs
 import trio
@@ -22,6 +23,7 @@ from beamline_trio import Client, JetStream, NatsError, open_client
 from beamline_trio.jetstream import ConsumerConfig, Placement, StreamConfig
 from beamline_trio.transport import Dialer
 
+T = TypeVar("T")
 STREAM = "LOAD"
 SUBJECT = "load.in"
 WORKER = "worker"
@@ -195,15 +197,18 @@ async def create_stream(js: JetStream, home: str | None, *, with_consumer: bool)
     )
     consumer = ConsumerConfig(durable_name=WORKER, ack_wait_seconds=10.0, max_ack_pending=10_000)
     with trio.fail_after(SETUP_SECONDS):
-        while True:
-            try:
-                await js.create_stream(stream)
-                if with_consumer:
-                    await js.create_consumer(STREAM, consumer)
-            except NatsError:
-                await trio.sleep(0.5)
-            else:
-                return
+        await _until_taken(lambda: js.create_stream(stream))
+        if with_consumer:
+            await _until_taken(lambda: js.create_consumer(STREAM, consumer))
+
+
+async def _until_taken(ask: Callable[[], Awaitable[T]]) -> T:
+    """Ask a cluster that may be busy with itself (10008, or silence) again and again."""
+    while True:
+        try:
+            return await ask()
+        except NatsError:
+            await trio.sleep(0.5)
 
 
 async def numbers_of(js: JetStream, stream: str, deadline_seconds: float = 60.0) -> Counter[int]:
@@ -212,7 +217,7 @@ async def numbers_of(js: JetStream, stream: str, deadline_seconds: float = 60.0)
     with trio.fail_after(deadline_seconds):
         left = (await js.stream_info(stream)).state.messages
         config = ConsumerConfig(name=f"count-{left}", ack_policy="none", num_replicas=1, mem_storage=True)
-        consumer = await js.create_consumer(stream, config)
+        consumer = await _until_taken(lambda: js.create_consumer(stream, config))
         while left:
             messages = await consumer.fetch(min(left, 500), expires_seconds=2.0)
             found.update(int(message.payload) for message in messages)

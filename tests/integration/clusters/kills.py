@@ -59,7 +59,7 @@ class Report:
     def __str__(self) -> str:
         """Readable, one count after the other."""
         counts = ", ".join(
-            f"{field.name.replace('_', ' ')} {value:.4g}"
+            f"{field.name.replace('_', ' ')} {round(value, 1)}"
             for field in attrs.fields(Report)
             if not isinstance(value := getattr(self, field.name), dict)
         )
