@@ -131,16 +131,20 @@ class RegionPublisher:
             raise RuntimeError(f"the publisher of {self.home.region!r} has a local stream: start its run() first")
         message = self._message(subject, payload, headers, message_id)
         key = subject if key is None else key
-        turn = await self._lanes.enter(key, len(message.payload) + len(subject))
         waits = self.home.waiting_timeout_seconds if patience_seconds is None else patience_seconds
-        try:
-            ack = await self._store(message, key, waits)
-        except BaseException:
-            self._remember(message)
-            raise
-        finally:
-            self._lanes.leave(turn)
-        return ack
+        with trio.move_on_after(math.inf if waits is None else waits):
+            turn = await self._lanes.enter(key, len(message.payload) + len(subject))
+            try:
+                return await self._store(message, key)
+            except BaseException:
+                self._remember(message)
+                raise
+            finally:
+                self._lanes.leave(turn)
+        words = f"the publish to {subject!r} has waited for region {self.home.region!r} for {waits:g} s"
+        if message.unknown_since is not None:
+            raise OperationTimeoutError(f"{words} (waiting_timeout_seconds, or its own); an attempt may have stored it")
+        raise PendingTimeoutError(f"{words} (waiting_timeout_seconds, or its own); nothing was stored")
 
     def _message(
         self,
@@ -170,20 +174,15 @@ class RegionPublisher:
             if len(self._doubtful) > self.home.waiting_messages_max:
                 del self._doubtful[next(iter(self._doubtful))]
 
-    async def _store(self, message: HomeMessage, key: Hashable, waits: float | None) -> RegionAck:
+    async def _store(self, message: HomeMessage, key: Hashable) -> RegionAck:
         """At home, or in the local stream."""
-        with trio.move_on_after(math.inf if waits is None else waits):
-            while not self._is_kept_now():
-                with trio.move_on_at(self._kept_at()):
-                    ack = await self._attempt(message)
-                    if ack is not None:
-                        self._home += 1
-                        return RegionAck("home", ack)
-            return await self._keep(message, key)
-        words = f"the publish to {message.subject!r} has waited for region {self.home.region!r} for {waits:g} s"
-        if message.unknown_since is not None:
-            raise OperationTimeoutError(f"{words} (waiting_timeout_seconds, or its own); an attempt may have stored it")
-        raise PendingTimeoutError(f"{words} (waiting_timeout_seconds, or its own); nothing was stored")
+        while not self._is_kept_now():
+            with trio.move_on_at(self._kept_at()):
+                ack = await self._attempt(message)
+                if ack is not None:
+                    self._home += 1
+                    return RegionAck("home", ack)
+        return await self._keep(message, key)
 
     async def _attempt(self, message: HomeMessage) -> PubAck | None:
         """Once it is permitted; None when it failed and another attempt may end better."""
@@ -226,7 +225,13 @@ class RegionPublisher:
     async def _keep(self, message: HomeMessage, key: Hashable) -> RegionAck:
         assert self._kept is not None
         self._begin_to_drain()
-        ack = await self._kept.store(message, key)
+        began = trio.current_time()
+        try:
+            ack = await self._kept.store(message, key)
+        except BaseException:  # it may be kept, and go home
+            if message.unknown_since is None:
+                message.unknown_since = began
+            raise
         self._local += 1
         return RegionAck("local", ack)
 
@@ -253,11 +258,19 @@ class RegionPublisher:
             if self._kept.count:
                 self._begin_to_drain()
             task_status.started()
-            while self.client.state is not State.CLOSED:
-                await self._wanted.wait()
-                await self._drain(self._kept)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._drain_when_wanted, self._kept)
+                async with self.client.events() as events:
+                    async for _ in events:
+                        pass  # the last one is that the client is closed
+                nursery.cancel_scope.cancel()
         finally:
             self._running = False
+
+    async def _drain_when_wanted(self, kept: Kept) -> None:
+        while True:
+            await self._wanted.wait()
+            await self._drain(kept)
 
     def _begin_to_drain(self) -> None:
         self._draining = True
@@ -282,10 +295,8 @@ class RegionPublisher:
                     await self._find_out()
                     continue
             except (NatsError, trio.TooSlowError) as error:
-                if self.client.state is State.CLOSED:
-                    return
                 begins = True
-                if str(error) != trouble:
+                if str(error) != trouble and self.client.state is not State.CLOSED:
                     trouble = str(error)
                     self._log(logging.WARNING, "REGION_DRAIN_ERROR", region=self.home.region, reason=trouble)
             await trio.sleep(_DRAIN_PAUSE_SECONDS)

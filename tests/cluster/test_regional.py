@@ -483,3 +483,32 @@ async def test_a_home_that_cannot_be_asked_is_asked_again(nats_world: World) -> 
                 await trio.sleep(30)
         await west.settled()
         assert await west.stored() == expected("a", 3)
+
+
+async def test_the_time_of_a_publish_is_also_that_in_its_lane(nats_world: World) -> None:
+    """Behind another one of its key it has the same time, and is told that nothing of it was stored."""
+    async with region(nats_world, HERE) as west:
+        with west.away():
+            async with trio.open_nursery() as nursery:
+                west.start(nursery, "a", 0)
+                await trio.sleep(1)
+                began = trio.current_time()
+                with pytest.raises(PendingTimeoutError, match="for 2 s"):
+                    await west.publisher.publish("west.a", b"a:1", patience_seconds=2.0)
+                assert trio.current_time() - began == pytest.approx(2.0)
+                nursery.cancel_scope.cancel()
+
+
+async def test_it_runs_until_its_client_is_closed(nats_world: World) -> None:
+    """Idle or in the middle of a drain: it returns."""
+    for host in ("idle", "drains"):
+        async with region(nats_world, LOCAL, runs=False, host=host) as west, trio.open_nursery() as nursery:
+            await nursery.start(west.publisher.run)
+            with west.away():
+                if host == "drains":
+                    await west.publish("a", 0)
+                west.nc.connection.close()
+                with trio.fail_after(5):
+                    await trio.testing.wait_all_tasks_blocked()
+                    while west.publisher._running:  # noqa: ASYNC110  # it has no event
+                        await trio.sleep(0.1)
