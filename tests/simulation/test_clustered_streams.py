@@ -173,6 +173,44 @@ class TestPubAcks:
 
         play(scenario)
 
+    def test_step_down_prefers_whom_it_is_told(self) -> None:
+        """The server that the request names leads next, if it has everything; the meta group's lead moves too."""
+
+        async def scenario(world: World, servers: list[SimulatedServer], js: JetStream) -> None:
+            await make(js)
+            await js.create_consumer("S", ConsumerConfig(durable_name="D"))
+            await trio.sleep(0.3)
+            wanted = followers(servers, "S")[1]
+            placement = {"placement": {"preferred": wanted.name}}
+            for what, consumer in (("STREAM.LEADER.STEPDOWN.S", ""), ("CONSUMER.LEADER.STEPDOWN.S.D", "D")):
+                if not wanted.leads("S", consumer):
+                    assert (await ask(js, what, placement))["success"]
+                await trio.sleep(0.2)
+                assert wanted.leads("S", consumer)
+            first = leader(servers)
+            first.step_down()
+            await trio.sleep(0.2)
+            assert leader(servers) is not first
+            assert (await ask(js, "STREAM.NAMES"))["streams"] == ["S"]
+
+        play(scenario)
+
+    @pytest.mark.parametrize("how", ["stop", "lame_duck"])
+    def test_server_that_ends_in_order_hands_over(self, how: str) -> None:
+        """What it leads has another leader at once, without an election's time."""
+
+        async def scenario(world: World, servers: list[SimulatedServer], js: JetStream) -> None:
+            await make(js)
+            first = leader(servers, "S")
+            async with client(world, followers(servers, "S")[0]) as nc:
+                await trio.sleep(0.3)
+                getattr(first, how)()
+                await trio.sleep(0.3)
+                assert leader(servers, "S") is not first
+                assert (await JetStream(nc).publish("S.a", b"x")).sequence == 1
+
+        play(scenario)
+
     def test_slow_disks_delay_pub_acks(self) -> None:
         """With two of three disks slow, nothing is confirmed before one of them has it."""
 
