@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import trio
 
@@ -82,6 +84,41 @@ class TestStreams:
             await js.delete_stream("One")
             assert await js.stream_names() == []
             assert [server.streams for server in servers] == [()] * 3
+
+        play(scenario)
+
+    def test_making_is_answered_once(self) -> None:
+        """Whoever leads later does not say again that the stream or the consumer is there."""
+
+        async def scenario(world: World, servers: list[SimulatedServer], js: JetStream) -> None:
+            async with js.client.subscribe("told") as told:
+                body = json.dumps({"name": "S", "num_replicas": 3}).encode()
+                await js.client.publish("$JS.API.STREAM.CREATE.S", body, reply="told")
+                assert json.loads((await told.receive()).payload)["did_create"]
+                body = json.dumps({"stream_name": "S", "config": {"durable_name": "D", "name": "D"}}).encode()
+                await js.client.publish("$JS.API.CONSUMER.CREATE.S.D", body, reply="told")
+                assert json.loads((await told.receive()).payload)["name"] == "D"
+                for _ in range(3):
+                    await ask(js, "STREAM.LEADER.STEPDOWN.S")
+                    await ask(js, "CONSUMER.LEADER.STEPDOWN.S.D")
+                    await trio.sleep(0.5)
+                with trio.move_on_after(1.0):
+                    raise AssertionError(f"told again: {(await told.receive()).payload!r}")
+
+        play(scenario)
+
+    def test_direct_gets_follow_the_configuration(self) -> None:
+        """The leader answers them as soon as the stream allows them, and no longer than that."""
+
+        async def scenario(world: World, servers: list[SimulatedServer], js: JetStream) -> None:
+            await make(js)
+            await js.publish("S.a", b"x")
+            with pytest.raises(NoRespondersError):
+                await js.client.request("$JS.API.DIRECT.GET.S.S.a")
+            config = StreamConfig(name="S", subjects=("S.>",), num_replicas=3, allow_direct=True)
+            await js.update_stream(config)
+            await trio.sleep(0.1)
+            assert (await js.client.request("$JS.API.DIRECT.GET.S.S.a")).payload == b"x"
 
         play(scenario)
 

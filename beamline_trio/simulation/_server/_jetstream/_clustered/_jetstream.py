@@ -242,3 +242,6 @@ class _MetaMachine:
     def follow(self) -> None:
         """It does no longer."""
         self._jetstream.api.forget_undecided()
+
+    def led_elsewhere(self) -> None:
+        """Another server answers for the cluster."""
