@@ -10,7 +10,7 @@ import trio
 
 from beamline_trio import JetStream, NatsError
 from beamline_trio.jetstream import Consumer, ConsumerConfig
-from beamline_trio.simulation import SimulatedServer, World
+from beamline_trio.simulation import ServerConfig, SimulatedServer, World
 
 from ._clustered_rig import ask, client, followers, leader, make, payloads, play, until
 
@@ -117,6 +117,31 @@ class TestBooks:
             assert max(told) <= 3
 
         play(scenario, seed=seed)
+
+    def test_books_of_what_a_power_failure_took_are_cut(self) -> None:
+        """All servers lose messages that were handed out, as without sync: the consumer goes on with what is left."""
+
+        async def scenario(world: World, servers: list[SimulatedServer], js: JetStream) -> None:
+            consumer = await _filled(js, 5)
+            await trio.sleep(125.0)  # the books of five deliveries are synced behind the messages that are lost
+            for number in range(5, 10):
+                await js.publish("S.a", b"%d" % number)
+            for message in await consumer.fetch(10):
+                await message.ack_sync()
+            for server in servers:
+                server.crash()
+            for server in servers:
+                server.start()
+            await until(lambda: _leads(servers) and any(server.leads("S") for server in servers), 60.0)
+            await trio.sleep(15.0)
+            async with client(world, servers[0]) as nc:
+                there = JetStream(nc)
+                left = (await there.stream_info("S")).state.last_seq
+                assert (await there.publish("S.a", b"new")).sequence == left + 1
+                got = await (await there.consumer("S", "D")).fetch(20, expires_seconds=3.0)
+                assert got[-1].payload == b"new"
+
+        play(scenario, config=ServerConfig())
 
 
 class TestPulls:

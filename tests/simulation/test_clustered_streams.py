@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import trio
 
@@ -82,6 +84,41 @@ class TestStreams:
             await js.delete_stream("One")
             assert await js.stream_names() == []
             assert [server.streams for server in servers] == [()] * 3
+
+        play(scenario)
+
+    def test_making_is_answered_once(self) -> None:
+        """Whoever leads later does not say again that the stream or the consumer is there."""
+
+        async def scenario(world: World, servers: list[SimulatedServer], js: JetStream) -> None:
+            async with js.client.subscribe("told") as told:
+                body = json.dumps({"name": "S", "num_replicas": 3}).encode()
+                await js.client.publish("$JS.API.STREAM.CREATE.S", body, reply="told")
+                assert json.loads((await told.receive()).payload)["did_create"]
+                body = json.dumps({"stream_name": "S", "config": {"durable_name": "D", "name": "D"}}).encode()
+                await js.client.publish("$JS.API.CONSUMER.CREATE.S.D", body, reply="told")
+                assert json.loads((await told.receive()).payload)["name"] == "D"
+                for _ in range(3):
+                    await ask(js, "STREAM.LEADER.STEPDOWN.S")
+                    await ask(js, "CONSUMER.LEADER.STEPDOWN.S.D")
+                    await trio.sleep(0.5)
+                with trio.move_on_after(1.0):
+                    raise AssertionError(f"told again: {(await told.receive()).payload!r}")
+
+        play(scenario)
+
+    def test_direct_gets_follow_the_configuration(self) -> None:
+        """The leader answers them as soon as the stream allows them, and no longer than that."""
+
+        async def scenario(world: World, servers: list[SimulatedServer], js: JetStream) -> None:
+            await make(js)
+            await js.publish("S.a", b"x")
+            with pytest.raises(NoRespondersError):
+                await js.client.request("$JS.API.DIRECT.GET.S.S.a")
+            config = StreamConfig(name="S", subjects=("S.>",), num_replicas=3, allow_direct=True)
+            await js.update_stream(config)
+            await trio.sleep(0.1)
+            assert (await js.client.request("$JS.API.DIRECT.GET.S.S.a")).payload == b"x"
 
         play(scenario)
 
@@ -170,6 +207,44 @@ class TestPubAcks:
             assert leader(servers, "S") is not first
             assert (await ask(js, "STREAM.INFO.S"))["cluster"]["leader"] == leader(servers, "S").name
             assert (await js.publish("S.a", b"x")).sequence == 1
+
+        play(scenario)
+
+    def test_step_down_prefers_whom_it_is_told(self) -> None:
+        """The server that the request names leads next, if it has everything; the meta group's lead moves too."""
+
+        async def scenario(world: World, servers: list[SimulatedServer], js: JetStream) -> None:
+            await make(js)
+            await js.create_consumer("S", ConsumerConfig(durable_name="D"))
+            await trio.sleep(0.3)
+            wanted = followers(servers, "S")[1]
+            placement = {"placement": {"preferred": wanted.name}}
+            for what, consumer in (("STREAM.LEADER.STEPDOWN.S", ""), ("CONSUMER.LEADER.STEPDOWN.S.D", "D")):
+                if not wanted.leads("S", consumer):
+                    assert (await ask(js, what, placement))["success"]
+                await trio.sleep(0.2)
+                assert wanted.leads("S", consumer)
+            first = leader(servers)
+            first.step_down()
+            await trio.sleep(0.2)
+            assert leader(servers) is not first
+            assert (await ask(js, "STREAM.NAMES"))["streams"] == ["S"]
+
+        play(scenario)
+
+    @pytest.mark.parametrize("how", ["stop", "lame_duck"])
+    def test_server_that_ends_in_order_hands_over(self, how: str) -> None:
+        """What it leads has another leader at once, without an election's time."""
+
+        async def scenario(world: World, servers: list[SimulatedServer], js: JetStream) -> None:
+            await make(js)
+            first = leader(servers, "S")
+            async with client(world, followers(servers, "S")[0]) as nc:
+                await trio.sleep(0.3)
+                getattr(first, how)()
+                await trio.sleep(0.3)
+                assert leader(servers, "S") is not first
+                assert (await JetStream(nc).publish("S.a", b"x")).sequence == 1
 
         play(scenario)
 

@@ -324,6 +324,12 @@ class SimulatedServer:
         process.note("lame_duck")
         process.run(LameDuck(process, self._stop_listening, self._shut_down).start)
 
+    def step_down(self) -> None:
+        """Have it hand over the lead of its cluster's meta group, if it has it ($JS.API.META.LEADER.STEPDOWN)."""
+        process = self._process
+        if process is not None and process.jetstream is not None:
+            process.run(process.jetstream.step_down)
+
     def reload(self, config: ServerConfig) -> None:
         """Take on another configuration (SIGHUP).
 

@@ -140,6 +140,9 @@ class JetStream:
         if not self.ended:
             callback(*args)
 
+    def step_down(self) -> None:
+        """Hand over the lead of the meta group; a server of its own has nobody to hand it to."""
+
     def leads(self, stream: str, consumer: str) -> bool:
         """Whether this server answers for a stream or a consumer; alone it does for all there are."""
         found = self.streams.get(stream)

@@ -35,7 +35,7 @@ _OF_STREAM: Final = ("stream_info", "stream_purge", "stream_msg_get", "stream_ms
 _OF_CONSUMER: Final = ("consumer_info", "consumer_leader_stepdown")
 _RUN: Final = "run"
 _SILENT: Final = "silent"
-_STEPDOWN_SHAPE: Final = {"placement": "any"}
+_STEPDOWN_SHAPE: Final = {"placement": {"preferred": "string", "cluster": "string", "tags": "[]string"}}
 # As far as a cluster of the model has them; see `_operations`.
 _MODELLED: Final = (b"STREAM.LEADER.", b"CONSUMER.LEADER.")
 
@@ -215,15 +215,14 @@ class ClusterAPI(API):
         return found
 
     def _stream_steps_down(self, request: Request) -> dict[str, Any]:
-        request.read(_STEPDOWN_SHAPE, "JSApiLeaderStepdownRequest")
-        self._led(request).group.raft.step_down()
+        self._led(request).group.raft.step_down(_preferred(request))
         return {"success": True}
 
     def _consumer_steps_down(self, request: Request) -> dict[str, Any]:
-        request.read(_STEPDOWN_SHAPE, "JSApiLeaderStepdownRequest")
+        preferred = _preferred(request)
         member = self._cluster.members.consumer(*request.names)
         if member is not None and len(member.group.members) > 1:
-            member.group.raft.step_down()
+            member.group.raft.step_down(preferred)
         return {"success": True}
 
     # ------------------------------------------------------------------------------------ what was promised is answered
@@ -297,3 +296,9 @@ class ClusterAPI(API):
     def _prefixes(self) -> tuple[bytes, ...]:
         domain = self._jetstream.domain
         return (PREFIX, f"$JS.{domain}.API.".encode()) if domain else (PREFIX,)
+
+
+def _preferred(request: Request) -> str:
+    """The server that a request to step down would like to lead; empty = any."""
+    given = request.read(_STEPDOWN_SHAPE, "JSApiLeaderStepdownRequest")
+    return str(given.get("placement", {}).get("preferred", ""))

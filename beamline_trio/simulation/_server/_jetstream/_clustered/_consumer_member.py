@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from ._stream_member import ReplicatedStream
 
 _LEADERSHIP_CHANGE: Final = headers.block(409, "Leadership Change")
+# The stream here may lack what was handed out before: it comes, or a power failure has taken it everywhere.
 _CATCH_UP: Final = 10 * MILLISECOND
+_CATCH_UP_TRIES: Final = 1000
 
 
 class ConsumerMember:
@@ -65,6 +67,7 @@ class ConsumerMember:
         self._unsent: deque[tuple[int, Callable[[], object]]] = deque()
         self._proposed = 0
         self._wait: Timer | None = None
+        self._patience = 0
         self.stream = stream
         self.assignment = assignment
         self.consumer: ReplicatedConsumer | None = None
@@ -91,14 +94,22 @@ class ConsumerMember:
 
     def lead(self) -> None:
         """From now on this server hands out, as soon as its own stream has all that was handed out before."""
+        self._patience = _CATCH_UP_TRIES
+        self._begin()
+
+    def _begin(self) -> None:
         self._wait = None
-        books = self._disk.books
-        if books is not None and self.stream.messages.last_sequence < books.last_stream:
-            self._wait = self._jetstream.call_at(self._jetstream.now() + _CATCH_UP, self.lead)
+        books, last = self._disk.books, self.stream.messages.last_sequence
+        behind = books is not None and last < books.last_stream
+        if behind and self._patience:
+            self._patience -= 1
+            self._wait = self._jetstream.call_at(self._jetstream.now() + _CATCH_UP, self._begin)
             return
         state = None if books is None else books.stored()
+        if state is not None:
+            state.cut(last)
         self.consumer = ReplicatedConsumer(self, self._jetstream, self.stream, state)
-        if books is None:
+        if books is None or behind:
             self.propose_books(self.consumer.state)
         self._jetstream.consumer_led(self, self.consumer)
         for reply in self._disk.pulls:
@@ -118,6 +129,10 @@ class ConsumerMember:
         if consumer is not None:
             self._jetstream.consumer_followed(self, consumer)
             consumer.close()
+
+    def led_elsewhere(self) -> None:
+        """Another member leads, and will say that the consumer is there."""
+        self.created_for = ""
 
     def end(self, status: tuple[int, str] | None) -> None:
         """The consumer is gone, or the server is about to: those who wait at the leader are told, if so."""

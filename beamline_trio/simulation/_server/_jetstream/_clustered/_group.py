@@ -38,6 +38,10 @@ class Machine(Protocol):
         """It leads no longer."""
         ...
 
+    def led_elsewhere(self) -> None:
+        """Another member leads: whoever waits for this one is answered there."""
+        ...
+
 
 class Group:
     """A member.
@@ -166,3 +170,5 @@ class Group:
             self._waiting.clear()
             self.hub.note("raft_follower", group=self.name, term=self.files.term)
             self._machine.follow()
+        if self.raft.leader and not self.raft.leads:
+            self._machine.led_elsewhere()

@@ -196,13 +196,9 @@ class ClusteredJetStream(JetStream):
 
     # ----------------------------------------------------------------------------------------------------- its end
 
-    def step_down(self, group: str = META_GROUP) -> bool:
-        """Hand over the lead of a group; False when this server does not lead it."""
-        found = next((one for one in self._hub.groups() if one.name == group and one.leading), None)
-        if found is None:
-            return False
-        found.raft.step_down()
-        return True
+    def step_down(self) -> None:
+        """Hand over the lead of the meta group, if this server has it."""
+        self.meta.raft.step_down()
 
     def shut_down(self, *, telling: bool) -> None:
         """End in order: the lead of all groups is handed over, and nothing is listened to any more.
@@ -246,3 +242,6 @@ class _MetaMachine:
     def follow(self) -> None:
         """It does no longer."""
         self._jetstream.api.forget_undecided()
+
+    def led_elsewhere(self) -> None:
+        """Another server answers for the cluster."""

@@ -91,6 +91,10 @@ class ReplicatedStream(Stream):
             self._expiry_timer.cancel()
             self._expiry_timer = None
 
+    def led_elsewhere(self) -> None:
+        """Another member leads, and has said that the stream is there."""
+        self.created_for = ""
+
     def listen(self) -> None:
         """Subscribe to its subjects, if this server leads."""
         if self.leads:
@@ -211,6 +215,9 @@ class ReplicatedStream(Stream):
                 self._expire_now()
             case "configure":
                 self.update(unpack(StreamConfig, entry["config"]))
+                if self.leads:
+                    self._cluster.stream_followed(self)
+                    self._cluster.stream_led(self)
             case _:
                 raise AssertionError(f"no operation of a stream: {entry}")
         return None
