@@ -12,7 +12,7 @@ import trio
 
 from beamline_trio import JetStream, NatsError
 from beamline_trio.jetstream import APIError, ConsumerConfig, StreamConfig
-from beamline_trio.simulation import ServerConfig, SimulatedServer, World, run
+from beamline_trio.simulation import Conditions, ServerConfig, SimulatedServer, World, run
 
 from ._clustered_rig import ask, client, leader, make, until
 from .test_clustered_sources import messages
@@ -205,6 +205,47 @@ def test_a_mirror_in_another_region_catches_up(seed: int) -> None:
         await until(lambda: all(len(messages(server, "M")) == 200 for server in regions["west"]), 30)
         for server in regions["west"]:
             assert messages(server, "M") == messages(regions["east"][0], "O")
+
+    play(scenario, seed=seed)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_copy_begins_at_once_however_slowly_interest_spreads(seed: int) -> None:
+    """The first answer to a copy's first question finds straight back, as that of a client does."""
+
+    async def scenario(world: World, regions: Regions, clients: dict[str, JetStream]) -> None:
+        await make(clients["east"], "O")
+        await publish(clients["east"], "O.x", "1")
+        for servers in regions.values():
+            for one in servers:
+                for other in servers:
+                    if one is not other:
+                        world.network.set_conditions(one.name, other.name, Conditions(latency_seconds=0.3))
+        body = {"name": "M", "num_replicas": 1, "mirror": {"name": "O"}, "placement": {"cluster": "west"}}
+        assert "error" not in await ask(clients["west"], "STREAM.CREATE.M", body)
+        await trio.sleep(4)
+        assert [len(messages(server, "M")) for server in regions["west"] if messages(server, "M")] == [1]
+
+    play(scenario, seed=seed)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_who_has_just_come_reads_from_another_region(seed: int) -> None:
+    """Deliveries that find straight back are what they are elsewhere: with their own subject, and an ack's way."""
+
+    async def scenario(world: World, regions: Regions, clients: dict[str, JetStream]) -> None:
+        await make(clients["east"], "S")
+        await clients["east"].create_consumer("S", ConsumerConfig(durable_name="D"))
+        for number in range(9):
+            await publish(clients["east"], f"S.{number}", f"{number}")
+        for number, server in enumerate(regions["west"]):
+            async with client(world, server) as nc:
+                consumer = await JetStream(nc).consumer("S", "D")
+                for message in await consumer.fetch(3):
+                    assert message.subject == f"S.{message.payload.decode()}"
+                    await message.ack_sync()
+                info = await consumer.info()
+                assert (info.num_ack_pending, info.num_pending) == (0, 6 - 3 * number)
 
     play(scenario, seed=seed)
 

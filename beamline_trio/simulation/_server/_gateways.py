@@ -178,12 +178,12 @@ class Gateways:
         for link in self._inbound.values():
             link.outbound.add(self._info())
 
-    def send_answer(self, region: str, message: MessageParts) -> bool:
+    def send_answer(self, region: str, way: bytes, message: MessageParts) -> bool:
         """Send an answer to a region, by its way; False when that is out of reach."""
         known = self._regions.get(region)
         if known is None or known.link is None:
             return False
-        known.link.send_message(message[0], message, [])
+        known.link.send_message(way, message, [])
         return True
 
     def _nearest_first(self) -> list[GatewayConnection]:
@@ -263,7 +263,7 @@ class Gateways:
 
     def take(self, to: bytes, message: MessageParts, queues: list[bytes]) -> None:
         """A message from another region."""
-        if not self.ways_back.pass_on(message):
+        if not self.ways_back.pass_on(to, message):
             publish_from_gateway(self._process, to, message, queues)
 
     def lost(self, link: GatewayConnection) -> None:

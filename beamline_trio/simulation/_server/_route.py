@@ -96,7 +96,7 @@ class RouteConnection(PeerConnection):
     def message(self, to: bytes, message: MessageParts, queues: list[bytes]) -> None:
         """To the clients of this server."""
         gateways = self.process.gateways
-        if gateways is None or not gateways.ways_back.pass_on(message):
+        if gateways is None or not gateways.ways_back.pass_on(to, message):
             publish_from_route(self.process, self, to, message, queues)
 
     def gone(self) -> None:

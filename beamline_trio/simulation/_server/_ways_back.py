@@ -34,8 +34,8 @@ class Crossing(Protocol):
         """The names of the other regions."""
         ...
 
-    def send_answer(self, region: str, message: MessageParts) -> bool:
-        """Send an answer to a region; False when that is out of reach."""
+    def send_answer(self, region: str, way: bytes, message: MessageParts) -> bool:
+        """Send an answer to a region, by its way; False when that is out of reach."""
         ...
 
 
@@ -58,7 +58,7 @@ class WaysBack:
         self._ways: dict[bytes, tuple[bytes, float]] = {}
 
     def subscribed(self, sub: Subscription) -> None:
-        """A client of this server has just subscribed."""
+        """A client or a part of this server has just subscribed."""
         now = self._process.now()
         self._forget_old(now)
         self._recent.pop(sub.subject, None)
@@ -70,7 +70,9 @@ class WaysBack:
             return message
         reply = account_of(to) + message[1]
         self._forget_old(self._process.now())
-        if any(sub.subject in self._recent for sub in self._process.interest.match(reply).plain):
+        matches = self._process.interest.match(reply)
+        own = [*matches.plain, *(sub for sub in matches.beyond if sub.service is not None)]
+        if any(sub.subject in self._recent for sub in own):
             return (message[0], self._own + reply, *message[2:])
         return message
 
@@ -92,21 +94,19 @@ class WaysBack:
             return False
         wanted = way.split(b".", 2)[1]
         region = next((name for name in self._crossing.regions() if _hash(name) == wanted), "")
-        return self._crossing.send_answer(region, (way, *message[1:]))
+        return self._crossing.send_answer(region, way, message)
 
-    def pass_on(self, message: MessageParts) -> bool:
-        """Bring an answer to the client that asked, or to its server; False when it is none."""
-        subject = message[0]
-        if not subject.startswith(_PREFIX):
+    def pass_on(self, to: bytes, message: MessageParts) -> bool:
+        """Bring an answer to the client that asked, or to its server; False when it goes to no way back."""
+        if not to.startswith(_PREFIX):
             return False
-        if subject.startswith(self._own):
-            to = _behind(subject)
-            publish_from_gateway(self._process, to, (as_seen(to), *message[1:]), [])
+        if to.startswith(self._own):
+            publish_from_gateway(self._process, _behind(to), message, [])
         elif self._process.cluster is not None:
-            wanted = subject.split(b".", 3)[2]
+            wanted = to.split(b".", 3)[2]
             for peer, route in self._process.cluster.routes():
                 if _hash(peer) == wanted:
-                    route.send_message(subject, message, [])
+                    route.send_message(to, message, [])
         return True
 
     def _forget_old(self, now: float) -> None:
