@@ -174,6 +174,11 @@ def _expected(evidence: Evidence, measured: Measured) -> Iterable[Finding]:
         yield Finding(name="longest gap in throughput", mark=mark, value=f"{longest:.1f} s", limit=limit)
     if expected.always_ready:
         yield _nothing("moments without an instance that is ready", len(evidence.unready))
+    if evidence.balancer is not None:
+        asked, refused = evidence.balancer
+        mark = Mark.OK if asked and not refused else Mark.FAIL
+        value = f"{refused} of {asked} times it had none"
+        yield Finding(name="load balancer finds a ready instance", mark=mark, value=value, limit="0")
     yield from _quorum(evidence)
     if expected.steady_recovery:
         yield from _steady(measured)

@@ -42,7 +42,7 @@ def evidence(**changed: Any) -> Evidence:
     made: dict[str, Any] = {
         "scenario": scenario, "settings": settings, "plan": plan, "ledger": Ledger(lambda: 0.0, 4),
         "samples": [sample(at) for at in range(int(plan.seconds))], "bands": [], "ack_gaps": [], "end_gaps": [],
-        "unready": [], "restarts": {}, "settled": True, "seconds": plan.seconds,
+        "unready": [], "restarts": {}, "balancer": None, "settled": True, "seconds": plan.seconds,
     }  # fmt: skip
     return Evidence(**{**made, **changed})
 
@@ -127,6 +127,8 @@ def test_a_moment_without_a_ready_instance_fails_where_one_must_always_be() -> N
     """Readiness is looked at every 100 ms."""
     scenario = attrs.evolve(find_scenario("2.1"), expectations=Expectations(always_ready=True))
     assert marks(evidence(scenario=scenario)) == {}
+    assert marks(evidence(balancer=(900, 0))) == {}
+    assert marks(evidence(balancer=(900, 1))) == {"load balancer finds a ready instance": Mark.FAIL}
     found = marks(evidence(scenario=scenario, unready=[(10.0, 10.1)]))
     assert found == {"moments without an instance that is ready": Mark.FAIL}
 
