@@ -25,7 +25,6 @@ from ..jetstream import JetStream
 from ._balancer import Balancer
 from ._behaviour import Behaviour
 from ._decisions import Decisions
-from ._errors import ScenarioError
 from ._ledger import Ledger
 from ._lookout import Lookout
 from ._pipeline import Pipeline
@@ -69,12 +68,7 @@ class Load:
         processes = are_processes(scenario, topology, settings)
         make_process = partial(ProcessInstance, number=scenario.number, servers=rig.urls()) if processes else None
         make_work, rate = _WORKS[settings.load], settings.rate / len(regions)
-        if settings.load_balancer and not processes:
-            raise ScenarioError(
-                f"a load balancer needs instances that are processes, and those of {scenario.number} on "
-                f"{settings.on} are not; run 5.1 or 5.3 with --on real, or leave ROUTER_LOAD_BALANCER_ENABLED out"
-            )
-        self.balancer = Balancer() if settings.load_balancer else None
+        self.balancer = Balancer() if settings.load_balancer and processes else None
         if processes:
             make_work = partial(Pipeline, telling=True)
         self.sites = [Site(one, make_work(one), rate, self._open_client, make_process) for one in grounds]

@@ -97,8 +97,6 @@ def test_what_cannot_be_run_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     decisions = attrs.evolve(SHORT, load="decisions")
     with pytest.raises(ScenarioError, match="the decision router has no regions"):
         run_scenario(find_scenario("5.2"), decisions)
-    with pytest.raises(ScenarioError, match="a load balancer needs instances that are processes"):
-        run_scenario(find_scenario("5.3"), attrs.evolve(SHORT, load_balancer=True))
     monkeypatch.setattr("beamline_trio.scenarios._decisions.EXAMPLE", "examples.no_such_router")
     with pytest.raises(ScenarioError, match=r"there is no examples\.no_such_router, which this load needs"):
         run_scenario(find_scenario("2.1"), decisions)
