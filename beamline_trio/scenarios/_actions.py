@@ -14,7 +14,7 @@ import attrs
 import trio
 
 from ..faults import error, intermittent
-from ._instance import Instance, Leave
+from ._instance import Leave
 from ._load import Load
 from ._plan import PlannedFault
 from ._rig import End, Rig
@@ -93,7 +93,7 @@ async def _region_cut(ground: Ground, fault: PlannedFault) -> AsyncGenerator[Non
 
 @asynccontextmanager
 async def _instance_away(how: Leave, ground: Ground, fault: PlannedFault) -> AsyncGenerator[None]:
-    instance: Instance = ground.load.instances[fault.target or next(iter(ground.load.instances))]
+    instance = ground.load.instances[fault.target or next(iter(ground.load.instances))]
     async with AsyncExitStack() as stack:
         if how is Leave.KILL:
             await stack.enter_async_context(ground.rig.lose_host(instance.name))

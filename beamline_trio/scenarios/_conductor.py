@@ -46,6 +46,8 @@ class Evidence:
         ack_gaps: silences between PubAcks. end_gaps: between messages that ended. Of a second at least.
         unready: moments without an instance that was ready, and until when.
         restarts: instance -> how often it was ended.
+        balancer: how often the load balancer was asked for an instance that is ready, and how often it had none; None
+            = there was none.
         settled: whether all that was published has ended.
         seconds: how long it was, with the working off behind the plan.
     """
@@ -60,6 +62,7 @@ class Evidence:
     end_gaps: Sequence[Gap]
     unready: Sequence[tuple[float, float]]
     restarts: dict[str, int]
+    balancer: tuple[int, int] | None
     settled: bool
     seconds: float
 
@@ -108,6 +111,7 @@ async def conduct(
         end_gaps=ledger.ended.gaps,
         unready=sampler.unready,
         restarts={name: instance.restarts for name, instance in load.instances.items()},
+        balancer=None if load.balancer is None else (load.balancer.asked, load.balancer.refused),
         settled=settled,
         seconds=now(),
     )

@@ -174,9 +174,22 @@ def _expected(evidence: Evidence, measured: Measured) -> Iterable[Finding]:
         yield Finding(name="longest gap in throughput", mark=mark, value=f"{longest:.1f} s", limit=limit)
     if expected.always_ready:
         yield _nothing("moments without an instance that is ready", len(evidence.unready))
+    yield from _balanced(evidence)
     yield from _quorum(evidence)
     if expected.steady_recovery:
         yield from _steady(measured)
+
+
+def _balanced(evidence: Evidence) -> Iterable[Finding]:
+    """What was asked for and is not there is told: it is not as if it had held."""
+    if evidence.balancer is not None:
+        asked, refused = evidence.balancer
+        mark = Mark.OK if asked and not refused else Mark.FAIL
+        value = f"{refused} of {asked} times it had none"
+        yield Finding(name="load balancer finds a ready instance", mark=mark, value=value, limit="0")
+    elif evidence.settings.load_balancer and evidence.plan.topology.instances > 1:
+        value, limit = "none: the instances are tasks of one process here", "5.1 or 5.3 on real servers"
+        yield Finding(name="load balancer", mark=Mark.WARN, value=value, limit=limit)
 
 
 def _gaps_with_a_quorum(evidence: Evidence) -> Iterator[Gap]:

@@ -88,7 +88,7 @@ class Decisions:
         async def watch(delivery: Delivery, call_next: CallNext) -> HandlerOutcome:
             if delivery.route == _ROUTE:
                 number = _number_of(delivery.payload)
-                ledger.note_handled(number, f"{number}", delivery.number, instance)
+                ledger.note_handled(number, None, delivery.number, instance)
                 await behaviour.meet(number)
             return await call_next(delivery)
 

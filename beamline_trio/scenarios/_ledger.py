@@ -128,8 +128,8 @@ class Ledger:
         name = type(error).__name__
         self.publish_errors[name] = self.publish_errors.get(name, 0) + 1
 
-    def note_handled(self, number: int, key: str, delivery: int, instance: str) -> None:
-        """It comes to a handler."""
+    def note_handled(self, number: int, key: str | None, delivery: int, instance: str) -> None:
+        """It comes to a handler; without a key its order is nobody's."""
         self.handled += 1
         self.by_instance[instance] = self.by_instance.get(instance, 0) + 1
         if delivery > 1:
@@ -137,6 +137,8 @@ class Ledger:
             if delivery > self._max_deliver:
                 self.over_delivered += 1
                 self._tell(f"message {number} came to its handler for the {delivery}th time")
+            return
+        if key is None:
             return
         last = self._last_of_key.get((instance, key), -1)
         if number < last:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from typing import Any, Final
 
 import trio
@@ -21,14 +22,16 @@ import trio
 from ..client import Client, UndeliveredError, open_client
 from ..faults import FaultDialer
 from ..jetstream import JetStream
+from ._balancer import Balancer
 from ._behaviour import Behaviour
 from ._decisions import Decisions
 from ._ledger import Ledger
 from ._lookout import Lookout
 from ._pipeline import Pipeline
+from ._process_instance import ProcessInstance
 from ._rig import Rig
 from ._scenario import Kind, Scenario, Topology
-from ._settings import DECISIONS, PIPELINE, Settings
+from ._settings import DECISIONS, PIPELINE, REAL, Settings
 from ._site import Site
 from ._work import Ground, Work
 
@@ -51,6 +54,7 @@ class Load:
         instances: of the router, by name.
         lookout: what the library sees of a cluster; None where there is none.
         clients: by the name of their host, those that are open.
+        balancer: in front of the instances' pages; None where there is none.
         dialers: of the instances, by name, where operations on the wire are to meet faults; they cost time.
     """
 
@@ -61,8 +65,13 @@ class Load:
         self.clients: dict[str, Client] = {}
         regions = topology.regions or ("",)
         grounds = [Ground(region, regions, topology, scenario, ledger, self.behaviour) for region in regions]
+        processes = are_processes(scenario, topology, settings)
+        make_process = partial(ProcessInstance, number=scenario.number, servers=rig.urls()) if processes else None
         make_work, rate = _WORKS[settings.load], settings.rate / len(regions)
-        self.sites = [Site(ground, make_work(ground), rate, self._open_client) for ground in grounds]
+        self.balancer = Balancer() if settings.load_balancer and processes else None
+        if processes:
+            make_work = partial(Pipeline, telling=True)
+        self.sites = [Site(one, make_work(one), rate, self._open_client, make_process) for one in grounds]
         streams = {site.region: site.work.home for site in self.sites}
         self.lookout = Lookout(streams, self._open_client) if topology.nodes > 1 else None
         self.instances = {name: one for site in self.sites for name, one in site.instances.items()}
@@ -86,7 +95,8 @@ class Load:
                     await nursery.start(self.lookout.run)
                 for site, source, sink in pairs:
                     await site.start(nursery, JetStream(source), sink)
-                yield
+                async with self._balanced():
+                    yield
                 nursery.cancel_scope.cancel()
 
     @property
@@ -115,6 +125,16 @@ class Load:
             site.source.stop()
 
     @asynccontextmanager
+    async def _balanced(self) -> AsyncGenerator[None]:
+        """The load balancer, if there is to be one."""
+        if self.balancer is None:
+            yield
+            return
+        pages = {name: one.address for name, one in self.instances.items() if isinstance(one, ProcessInstance)}
+        async with self.balancer.running(pages):
+            yield
+
+    @asynccontextmanager
     async def _open_client(self, host: str, region: str) -> AsyncGenerator[Client]:
         """A client on a host of its own."""
         options: dict[str, Any] = {"name": host, "retry_first_connect": True, **self._options}
@@ -126,3 +146,11 @@ class Load:
                     yield client
                 finally:
                     del self.clients[host]
+
+
+def are_processes(scenario: Scenario, topology: Topology, settings: Settings) -> bool:
+    """Whether instances are processes of their own: several of them, on real servers, whose handlers are left alone."""
+    kinds = {kind for cycle in scenario.cycles for kind in cycle.kinds}
+    alone = not kinds & {Kind.HANDLERS_FAIL, Kind.HANDLERS_HANG, Kind.ACKS_LOST, Kind.PARTITION}
+    several = topology.instances > 1 and not topology.regions
+    return settings.on == REAL and settings.load == PIPELINE and several and alone

@@ -17,6 +17,8 @@ from ._work import ACK_WAIT_SECONDS, GRACE_SECONDS, Ground
 CONCURRENCY: Final = 16
 # Of the keys of a source, every fourth one's messages go to the next region.
 _ABROAD_EVERY: Final = 4
+# The number of the delivery that has led to an effect, and the instance.
+_HANDLED: Final = "Scenario-Handled"
 
 
 class Pipeline:
@@ -24,10 +26,12 @@ class Pipeline:
 
     Args:
         ground: what it is made for.
+        telling: effects tell of which delivery and instance they are, for a sink in another process.
     """
 
-    def __init__(self, ground: Ground) -> None:
+    def __init__(self, ground: Ground, *, telling: bool = False) -> None:
         self._ground = ground
+        self._telling = telling
         self._region = ground.region
 
     @property
@@ -56,7 +60,7 @@ class Pipeline:
         """See `Work`."""
         router = Router(instance, grace_seconds=GRACE_SECONDS)
         effects = subject_prefix(DONE, self._region)
-        ledger, behaviour = self._ground.ledger, self._ground.behaviour
+        ledger, behaviour, telling = self._ground.ledger, self._ground.behaviour, self._telling
 
         @router.route(
             f"{subject_prefix(WORK, self._region)}.>",
@@ -72,14 +76,15 @@ class Pipeline:
             number = number_of(payload)
             ledger.note_handled(number, delivery.subject, delivery.number, instance)
             await behaviour.meet(number)
-            return Publish(f"{effects}.{delivery.subject.rpartition('.')[2]}", payload)
+            headers = {_HANDLED: f"{delivery.number} {instance}"} if telling else None
+            return Publish(f"{effects}.{delivery.subject.rpartition('.')[2]}", payload, headers=headers)
 
         return router
 
     def make_sink(self, name: str) -> Router:
         """See `Work`."""
         router = Router(name)
-        ledger, region = self._ground.ledger, self._region
+        ledger, region, telling = self._ground.ledger, self._region, self._telling
         done, dead = (
             partial(
                 router.route,
@@ -95,7 +100,12 @@ class Pipeline:
         @done()
         async def take_done(payload: bytes, delivery: Delivery) -> None:
             assert delivery.metadata is not None
-            ledger.note_done(number_of(payload), delivery.metadata.stream_sequence, region)
+            number, told = number_of(payload), delivery.headers.get(_HANDLED) if telling else None
+            if told is not None:
+                deliveries, _, instance = told.partition(" ")
+                # What comes here has passed two streams: of the order at the handlers it says nothing.
+                ledger.note_handled(number, None, int(deliveries), instance)
+            ledger.note_done(number, delivery.metadata.stream_sequence, region)
 
         @dead()
         async def take_dead(payload: bytes) -> None:

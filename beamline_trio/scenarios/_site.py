@@ -16,9 +16,11 @@ from ..client import Client
 from ..jetstream import JetStream
 from ..protocol import NatsError
 from ._instance import Instance
+from ._process_instance import ProcessInstance
 from ._source import Source
 from ._work import Ground, Work
 
+MakeProcess: TypeAlias = Callable[[str], ProcessInstance]
 OpenClient: TypeAlias = Callable[[str, str], AbstractAsyncContextManager[Client]]
 
 _RETRY_SECONDS: Final = 0.5
@@ -32,6 +34,7 @@ class Site:
         work: what it is about.
         rate: messages a second that it publishes.
         open_client: opens a client by its host and region.
+        make_process: makes an instance that is a process of its own; None = they are tasks of this one.
 
     Attributes:
         region: where it is; empty = there are no regions.
@@ -40,13 +43,17 @@ class Site:
         instances: of the router, by name.
     """
 
-    def __init__(self, ground: Ground, work: Work, rate: float, open_client: OpenClient) -> None:
+    def __init__(
+        self, ground: Ground, work: Work, rate: float, open_client: OpenClient, make_process: MakeProcess | None
+    ) -> None:
         self.region = ground.region
         self.work = work
         self.source = Source(ground.ledger, rate, work.subjects(), work.payload)
         names = [self.host(f"router-{number}") for number in range(1, ground.topology.instances + 1)]
-        self.instances = {
-            name: Instance(name, partial(open_client, name, self.region), partial(work.make_router, name))
+        self.instances: dict[str, Instance | ProcessInstance] = {
+            name: make_process(name)
+            if make_process is not None
+            else Instance(name, partial(open_client, name, self.region), partial(work.make_router, name))
             for name in names
         }
 

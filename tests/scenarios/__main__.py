@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from beamline_trio.scenarios import SCENARIOS
+from beamline_trio.server_process import find_haproxy
 
 REAL = ("5.1", "5.2", "5.3")
 COMMAND = (sys.executable, "-m", "beamline_trio.cli", "scenario", "run", "--json")
@@ -37,6 +39,10 @@ def main() -> int:
     words = ["--on", options.on, "--rate", f"{options.rate:g}", "--seed", str(options.seed), "--out", str(options.out)]
     if options.full and real:
         words.append("--full")
+    if real and find_haproxy() is None:
+        print("no haproxy on this machine: the instances of 5.1 and 5.3 have no load balancer", flush=True)
+    elif real:
+        os.environ.setdefault("ROUTER_LOAD_BALANCER_ENABLED", "true")
     began = time.monotonic()
     with ThreadPoolExecutor(1 if real else 2) as pool:
         results = dict(zip(numbers, pool.map(partial(run, words), numbers), strict=True))

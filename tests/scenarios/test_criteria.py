@@ -24,6 +24,7 @@ from beamline_trio.scenarios._ledger import Gap, Ledger
 from beamline_trio.scenarios._limits import CONNECTIONS, MEMORY_BYTES, TASKS
 
 RATE = 10
+ROLLING = find_scenario("5.3")
 
 
 def sample(at: int, **changed: Any) -> Sample:
@@ -42,7 +43,7 @@ def evidence(**changed: Any) -> Evidence:
     made: dict[str, Any] = {
         "scenario": scenario, "settings": settings, "plan": plan, "ledger": Ledger(lambda: 0.0, 4),
         "samples": [sample(at) for at in range(int(plan.seconds))], "bands": [], "ack_gaps": [], "end_gaps": [],
-        "unready": [], "restarts": {}, "settled": True, "seconds": plan.seconds,
+        "unready": [], "restarts": {}, "balancer": None, "settled": True, "seconds": plan.seconds,
     }  # fmt: skip
     return Evidence(**{**made, **changed})
 
@@ -127,6 +128,10 @@ def test_a_moment_without_a_ready_instance_fails_where_one_must_always_be() -> N
     """Readiness is looked at every 100 ms."""
     scenario = attrs.evolve(find_scenario("2.1"), expectations=Expectations(always_ready=True))
     assert marks(evidence(scenario=scenario)) == {}
+    assert marks(evidence(balancer=(900, 0))) == {}
+    several = attrs.evolve(evidence(settings=Settings(load_balancer=True)), plan=make_plan(ROLLING, Settings()))
+    assert marks(several)["load balancer"] is Mark.WARN
+    assert marks(evidence(balancer=(900, 1))) == {"load balancer finds a ready instance": Mark.FAIL}
     found = marks(evidence(scenario=scenario, unready=[(10.0, 10.1)]))
     assert found == {"moments without an instance that is ready": Mark.FAIL}
 

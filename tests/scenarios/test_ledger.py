@@ -67,11 +67,12 @@ def test_deliveries_beyond_the_limit_and_out_of_order_are_counted() -> None:
     ledger.note_handled(1, "other", 1, "one")
     ledger.note_handled(1, "k", 1, "two")
     ledger.note_handled(1, "k", 2, "one")
-    assert (ledger.out_of_order, ledger.over_delivered, ledger.handled, ledger.again) == (0, 0, 4, 1)
+    ledger.note_handled(0, None, 1, "three")
+    assert (ledger.out_of_order, ledger.over_delivered, ledger.handled, ledger.again) == (0, 0, 5, 1)
     ledger.note_handled(1, "k", 1, "one")
     ledger.note_handled(1, "k", 5, "one")
     assert (ledger.out_of_order, ledger.over_delivered) == (1, 1)
-    assert ledger.by_instance == {"one": 5, "two": 1}
+    assert ledger.by_instance == {"one": 5, "two": 1, "three": 1}
 
 
 def test_silences_of_more_than_a_second_are_gaps() -> None:

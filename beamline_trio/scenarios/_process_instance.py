@@ -1,0 +1,113 @@
+"""An instance of the router that is a process of its own: `beamline run`, on real servers.
+
+It ends by SIGTERM, on which it drains, or by SIGKILL, and is asked every 100 ms whether it is ready.
+
+Must not decide when.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+import trio
+
+from ..server_process import Program, ProgramOptions, ServerStartError, open_program
+from ..server_process._ports import choose_port
+from ._instance import Leave
+
+_HOST: Final = "127.0.0.1"
+_PAGE: Final = "/readyz"
+_LOOK_SECONDS: Final = 0.1
+_ANSWER_SECONDS: Final = 1.0
+# Twice the grace of its router.
+_DRAIN_SECONDS: Final = 20.0
+_START_AGAIN_SECONDS: Final = 0.5
+
+
+class ProcessInstance:
+    """See `Instance`.
+
+    Args:
+        name: of it and its client.
+        number: of the scenario.
+        servers: where it connects.
+
+    Attributes:
+        name: as given.
+        address: where its pages are.
+        restarts: how often it was ended.
+        ready: whether it said at the last look that it takes messages.
+    """
+
+    def __init__(self, name: str, number: str, servers: Sequence[str]) -> None:
+        self.name = name
+        self.address = (_HOST, choose_port(_HOST))
+        self.restarts = 0
+        self.ready = False
+        self._options = _options(name, number, servers, self.address[1])
+        self._wanted = trio.Event()
+        self._wanted.set()
+        self._program: Program | None = None
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Run it, life after life, while it is wanted; started when it first takes messages."""
+        async with open_program(self._options) as program, trio.open_nursery() as nursery:
+            self._program, self.ready = program, True
+            nursery.start_soon(self._look, program)
+            task_status.started()
+            while True:
+                await self._wanted.wait()
+                await self._revive(program)
+                await program.wait_exit()
+
+    async def leave(self, how: Leave) -> None:
+        """End it; it stays away until `come_back`."""
+        self.restarts += 1
+        self._wanted = trio.Event()
+        program = self._program
+        if program is None:
+            return
+        if how is Leave.DRAIN:
+            program.terminate()
+            with trio.move_on_after(_DRAIN_SECONDS):
+                await program.wait_exit()
+        program.kill()
+        await program.wait_exit()
+        self.ready = False
+
+    def come_back(self) -> None:
+        """Start it again."""
+        self._wanted.set()
+
+    async def _revive(self, program: Program) -> None:
+        """Start it where it does not run; what ends it while it starts is no reason to give up."""
+        while not program.running:
+            try:
+                await program.start()
+            except ServerStartError:
+                await trio.sleep(_START_AGAIN_SECONDS)
+                await self._wanted.wait()
+
+    async def _look(self, program: Program) -> None:
+        while True:
+            ready = False
+            with trio.move_on_after(_ANSWER_SECONDS):
+                ready = program.running and await program.ready()
+            self.ready = ready
+            await trio.sleep(_LOOK_SECONDS)
+
+
+def _options(name: str, number: str, servers: Sequence[str], port: int) -> ProgramOptions:
+    """How it is started."""
+    # Imported by name in its own process: here it would read the environment.
+    target = "beamline_trio.scenarios._worker:router"
+    command = [sys.executable, "-m", "beamline_trio.cli", "run", target, "--name", name, "--metrics-port", f"{port}"]
+    for server in servers:
+        command += ["--nats", server]
+    return ProgramOptions(
+        command=tuple(command),
+        page=(_HOST, port, _PAGE),
+        environment={"BEAMLINE_SCENARIO_INSTANCE": name, "BEAMLINE_SCENARIO_NUMBER": number},
+    )
