@@ -47,9 +47,11 @@ NOT_SMOKE: Final = tuple(
 SMOKE_MUTATED_STREAMS: Final = "5000"
 # Of about the same length: one computes, the other mostly waits for servers, and computes a little behind that.
 _COMPUTES_TOO: Final = ("tests/examples", "tests/kv", "tests/router")
+# Clusters of real servers are waited for by the minute: the nightly run has them.
+_WAITS_LONG: Final = "--ignore=tests/integration/clusters"
 HALVES: Final = {
     "what computes": (("-m", "not real_server", *(f"--ignore={path}" for path in _COMPUTES_TOO)),),
-    "real servers, and the rest": (("-m", "real_server"), ("-m", "not real_server", *_COMPUTES_TOO)),
+    "real servers, and the rest": (("-m", "real_server", _WAITS_LONG), ("-m", "not real_server", *_COMPUTES_TOO)),
 }
 SECURITY_TESTS: Final = ("tests/integration/test_security_matrix.py", "tests/integration/test_secrets.py", "-s")
 REAL_SERVER_TESTS: Final = ("tests/contract", "tests/integration")
