@@ -45,11 +45,16 @@ NOT_SMOKE: Final = tuple(
 )
 # The whole suite feeds the parser 30,000 mutated streams; the smoke runs that many.
 SMOKE_MUTATED_STREAMS: Final = "5000"
-# Of about the same length: one computes, the other mostly waits for servers, and computes a little behind that.
-_COMPUTES_TOO: Final = ("tests/examples", "tests/kv", "tests/router")
-HALVES: Final = {
-    "what computes": (("-m", "not real_server", *(f"--ignore={path}" for path in _COMPUTES_TOO)),),
-    "real servers, and the rest": (("-m", "real_server"), ("-m", "not real_server", *_COMPUTES_TOO)),
+# Clusters of real servers are waited for by the minute: the nightly run has them.
+_WAITS_LONG: Final = "--ignore=tests/integration/clusters"
+_SIMULATES: Final = tuple(
+    f"tests/{name}" for name in ("cluster", "contract", "examples", "kv", "router", "scenarios", "simulation")
+)
+# The first mostly waits; the others compute, for about the same time.
+PARTS: Final = {
+    "real servers": ("-m", "real_server", _WAITS_LONG),
+    "simulations, routers, examples": ("-m", "not real_server", *_SIMULATES),
+    "the rest": ("-m", "not real_server", *(f"--ignore={path}" for path in _SIMULATES)),
 }
 SECURITY_TESTS: Final = ("tests/integration/test_security_matrix.py", "tests/integration/test_secrets.py", "-s")
 REAL_SERVER_TESTS: Final = ("tests/contract", "tests/integration")
@@ -143,17 +148,17 @@ def tests(session: nox.Session) -> None:
     pythons = {version: _environment(session, version, path, wheel) for version, path in others.items()}
     said: list[str] = []
 
-    def half(name: str, selections: Sequence[Sequence[str]]) -> None:
-        record.run(f"{name} with coverage, Python {_RUNNING}", lambda: said.extend(_measured(session, selections)))
+    def measured(name: str, selection: Sequence[str]) -> None:
+        record.run(f"{name}, with coverage, Python {_RUNNING}", lambda: said.append(_measured(session, selection)))
 
     def smoke(version: str) -> None:
         part = functools.partial(_pytest, session, pythons[version], tree, "-m", SMOKE, *NOT_SMOKE, silent=True)
         record.run(f"smoke subset, Python {version}", part)
 
-    # Two at a time, each on one processor, the longest first.
-    parts = [functools.partial(half, name, selections) for name, selections in HALVES.items()]
+    # Three at a time, of which one mostly waits.
+    parts = [functools.partial(measured, name, selection) for name, selection in PARTS.items()]
     parts += [functools.partial(smoke, version) for version in pythons]
-    with session.chdir(tree), ThreadPoolExecutor(2) as pool:
+    with session.chdir(tree), ThreadPoolExecutor(3) as pool:
         list(pool.map(lambda part: part(), parts))
     # Last, so that its closing lines are what the terminal shows.
     print(*said, sep="\n", flush=True)
@@ -460,19 +465,10 @@ def _pytest(
         print(str(said).rstrip().rpartition("\n")[2], flush=True)
 
 
-def _measured(session: nox.Session, selections: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Run parts of the suite under coverage, in the copied tree; gives what each said, once all have been run."""
-    said: list[str] = []
-    failures: list[CommandFailed] = []
-    for selection in selections:
-        command = ("coverage", "run", "-m", "pytest", *selection)
-        try:
-            said.append(str(session.run(*command, env={"BEAMLINE_TEST_INSTALLED": "1"}, silent=True)))
-        except CommandFailed as error:  # its output was printed
-            failures.append(error)
-    yield from said
-    if failures:
-        raise failures[0]
+def _measured(session: nox.Session, selection: Sequence[str]) -> str:
+    """Run a part of the suite under coverage, in the copied tree; what it says, which it prints only when it fails."""
+    command = ("coverage", "run", "-m", "pytest", *selection)
+    return str(session.run(*command, env={"BEAMLINE_TEST_INSTALLED": "1"}, silent=True))
 
 
 def _report_coverage(session: nox.Session, tree: Path, minimum: float) -> None:

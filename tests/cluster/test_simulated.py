@@ -73,7 +73,7 @@ async def told(events: EventStream, seconds: float) -> list[Event]:
     return found
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_what_a_watch_says_of_a_cluster_whose_servers_are_killed(seed: int) -> None:
     """A follower, the leader, and two of three: down, another leader, no quorum; and all of it back by itself."""
 
@@ -119,7 +119,7 @@ def test_what_a_watch_says_of_a_cluster_whose_servers_are_killed(seed: int) -> N
     play(scenario, seed, east=3)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("system", [True, False], ids=["by all servers", "by streams"])
 def test_what_a_watch_says_of_a_region_that_is_cut_off(system: bool, seed: int) -> None:
     """Cut within seconds, healed within seconds, each once; the own stream is not lacking for a moment."""
@@ -167,7 +167,7 @@ async def stored(js: JetStream, stream: str) -> dict[str, list[int]]:
     return dict(found)
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0])
 @pytest.mark.parametrize("seconds", [20.0, 180.0, 400.0])
 @pytest.mark.parametrize("local", [True, False], ids=["kept", "waits"])
 def test_what_is_published_to_a_region_that_is_cut_off(local: bool, seconds: float, seed: int) -> None:

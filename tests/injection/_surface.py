@@ -43,6 +43,9 @@ NO_WRITERS: Final = {
     "PublishEncoder": "turns into bytes what publish and its like are called with; it sends nothing",
     "Idempotence": "a protocol; KVIdempotence is what sends",
     "MemoryIdempotence": "keeps keys in memory",
+    "RouteCounters": "counts in memory",
+    "ClusterWatch": "asks by stream_info and consumer_info, which are called, of a service by a name that is checked",
+    "RegionPublisher": "publishes by JetStream.publish and its publisher, which are called",
 }
 # Classes that users do not make, and where they come from; the text of all other constructors is tried.
 NOT_MADE: Final = {
@@ -68,6 +71,7 @@ NO_CALLS: Final = {
     "Route.release": "forgets a reason",
     "Consumer.messages": "the configuration of a stream in it goes where that of JetStream.create_stream goes",
     "dialer_of": "takes the options of a client, which their own test gives it; makes an object that speaks no NATS",
+    "pattern_of": "makes a pattern to compare subjects with",
     "from_anyio": "takes names of files, which are read and not sent",
 }
 

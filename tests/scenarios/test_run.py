@@ -8,12 +8,13 @@ from typing import Any
 import attrs
 import pytest
 
-from beamline_trio.scenarios import SCENARIOS, Expectations, ScenarioError, Settings, find_scenario, run_scenario
+from beamline_trio.scenarios import Expectations, ScenarioError, Settings, find_scenario, run_scenario
 from beamline_trio.scenarios._ledger import Ledger
 from beamline_trio.scenarios._subjects import payload_of
 
 SHORT = Settings(rate=5, duration_minutes=2)
-QUICK = [number for number in SCENARIOS if number != "5.2d"]
+# The others put the same faults together in other ways; `nox -s scenarios` runs all of them.
+QUICK = ("1.1", "1.3", "2.2", "2.3", "4.2", "5.1", "5.2", "5.3")
 
 
 def failed(report: dict[str, Any]) -> list[str]:
@@ -22,7 +23,7 @@ def failed(report: dict[str, Any]) -> list[str]:
 
 @pytest.mark.parametrize("number", QUICK)
 def test_scenarios_hold(number: str) -> None:
-    """Every scenario, in two simulated minutes: no criterion fails."""
+    """Scenarios with faults of every kind, in two simulated minutes: no criterion fails."""
     report = run_scenario(find_scenario(number), SHORT)
     assert failed(report) == []
     counts = report["counts"]

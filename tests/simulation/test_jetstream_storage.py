@@ -200,8 +200,8 @@ def test_the_trace_has_every_step(rig: JetStreamRig) -> None:
 
 
 def test_configurations_that_the_model_does_not_have() -> None:
-    """JetStream in a cluster, and an interval that is none, are refused."""
-    with pytest.raises(ValueError, match="leave one of the two out"):
+    """JetStream of a server without a name in a cluster, and an interval that is none, are refused."""
+    with pytest.raises(ValueError, match="has no name; nats-server does not start like that"):
         Rig(jetstream=True, cluster="c")
     with pytest.raises(ValueError, match="must be 0"):
         Rig(jetstream=True, jetstream_sync_interval_seconds=-1)
