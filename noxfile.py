@@ -71,6 +71,7 @@ FAILURES: Final = ROOT / "build" / "failures.json"
 ROUTER_SCENARIO: Final = "examples/router_accounting.py"
 ROUTER_SEEDS: Final = "1:1000"
 ROUTER_REAL: Final = "tests/integration/router"
+KILLS_SECONDS: Final = "120"
 SWEEP: Final = "tests/simulation/test_sweep.py"
 # What tests may read besides the package; a copy of these is their root.
 TREE: Final = (
@@ -261,26 +262,41 @@ def scenarios(session: nox.Session) -> None:
 
 @nox.session(name="scenarios-real")
 def scenarios_real(session: nox.Session) -> None:
-    """The scenarios of clusters, regions and rolling restarts on real servers, compressed; `-- --full` for hours."""
-    _module(session, "tests.scenarios", "--on", "real")
+    """5.1, 5.2, 5.3 on real servers, compressed (`-- --full`: for hours), and a node killed every 4.5 s for 120 s."""
+    parser = argparse.ArgumentParser(prog="nox -s scenarios-real --", epilog="all else is for tests.scenarios")
+    parser.add_argument("--kills-seconds", default=KILLS_SECONDS, help="a SIGKILL every 4.5 s for so long")
+    options, selection = parser.parse_known_args(session.posargs)
+    session.install(f"{_wheel(session)}{TESTED_EXTRAS}", *_test_tools())
+    record = _Record(session)
+    with session.chdir(_tree(session)):
+        run = functools.partial(session.run, "python", "-m", "tests.scenarios", "--on", "real", *selection)
+        record.run("scenarios on real servers", run)
+        _run_kills(session, record, options.kills_seconds)
+    record.report()
 
 
 @nox.session
 def clusters(session: nox.Session) -> None:
     """Real clusters: SIGKILL of a random node every 4.5 s for 120 s, and router instances restarted one by one."""
     parser = argparse.ArgumentParser(prog="nox -s clusters --")
-    parser.add_argument("--kills-seconds", default="120", help="a SIGKILL every 4.5 s for so long")
+    parser.add_argument("--kills-seconds", default=KILLS_SECONDS, help="a SIGKILL every 4.5 s for so long")
     parser.add_argument("--rounds", default="2", help="so often is each router instance restarted")
     options = parser.parse_args(session.posargs)
     session.install(f"{_wheel(session)}{TESTED_EXTRAS}", *_test_tools())
     record = _Record(session)
     with session.chdir(_tree(session)):
-        module = functools.partial(session.run, "python", "-m")
-        kills = functools.partial(module, "tests.integration.clusters.kills", "--seconds", options.kills_seconds)
-        record.run(f"a node of three is killed every 4.5 s for {options.kills_seconds} s", kills)
-        rolling = functools.partial(module, "tests.integration.clusters.rolling", "--rounds", options.rounds)
-        record.run(f"three router instances are restarted one after another, {options.rounds} times", rolling)
+        _run_kills(session, record, options.kills_seconds)
+        rolling = ("-m", "tests.integration.clusters.rolling", "--rounds", options.rounds)
+        text = f"three router instances are restarted one after another, {options.rounds} times"
+        record.run(text, functools.partial(session.run, "python", *rolling))
     record.report()
+
+
+def _run_kills(session: nox.Session, record: _Record, seconds: str) -> None:
+    """A node of three is killed again and again; what is acknowledged, stored and consumed is counted."""
+    kills = ("-m", "tests.integration.clusters.kills", "--seconds", seconds)
+    run = functools.partial(session.run, "python", *kills)
+    record.run(f"a node of three is killed every 4.5 s for {seconds} s", run)
 
 
 def _run_module(session: nox.Session, python: Path, tree: Path, name: str, *args: str) -> None:

@@ -93,16 +93,6 @@ def counts(real: Measured, model: Measured) -> list[str]:
     return table(("", *(count.replace("_", " ") for count in COUNTS)), lines)
 
 
-def failovers(measured: Measured) -> list[str]:
-    """The lines of the failover row."""
-    (row,) = measured["rows"]
-    lines = [
-        [figure["contender"], f"{figure['median']:.0f} ms", f"{figure['min']:.0f} to {figure['max']:.0f} ms"]
-        for figure in row["figures"]
-    ]
-    return table(("client", "median", "from the least to the most"), lines)
-
-
 def text(directory: Path) -> str:
     """What stands between the comments."""
 
@@ -114,8 +104,6 @@ def text(directory: Path) -> str:
     real, model = read("clusters.json"), read("clusters-model.json")
     parts = [BEGIN, "", "### Model beside reality", "", *table(COLUMNS, rows(real, model)), ""]
     parts += ["### Counts over all runs", "", *counts(real, model), ""]
-    if (directory / "failover.json").exists():
-        parts += ["### Failover", "", *failovers(read("failover.json")), ""]
     return "\n".join([*parts, END])
 
 
