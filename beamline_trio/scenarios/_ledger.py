@@ -22,6 +22,7 @@ _ENDED: Final = _DONE | _DEAD
 # Shorter silences are no gaps.
 GAP_SECONDS_MIN: Final = 1.0
 _EXAMPLES_MAX: Final = 20
+_BEHIND: Final = "behind a later message of its key"
 
 
 @attrs.frozen
@@ -51,6 +52,11 @@ class Pulse:
         if self.last_at is not None and now - self.last_at > GAP_SECONDS_MIN:
             self.gaps.append(Gap(self.last_at, now))
         self.last_at = now
+
+
+def tell_handled(delivery: int, instance: str, *, in_order: bool) -> str:
+    """What one process tells of a delivery, for `Ledger.note_told` of another."""
+    return f"{delivery} {instance}" if in_order else f"{delivery} {instance} {_BEHIND}"
 
 
 class Ledger:
@@ -128,8 +134,12 @@ class Ledger:
         name = type(error).__name__
         self.publish_errors[name] = self.publish_errors.get(name, 0) + 1
 
-    def note_handled(self, number: int, key: str | None, delivery: int, instance: str) -> None:
-        """It comes to a handler; without a key its order is nobody's."""
+    def note_handled(self, number: int, key: str | None, delivery: int, instance: str) -> bool:
+        """It comes to a handler; without a key its order is nobody's here.
+
+        Returns:
+            Whether no later message of its key came there before it; of a first delivery.
+        """
         self.handled += 1
         self.by_instance[instance] = self.by_instance.get(instance, 0) + 1
         if delivery > 1:
@@ -137,14 +147,23 @@ class Ledger:
             if delivery > self._max_deliver:
                 self.over_delivered += 1
                 self._tell(f"message {number} came to its handler for the {delivery}th time")
-            return
+            return True
         if key is None:
-            return
+            return True
         last = self._last_of_key.get((instance, key), -1)
+        self._last_of_key[instance, key] = number
         if number < last:
             self.out_of_order += 1
             self._tell(f"message {number} of key {key} first came to {instance} behind message {last}")
-        self._last_of_key[instance, key] = number
+        return number >= last
+
+    def note_told(self, number: int, told: str) -> None:
+        """It came to a handler in another process, whose own books said this of it; see `tell_handled`."""
+        delivery, instance, *behind = told.split(" ", 2)
+        self.note_handled(number, None, int(delivery), instance)
+        if behind:
+            self.out_of_order += 1
+            self._tell(f"message {number} first came to {instance} {behind[0]}")
 
     def note_done(self, number: int, place: int, region: str = "") -> None:
         """Its effect lies at this place of the stream of a region."""

@@ -10,6 +10,7 @@ from typing import Final
 
 from ..jetstream import StreamConfig
 from ..router import Delivery, Publish, Retry, Router
+from ._ledger import tell_handled
 from ._streams import streams_of
 from ._subjects import DEAD, DONE, ROUTE, WORK, number_of, payload_of, stream_name, subject_prefix
 from ._work import ACK_WAIT_SECONDS, GRACE_SECONDS, Ground
@@ -17,7 +18,7 @@ from ._work import ACK_WAIT_SECONDS, GRACE_SECONDS, Ground
 CONCURRENCY: Final = 16
 # Of the keys of a source, every fourth one's messages go to the next region.
 _ABROAD_EVERY: Final = 4
-# The number of the delivery that has led to an effect, and the instance.
+# Of which delivery of which instance an effect is, and whether that came in its key's order.
 _HANDLED: Final = "Scenario-Handled"
 
 
@@ -26,7 +27,7 @@ class Pipeline:
 
     Args:
         ground: what it is made for.
-        telling: effects tell of which delivery and instance they are, for a sink in another process.
+        telling: effects tell what came to the handlers, for a sink in another process.
     """
 
     def __init__(self, ground: Ground, *, telling: bool = False) -> None:
@@ -74,9 +75,9 @@ class Pipeline:
         )
         async def work(payload: bytes, delivery: Delivery) -> Publish:
             number = number_of(payload)
-            ledger.note_handled(number, delivery.subject, delivery.number, instance)
+            in_order = ledger.note_handled(number, delivery.subject, delivery.number, instance)
             await behaviour.meet(number)
-            headers = {_HANDLED: f"{delivery.number} {instance}"} if telling else None
+            headers = {_HANDLED: tell_handled(delivery.number, instance, in_order=in_order)} if telling else None
             return Publish(f"{effects}.{delivery.subject.rpartition('.')[2]}", payload, headers=headers)
 
         return router
@@ -102,9 +103,7 @@ class Pipeline:
             assert delivery.metadata is not None
             number, told = number_of(payload), delivery.headers.get(_HANDLED) if telling else None
             if told is not None:
-                deliveries, _, instance = told.partition(" ")
-                # What comes here has passed two streams: of the order at the handlers it says nothing.
-                ledger.note_handled(number, None, int(deliveries), instance)
+                ledger.note_told(number, told)
             ledger.note_done(number, delivery.metadata.stream_sequence, region)
 
         @dead()

@@ -11,16 +11,20 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from beamline_trio.scenarios import SCENARIOS
+from beamline_trio.scenarios._plan import COMPRESSED_MINUTES
 from beamline_trio.server_process import find_haproxy
 
 REAL = ("5.1", "5.2", "5.3")
+COMPRESSED_SECONDS = COMPRESSED_MINUTES * 60 + 1
+WALL_SECONDS_MAX = 300.0
 COMMAND = (sys.executable, "-m", "beamline_trio.cli", "scenario", "run", "--json")
 
 
@@ -39,14 +43,14 @@ def main() -> int:
     words = ["--on", options.on, "--rate", f"{options.rate:g}", "--seed", str(options.seed), "--out", str(options.out)]
     if options.full and real:
         words.append("--full")
-    if real and find_haproxy() is None:
-        print("no haproxy on this machine: the instances of 5.1 and 5.3 have no load balancer", flush=True)
-    elif real:
+    if real and find_haproxy() is not None:
         os.environ.setdefault("ROUTER_LOAD_BALANCER_ENABLED", "true")
     began = time.monotonic()
     with ThreadPoolExecutor(1 if real else 2) as pool:
         results = dict(zip(numbers, pool.map(partial(run, words), numbers), strict=True))
     tell(results, real=real)
+    for reason in skipped(numbers) if real else ():
+        print(f"skipped: {reason}")
     print(f"{len(results)} scenarios in {time.monotonic() - began:.0f} s of wall time", flush=True)
     return 0 if all(result.get("result", "").startswith("passed") for result in results.values()) else 1
 
@@ -59,9 +63,22 @@ def by_length() -> list[str]:
 def run(words: Sequence[str], number: str) -> dict[str, Any]:
     """Run one in a process of its own."""
     done = subprocess.run([*COMMAND, number, *words], stdout=subprocess.PIPE, text=True, check=False)
-    found: dict[str, Any] = json.loads(done.stdout) if done.stdout else {"result": f"ended with {done.returncode}"}
+    found: dict[str, Any] = {"result": f"ended with {done.returncode}"}
+    if done.stdout:
+        found = json.loads(Path(json.loads(done.stdout)["file"]).read_text(encoding="utf-8"))
+        if too_late := late(found):
+            found["result"] = "failed"
+            found["findings"] += too_late
     print(f"{number}: {found['result']}", file=sys.stderr, flush=True)
     return found
+
+
+def late(one: dict[str, Any]) -> list[dict[str, str]]:
+    """The finding that a compressed run took too long, with what starts and ends around it."""
+    if one["on"] != "real" or one["planned_seconds"] > COMPRESSED_SECONDS or one["wall_seconds"] <= WALL_SECONDS_MAX:
+        return []
+    value = f"{one['wall_seconds']:.0f} s"
+    return [{"name": "wall time", "mark": "fail", "value": value, "limit": f"<= {WALL_SECONDS_MAX:g} s"}]
 
 
 def tell(results: dict[str, dict[str, Any]], *, real: bool) -> None:
@@ -74,17 +91,57 @@ def tell(results: dict[str, dict[str, Any]], *, real: bool) -> None:
             continue
         length, wall = one["seconds"], one["wall_seconds"]
         print(f"{number:4}  {one['result']:<20}  {length / 60:>6.1f} min  {wall:>7.1f} s  {length / wall:>11.1f}")
-        counts, rates = one["counts"], one["throughput"]
         if real:
-            names = ("begun", "acked", "done", "dead_letters", "handled_again", "stored_twice", "lost", "unknown")
-            print("      " + ", ".join(f"{name.replace('_', ' ')} {counts[name]:,}" for name in names))
-            print(
-                f"      longest gap {rates['longest_gap_seconds']:.1f} s, between PubAcks "
-                f"{rates['longest_ack_gap_seconds']:.1f} s; longest recovery {rates['longest_recovery_seconds']:.1f} s"
-            )
+            print(*counted(one), sep="\n")
         for finding in one["findings"]:
             if finding["mark"] != "ok":
                 print(f"      {finding['mark']}: {finding['name']}: {finding['value']}, must be {finding['limit']}")
+
+
+# Of a real run: what is told, and its name in the report.
+COUNTS = {
+    "published": "begun",
+    "acked": "acked",
+    "consumed": "ended",
+    "twice": "stored_twice",
+    "lost": "lost",
+    "unknown": "unknown",
+    "out of order": "out_of_order",
+    "handled again": "handled_again",
+    "dead letters": "dead_letters",
+}
+# Of a real run: findings that are told when they are well, too.
+TOLD = (
+    "throughput of the base is back",
+    "loss of the quorum is seen, and its return",
+    "moments without an instance that is ready",
+    "load balancer finds a ready instance",
+)
+
+
+def counted(one: dict[str, Any]) -> Iterator[str]:
+    """What a real run has counted, and how long it stood still and took to recover."""
+    counts, rates = one["counts"], one["throughput"]
+    yield "      " + ", ".join(f"{name} {counts[field]:,}" for name, field in COUNTS.items())
+    yield (
+        f"      longest gap {rates['longest_gap_seconds']:.1f} s, between PubAcks "
+        f"{rates['longest_ack_gap_seconds']:.1f} s; longest recovery {rates['longest_recovery_seconds']:.1f} s"
+    )
+    faults = Counter(fault["kind"].replace("_", " ") for fault in one["faults"])
+    yield "      " + ", ".join(f"{count} x {kind}" for kind, count in faults.items())
+    errors = ", ".join(f"{name} {count:,}" for name, count in counts["publish_errors"].items())
+    yield f"      attempts that failed and were made again: {errors or 'none'}"
+    for finding in one["findings"]:
+        if finding["name"] in TOLD and finding["mark"] == "ok":
+            yield f"      {finding['name']}: {finding['value']}"
+
+
+def skipped(numbers: Sequence[str]) -> Iterator[str]:
+    """What real runs here leave out, each with the reason."""
+    if find_haproxy() is None:
+        yield "the load balancer of 5.1 and 5.3: there is no haproxy on this machine (Debian: apt-get install haproxy)"
+    if "5.2" in numbers:
+        yield "a load balancer in 5.2: each region has one instance of the router"
 
 
 if __name__ == "__main__":

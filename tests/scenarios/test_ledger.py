@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from beamline_trio.scenarios._ledger import Gap, Ledger
+from beamline_trio.scenarios._ledger import Gap, Ledger, tell_handled
 
 
 class Clock:
@@ -50,6 +50,18 @@ def test_a_message_whose_last_ack_was_lost_is_done_and_dead_and_has_ended_once()
     ledger.note_dead(0)
     ledger.note_dead(0)
     assert (ledger.done, ledger.dead, ledger.ended.count) == (1, 1, 1)
+
+
+def test_what_another_process_tells_of_its_handlers_is_in_the_books() -> None:
+    """Deliveries, repeats and the order of keys are counted as if the handler had been here."""
+    theirs, ours = ledger_of(3)[0], ledger_of(3)[0]
+    for number, key, delivery in ((0, "k", 1), (2, "k", 1), (1, "k", 1), (1, "k", 2), (0, "other", 5)):
+        in_order = theirs.note_handled(number, key, delivery, "router-1")
+        ours.note_told(number, tell_handled(delivery, "router-1", in_order=in_order))
+    for ledger in (theirs, ours):
+        assert (ledger.handled, ledger.again, ledger.over_delivered, ledger.out_of_order) == (5, 2, 1, 1)
+        assert ledger.by_instance == {"router-1": 5}
+    assert ours.examples[0] == "0.000 s: message 1 first came to router-1 behind a later message of its key"
 
 
 def test_an_effect_of_no_message_is_unasked() -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 import zlib
 from pathlib import Path
 from typing import Any
@@ -14,8 +12,8 @@ import attrs
 import pytest
 
 from beamline_trio.scenarios import Settings, find_scenario, page_of, run_scenario
+from tests.scenarios._browser import BROWSERS, DARK, find_browser, take_picture
 
-BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 NAMESPACE = "{http://www.w3.org/2000/svg}"
 
 
@@ -82,7 +80,7 @@ def test_a_cluster_has_its_quorum_and_regions_in_the_picture(report: dict[str, A
 
 def test_a_browser_draws_the_page(report: dict[str, Any], tmp_path: Path) -> None:
     """The picture is there: its lines and bands have their colours, light and dark."""
-    browser = next((found for name in BROWSERS if (found := shutil.which(name))), None)
+    browser = find_browser()
     if browser is None:
         pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is on PATH")
     file = tmp_path / "page.html"
@@ -93,7 +91,7 @@ def test_a_browser_draws_the_page(report: dict[str, Any], tmp_path: Path) -> Non
     assert light.size == dark.size == (1280, 1000)
 
 
-SCHEMES = {"light": (), "dark": ("--force-dark-mode", "--blink-settings=preferredColorScheme=0")}
+SCHEMES = {"light": (), "dark": DARK}
 
 
 @attrs.frozen
@@ -104,11 +102,7 @@ class Image:
 
 def screenshot(browser: str, page: Path, image: Path, *flags: str) -> Image:
     """What a browser shows of a page, at its top."""
-    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--window-size=1280,1000", *flags]
-    done = subprocess.run(
-        [*command, f"--screenshot={image}", page.as_uri()], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert image.exists(), done.stderr
+    take_picture(browser, page, image, *flags)
     return read_png(image.read_bytes())
 
 
