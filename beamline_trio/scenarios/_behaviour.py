@@ -22,23 +22,27 @@ class Behaviour:
 
     Args:
         chance: of a run.
+        work_seconds: what a message takes.
 
     Attributes:
         fail_share: of the messages, at each of their deliveries.
         hanging: an event while handlers hang, which ends it.
     """
 
-    def __init__(self, chance: Random) -> None:
+    def __init__(self, chance: Random, *, work_seconds: float = 0.0) -> None:
+        self._work_seconds = work_seconds
         self._salt = chance.randrange(_RANGE)
         self.fail_share = 0.0
         self.hanging: trio.Event | None = None
 
     async def meet(self, number: int) -> None:
-        """Wait or fail as handlers do now.
+        """Work, wait or fail as handlers do now.
 
         Raises:
             HandlerFailure: the message is one of those that fail.
         """
+        if self._work_seconds:
+            await trio.sleep(self._work_seconds)
         hanging = self.hanging
         if hanging is not None:
             await hanging.wait()

@@ -171,7 +171,9 @@ def _expected(evidence: Evidence, measured: Measured) -> Iterable[Finding]:
         longest = max((gap.seconds for gap in _gaps_with_a_quorum(evidence)), default=0.0)
         mark = Mark.OK if longest <= expected.never_idle_seconds else Mark.FAIL
         limit = f"<= {expected.never_idle_seconds:g} s"
-        yield Finding(name="longest gap in throughput", mark=mark, value=f"{longest:.1f} s", limit=limit)
+        cut = any(band.fault.kind is Kind.QUORUM_LOSS for band in evidence.bands)
+        name = "longest gap in throughput" + (" while there is a quorum" if cut else "")
+        yield Finding(name=name, mark=mark, value=f"{longest:.1f} s", limit=limit)
     if expected.always_ready:
         yield _nothing("moments without an instance that is ready", len(evidence.unready))
     yield from _balanced(evidence)

@@ -21,13 +21,16 @@ from ._work import Ground
 
 INSTANCE_VARIABLE: Final = "BEAMLINE_SCENARIO_INSTANCE"
 NUMBER_VARIABLE: Final = "BEAMLINE_SCENARIO_NUMBER"
+# So that a process that is killed has something in hand, which has to come again.
+_WORK_SECONDS: Final = 0.05
 
 
 def make_router(environment: Mapping[str, str]) -> Router:
     """The router of the instance and the scenario that the environment names."""
     scenario = find_scenario(environment.get(NUMBER_VARIABLE, "5.3"))
     ledger = Ledger(lambda: 0.0, scenario.max_deliver)
-    ground = Ground("", ("",), scenario.topology, scenario, ledger, Behaviour(Random(0)))
+    behaviour = Behaviour(Random(0), work_seconds=_WORK_SECONDS)
+    ground = Ground("", ("",), scenario.topology, scenario, ledger, behaviour)
     return Pipeline(ground, telling=True).make_router(environment.get(INSTANCE_VARIABLE, "router"))
 
 

@@ -116,6 +116,13 @@ FAULTS = (
         lambda s: s.stage.start(s.follower),
     ),
     Fault(
+        "follower_stopped",
+        "a follower shuts down (SIGTERM)",
+        8,
+        lambda s: s.stage.stop(s.follower),
+        lambda s: s.stage.start(s.follower),
+    ),
+    Fault(
         "follower_paused",
         "a follower is paused (SIGSTOP)",
         8,

@@ -269,7 +269,7 @@ def _say(line: str) -> None:
 
 
 def write(path: Path, found: Found) -> None:
-    """Add to what the file has: runs to runs, totals to totals."""
+    """Add to what the file has: runs to runs, totals to totals; the faults in their order."""
     before = json.loads(path.read_text()) if path.exists() else {"faults": {}, "totals": {}}
     for name, result in found.faults.items():
         runs = before["faults"].get(name, {}).get("runs", {})
@@ -278,8 +278,10 @@ def write(path: Path, found: Found) -> None:
         before["faults"][name] = result
     totals = Counter(before["totals"])
     totals.update(found.totals)
+    order = {fault.name: number for number, fault in enumerate(FAULTS)}
+    faults = dict(sorted(before["faults"].items(), key=lambda item: order.get(item[0], len(order))))
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({**before, "totals": dict(totals)}, indent=1, sort_keys=True) + "\n")
+    path.write_text(json.dumps({"faults": faults, "totals": dict(totals)}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -115,12 +115,15 @@ def test_what_a_run_says_of_its_books() -> None:
 
 
 def test_runs_are_added_to_those_of_a_file(tmp_path: Path) -> None:
-    """Measuring goes on where it was: runs of a fault come behind those before, counts are added up."""
+    """Measuring goes on where it was: runs come behind those before, counts are added up, faults are in their order."""
     path = tmp_path / "deep" / "clusters.json"
     for gap in (1, 2):
         runs = {"east": [{"gap_seconds": gap}]}
-        faults = {"f": {"title": "t", "seconds": 1, "runs": runs}}
-        write(path, Found(faults=faults, totals=Counter(lost=0, acked=3)))
+        for name in (FAULTS[1].name, FAULTS[0].name):
+            faults = {name: {"title": "t", "seconds": 1, "runs": runs}}
+            write(path, Found(faults=faults, totals=Counter(lost=0, acked=1)))
     found = json.loads(path.read_text())
-    assert [run["gap_seconds"] for run in found["faults"]["f"]["runs"]["east"]] == [1, 2]
-    assert found["totals"] == {"lost": 0, "acked": 6}
+    assert list(found["faults"]) == [fault.name for fault in FAULTS[:2]]
+    for fault in found["faults"].values():
+        assert [run["gap_seconds"] for run in fault["runs"]["east"]] == [1, 2]
+    assert found["totals"] == {"lost": 0, "acked": 4}
