@@ -28,6 +28,8 @@ COLUMNS: Final = (
     "runs",
     "longest time without a PubAck",
     "the model",
+    "without a delivery",
+    "the model",
     "well again after",
     "the model",
     "errors of attempts (in how many runs)",
@@ -73,6 +75,7 @@ def rows(real: Measured, model: Measured) -> list[list[str]]:
 
 SHOWN: Final[tuple[Callable[[list[Run]], str], ...]] = (
     lambda runs: spread(runs, "gap_seconds"),
+    lambda runs: spread(runs, "delivery_gap_seconds"),
     lambda runs: spread(runs, "well_seconds"),
     errors,
 )

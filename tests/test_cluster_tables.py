@@ -16,7 +16,7 @@ from tests.integration.clusters._faults import FAULTS
 
 def run_of(gap: float, **errors: int) -> dict[str, Any]:
     """What was seen once."""
-    return {"gap_seconds": gap, "well_seconds": gap + 1, "errors": errors}
+    return {"gap_seconds": gap, "delivery_gap_seconds": gap + 2, "well_seconds": gap + 1, "errors": errors}
 
 
 def measured(**faults: dict[str, Any]) -> dict[str, Any]:
@@ -55,10 +55,11 @@ def test_a_row_has_both_sides(page: Path) -> None:
     assert generate(page, clusters=real, clusters_model=model) == 0
     rows = text_of(page).splitlines()
     assert (
-        "| killed, for 15 s | every server | 3 | 5.0 s (4.0 to 9.0) | 5.5 s | 6.0 s (5.0 to 10.0) | 6.5 s "
+        "| killed, for 15 s | every server | 3 | 5.0 s (4.0 to 9.0) | 5.5 s "
+        "| 7.0 s (6.0 to 11.0) | 7.5 s | 6.0 s (5.0 to 10.0) | 6.5 s "
         "| `NoStreamResponseError` (2), `ConnectionLostError` (1) | - |" in rows
     )
-    assert "| cut, for 12 s | - | skipped: only root may | - | - | - | - | - | - |" in rows
+    assert "| cut, for 12 s | - | skipped: only root may | - | - | - | - | - | - | - | - |" in rows
     assert "| real | 10 | 10 | 10 | 0 | 0 | 0 | 0 | 0 |" in rows
     assert generate(page, "--check") == 0
     assert generate(page, "--check", clusters=measured()) == 1
