@@ -118,10 +118,11 @@ async def conduct(
 
 
 async def _carry_out(ground: Ground, fault: PlannedFault, now: Callable[[], float], bands: list[Band]) -> None:
-    await trio.sleep(fault.begins - now())
+    await trio.sleep(max(0.0, fault.begins - now()))
     begins = now()
     async with action_of(fault.kind)(ground, fault):
-        await trio.sleep(fault.ends - now())
+        # What ends in order, or is waited for, may have taken longer than it was to be away.
+        await trio.sleep(max(0.0, fault.ends - now()))
     bands.append(Band(fault=fault, begins=begins, healed=now()))
 
 

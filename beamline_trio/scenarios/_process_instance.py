@@ -24,6 +24,8 @@ _ANSWER_SECONDS: Final = 1.0
 # Twice the grace of its router.
 _DRAIN_SECONDS: Final = 20.0
 _START_AGAIN_SECONDS: Final = 0.5
+# An interpreter, on a machine whose processors have other work.
+_START_SECONDS: Final = 60.0
 
 
 class ProcessInstance:
@@ -109,5 +111,6 @@ def _options(name: str, number: str, servers: Sequence[str], port: int) -> Progr
     return ProgramOptions(
         command=tuple(command),
         page=(_HOST, port, _PAGE),
+        start_timeout_seconds=_START_SECONDS,
         environment={"BEAMLINE_SCENARIO_INSTANCE": name, "BEAMLINE_SCENARIO_NUMBER": number},
     )
