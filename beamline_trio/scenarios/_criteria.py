@@ -113,7 +113,12 @@ def _nothing(name: str, count: int, which: Sequence[int] = ()) -> Finding:
 # Recovery
 
 
-def _throughput(_: Evidence, measured: Measured) -> Iterable[Finding]:
+def _throughput(evidence: Evidence, measured: Measured) -> Iterable[Finding]:
+    """What a machine cannot bear before any fault is told: nothing that is compared with it says much."""
+    rate = evidence.settings.rate
+    mark = Mark.OK if measured.base_rate >= THROUGHPUT_SHARE * rate else Mark.WARN
+    text, limit = f"{measured.base_rate:.1f} of {rate:g} a second", f">= {THROUGHPUT_SHARE:.0%}"
+    yield Finding(name="throughput of the base", mark=mark, value=text, limit=limit)
     share = measured.end_rate / measured.base_rate if measured.base_rate else 0.0
     mark = limits.THROUGHPUT_LOSS.mark(1 - share) if share >= THROUGHPUT_SHARE else Mark.FAIL
     text = f"{share:.1%} ({measured.end_rate:.1f} of {measured.base_rate:.1f} a second)"

@@ -22,7 +22,7 @@ from ._work import Ground
 INSTANCE_VARIABLE: Final = "BEAMLINE_SCENARIO_INSTANCE"
 NUMBER_VARIABLE: Final = "BEAMLINE_SCENARIO_NUMBER"
 # So that a process that is killed has something in hand, which has to come again.
-_WORK_SECONDS: Final = 0.05
+_WORK_SECONDS: Final = 0.15
 
 
 def make_router(environment: Mapping[str, str]) -> Router:

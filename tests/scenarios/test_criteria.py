@@ -67,6 +67,13 @@ def test_a_run_in_which_all_was_well_has_no_finding() -> None:
     assert len(judge(seen, measure(seen))) >= 13
 
 
+def test_a_base_that_does_not_reach_the_rate_is_told() -> None:
+    """The machine has too little time: what is compared with that base says little, and the run does not hide it."""
+    assert marks(evidence(settings=Settings(duration_minutes=10, rate=RATE / 0.96))) == {}
+    slow = evidence(settings=Settings(duration_minutes=10, rate=RATE / 0.94))
+    assert marks(slow) == {"throughput of the base": Mark.WARN}
+
+
 @pytest.mark.parametrize(
     "name, field, limit",
     [
