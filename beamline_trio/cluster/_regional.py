@@ -133,14 +133,11 @@ class RegionPublisher:
         key = subject if key is None else key
         waits = self.home.waiting_timeout_seconds if patience_seconds is None else patience_seconds
         with trio.move_on_after(math.inf if waits is None else waits):
-            turn = await self._lanes.enter(key, len(message.payload) + len(subject))
             try:
-                return await self._store(message, key)
+                return await self._in_turn(message, key)
             except BaseException:
                 self._remember(message)
                 raise
-            finally:
-                self._lanes.leave(turn)
         words = f"the publish to {subject!r} has waited for region {self.home.region!r} for {waits:g} s"
         if message.unknown_since is not None:
             raise OperationTimeoutError(f"{words} (waiting_timeout_seconds, or its own); an attempt may have stored it")
@@ -173,6 +170,13 @@ class RegionPublisher:
             self._doubtful[message.message_id] = message.unknown_since
             if len(self._doubtful) > self.home.waiting_messages_max:
                 del self._doubtful[next(iter(self._doubtful))]
+
+    async def _in_turn(self, message: HomeMessage, key: Hashable) -> RegionAck:
+        turn = await self._lanes.enter(key, len(message.payload) + len(message.subject))
+        try:
+            return await self._store(message, key)
+        finally:
+            self._lanes.leave(turn)
 
     async def _store(self, message: HomeMessage, key: Hashable) -> RegionAck:
         """At home, or in the local stream."""

@@ -413,6 +413,26 @@ async def test_an_id_that_is_published_again_is_remembered(nats_world: World) ->
         assert west.publisher.statistics().found == 1
 
 
+async def test_an_id_is_remembered_over_a_publish_that_did_not_get_its_turn(nats_world: World) -> None:
+    """Refused because too many wait, or given up in its lane: what is known of its first attempt stays known."""
+    async with region(nats_world, attrs.evolve(HERE, waiting_messages_max=2), window=60) as west:
+        async with trio.open_nursery() as nursery:
+            with west.away(timeout()):
+                with pytest.raises(OperationTimeoutError):
+                    await west.publisher.publish("west.a", b"a:0", message_id="a-0", patience_seconds=3.0)
+                west.start(nursery, "b", 0)
+                await trio.sleep(1)
+                with pytest.raises(OperationTimeoutError):  # behind it in its lane
+                    await west.publisher.publish("west.a", b"a:0", message_id="a-0", key="west.b", patience_seconds=3.0)
+                west.start(nursery, "c", 0)
+                await trio.sleep(1)
+                with pytest.raises(PendingFullError):
+                    await west.publisher.publish("west.a", b"a:0", message_id="a-0")
+        await trio.sleep(300)
+        assert (await west.publisher.publish("west.a", b"a:0", message_id="a-0")).ack.duplicate
+        assert (await west.stored())["a"] == [0]
+
+
 async def test_of_too_many_ids_the_oldest_is_forgotten(nats_world: World) -> None:
     """What is remembered has the bound of what may wait."""
     async with region(nats_world, attrs.evolve(HERE, waiting_messages_max=2), window=60) as west:
