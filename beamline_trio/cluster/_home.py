@@ -17,7 +17,7 @@ from typing import Final
 import attrs
 import trio
 
-from ..connection import OperationTimeoutError, Outcome
+from ..connection import OperationTimeoutError
 from ..jetstream import (
     ConsumerConfig,
     JetStream,
@@ -144,27 +144,24 @@ class HomeStream:
     async def _pipelined(self, messages: Sequence[HomeMessage]) -> tuple[list[HomeMessage], str]:
         if not messages:
             return [], ""
-        unsent: list[HomeMessage] = []
         publisher = self._jetstream.publisher(len(messages), errors_max=len(messages))
         try:
             with suppress(PublisherError):  # what it says is in its lists
                 async with publisher:
                     for message in messages:
-                        outcome = await publisher.publish(
+                        await publisher.publish(
                             message.subject,
                             message.payload,
                             headers=message.headers,
                             message_id=message.message_id,
                             expected_stream=self._home.stream,
                         )
-                        if outcome is Outcome.SKIPPED:
-                            unsent.append(message)
         except (NatsError, trio.TooSlowError) as error:
             return list(messages), str(error)
         failures = (*publisher.failed, *publisher.unknown)
         ids = {failure.message_id for failure in failures}
         left = [message for message in messages if message.message_id in ids]
-        return [*unsent, *left], str(failures[0].error) if failures else "there is no connection"
+        return left, str(failures[0].error) if failures else ""
 
     # What may be there already
 

@@ -18,7 +18,7 @@ from typing import Final, Literal
 import attrs
 import trio
 
-from ..connection import OperationTimeoutError, PendingTimeoutError, State
+from ..connection import OperationTimeoutError, OptionsError, PendingTimeoutError, State
 from ..jetstream import JetStream, JetStreamMessage, PubAck, is_retryable
 from ..protocol import Headers, HeadersInput, NatsError
 from ._events import RegionLeft, RegionReturned
@@ -59,9 +59,17 @@ class RegionPublisher:
     Attributes:
         home: it.
         client: of the JetStream.
+
+    Raises:
+        OptionsError: the client fails open, and so would say of a publish that failed nothing that could be acted on.
     """
 
     def __init__(self, jetstream: JetStream, home: Home, *, watch: ClusterWatch | None = None) -> None:
+        if jetstream.client.connection.options.fail_open:
+            raise OptionsError(
+                f"the client of the publisher of region {home.region!r} has fail_open, which skips what cannot be "
+                "sent; this publisher waits or keeps it: give it a client without fail_open"
+            )
         self.home = home
         self.client = jetstream.client
         self._watch = watch

@@ -303,6 +303,14 @@ async def test_what_is_kept_needs_its_stream(nats_world: World) -> None:
             await west.publisher.run()
 
 
+async def test_a_client_that_fails_open_is_refused(nats_world: World) -> None:
+    """It calls a publish that failed SKIPPED: what is kept would be taken for stored at home, acked, and lost."""
+    with pytest.raises(ExceptionGroup) as raised:
+        async with region(nats_world, LOCAL, fail_open=True):
+            pytest.fail("it was made")
+    assert raised.group_contains(OptionsError, match="fail_open")
+
+
 def test_what_will_not_do_is_refused() -> None:
     """Before anything is sent."""
     with pytest.raises(OptionsError, match="region is ''"):
