@@ -120,30 +120,30 @@ class HomeStream:
                 message.unknown_since = None
             raise
 
-    async def publish_all(self, messages: Sequence[HomeMessage]) -> tuple[list[HomeMessage], str]:
+    async def publish_all(self, messages: Sequence[HomeMessage]) -> tuple[list[HomeMessage], Exception | None]:
         """One attempt of several, no two of which belong together: those that are not confirmed, and why the first.
 
         Raises:
-            ClientClosedError: the client is closed.
+            NatsError, trio.TooSlowError: what may be there already could not be looked up.
         """
         if len(messages) == 1:
             try:
                 await self.publish(messages[0])
             except (NatsError, trio.TooSlowError) as error:
-                return list(messages), str(error)
-            return [], ""
+                return list(messages), error
+            return [], None
         await self._look_up(messages)
         missing = [message for message in messages if message.stored_at is None]
         began = trio.current_time()
-        left, reason = await self._pipelined(missing)
+        left, error = await self._pipelined(missing)
         for message in left:
             if message.unknown_since is None:
                 message.unknown_since = began
-        return left, reason
+        return left, error
 
-    async def _pipelined(self, messages: Sequence[HomeMessage]) -> tuple[list[HomeMessage], str]:
+    async def _pipelined(self, messages: Sequence[HomeMessage]) -> tuple[list[HomeMessage], Exception | None]:
         if not messages:
-            return [], ""
+            return [], None
         publisher = self._jetstream.publisher(len(messages), errors_max=len(messages))
         try:
             with suppress(PublisherError):  # what it says is in its lists
@@ -157,11 +157,11 @@ class HomeStream:
                             expected_stream=self._home.stream,
                         )
         except (NatsError, trio.TooSlowError) as error:
-            return list(messages), str(error)
+            return list(messages), error
         failures = (*publisher.failed, *publisher.unknown)
         ids = {failure.message_id for failure in failures}
         left = [message for message in messages if message.message_id in ids]
-        return left, str(failures[0].error) if failures else ""
+        return left, failures[0].error if failures else None
 
     # What may be there already
 

@@ -80,6 +80,7 @@ class RegionPublisher:
         self._draining = False
         self._wanted = trio.Event()
         self._running = False
+        self._trouble = ""
         self._left_at: float | None = None
         self._doubtful: dict[str, float] = {}
         self._home = self._local = self._drained = self._failures = 0
@@ -290,7 +291,6 @@ class RegionPublisher:
 
     async def _drain(self, kept: Kept) -> None:
         """Until nothing is kept and home answers; after trouble with the local stream the oldest come first again."""
-        trouble = ""
         begins = False
         while True:
             try:
@@ -308,12 +308,11 @@ class RegionPublisher:
                     continue
             except (NatsError, trio.TooSlowError) as error:
                 begins = True
-                if str(error) != trouble and self.client.state is not State.CLOSED:
-                    trouble = str(error)
-                    self._log(logging.WARNING, "REGION_DRAIN_ERROR", region=self.home.region, reason=trouble)
+                self._tell_trouble(error)
             await trio.sleep(_DRAIN_PAUSE_SECONDS)
         self._draining = False
         self._wanted = trio.Event()
+        self._trouble = ""
         self._tell_returned()
 
     async def _find_out(self) -> None:
@@ -332,17 +331,17 @@ class RegionPublisher:
             while left:
                 trying = await self._reach.permit()
                 try:
-                    left, reason = await self._stream.publish_all(left)
-                except (NatsError, trio.TooSlowError) as error:  # what may be there already could not be looked up
-                    if self.client.state is State.CLOSED:
-                        raise
-                    reason = str(error)
+                    left, error = await self._stream.publish_all(left)
+                except (NatsError, trio.TooSlowError) as unknown:  # what may be there already could not be looked up
+                    error = unknown
                 except BaseException:
                     self._reach.withdraw(trying)
                     raise
-                self._reach.settle(trying, reason if left else None)
-                if left:
+                self._reach.settle(trying, None if error is None else str(error))
+                if error is not None:
                     self._failures += 1
+                    if not is_retryable(error):
+                        self._tell_trouble(error)
         for message in batch:
             await message.ack()
         kept.count -= len(batch)
@@ -364,6 +363,12 @@ class RegionPublisher:
             keeps: Literal["kept", "wait"] = "kept" if self._kept is not None else "wait"
             self._log(logging.WARNING, "REGION_LEFT", region=self.home.region, publishes=keeps, reason=reason)
             self.client.connection.emit(RegionLeft(self.home.region, keeps, reason))
+
+    def _tell_trouble(self, error: Exception) -> None:
+        """Why a drain does not go on, when it is another reason than the last."""
+        if str(error) != self._trouble and self.client.state is not State.CLOSED:
+            self._trouble = str(error)
+            self._log(logging.WARNING, "REGION_DRAIN_ERROR", region=self.home.region, reason=self._trouble)
 
     def _tell_returned(self) -> None:
         """Home answers, and nothing is kept."""

@@ -473,6 +473,25 @@ async def test_a_local_stream_that_is_gone_for_a_while_is_waited_for(
         assert west.acks[b"a:1"].place == "home"
 
 
+async def test_what_home_refuses_for_good_is_told_and_kept(
+    nats_world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Behind a cut the home takes no such message any more: told once and why, and it goes when that is mended."""
+    async with region(nats_world, LOCAL) as west:
+        config = (await west.tool.stream_info("WEST")).config
+        with west.away():
+            async with trio.open_nursery() as nursery:
+                west.start(nursery, "ab", *range(3))
+            await west.tool.update_stream(attrs.evolve(config, max_msg_size=1))
+        await trio.sleep(300)
+        told = [record for record in caplog.records if getattr(record, "event", "") == "REGION_DRAIN_ERROR"]
+        assert ["exceeds maximum" in getattr(record, "reason", "") for record in told] == [True]
+        assert sum(map(len, (await west.kept()).values())) == 6
+        await west.tool.update_stream(config)
+        await west.settled()
+        assert await west.stored() == expected("ab", 3)
+
+
 async def test_a_drain_ends_with_its_client(nats_world: World) -> None:
     """In the middle of what it takes home; what is kept stays kept."""
     async with region(nats_world, LOCAL) as west:
