@@ -4,7 +4,8 @@ Each is stored under a subject of this publisher alone, with its own subject and
 has it, which removes it: the stream is a work queue. They leave in their order: of what belongs together one after
 the other, the rest pipelined. A delivery that was lost on its way would come again behind later ones; so deliveries
 are counted, and where one is missing the consumer is made anew, which begins with the oldest that is kept. What was
-delivered to a consumer before this one may be at home already, and is treated as a publish of unknown fate.
+delivered before, to this consumer or to one before it, may be at home already, and is treated as a publish of unknown
+fate.
 
 Must not decide when it is used.
 """
@@ -145,23 +146,31 @@ class Kept:
     def read(self, kept: JetStreamMessage) -> tuple[str, HomeMessage]:
         """The key and the message that was kept."""
         headers = kept.headers if kept.headers is not None else Headers()
-        since = headers.get(UNKNOWN_SINCE)
+        metadata = kept.metadata
+        since: float | None = None
+        if UNKNOWN_SINCE in headers:
+            since = _moment(headers[UNKNOWN_SINCE], metadata.timestamp.timestamp())
+        elif metadata.stream_sequence <= self._earlier or metadata.delivered > 1:
+            since = metadata.timestamp.timestamp()
         now, clock = trio.current_time(), self._environment.wall_clock()
-        if since is not None:
-            unknown_since: float | None = now - (clock - float(since))
-        elif kept.metadata.stream_sequence <= self._earlier:
-            unknown_since = now - (clock - kept.metadata.timestamp.timestamp())
-        else:
-            unknown_since = None
         own = [(name, value) for name, value in headers.items() if name not in _OWN]
         message = HomeMessage(
             subject=headers.get(SUBJECT) or kept.subject,
             payload=bytes(kept.payload),
             headers=Headers(own) if own else None,
-            message_id=headers.get(MESSAGE_ID) or f"{self._local.stream}:{kept.metadata.stream_sequence}",
-            unknown_since=unknown_since,
+            message_id=headers.get(MESSAGE_ID) or f"{self._local.stream}:{metadata.stream_sequence}",
+            unknown_since=None if since is None else now - (clock - since),
         )
         return headers.get(KEY) or message.subject, message
+
+
+def _moment(text: str, otherwise: float) -> float:
+    """Seconds since 1970 as `store` has written them; what anybody else has written is not trusted to be any."""
+    try:
+        moment = float(text)
+    except ValueError:
+        return otherwise
+    return moment if 0 <= moment <= otherwise else otherwise
 
 
 def rounds(messages: Sequence[tuple[str, HomeMessage]]) -> list[list[HomeMessage]]:

@@ -178,6 +178,33 @@ async def test_what_was_acked_at_home_and_not_here_is_not_doubled(nats_world: Wo
         assert await west.stored() == expected("ab", 20)
 
 
+async def test_what_is_delivered_again_is_not_doubled(nats_world: World) -> None:
+    """Acks get lost for longer than the home remembers ids, by the drain that sent them: it looks the messages up."""
+    async with region(nats_world, LOCAL, window=60) as west:
+        with west.away():
+            async with trio.open_nursery() as nursery:
+                west.start(nursery, "ab", *range(5))
+        with west.lost_acks():
+            await trio.sleep(200)
+        await west.settled()
+        assert west.publisher.statistics().found > 0
+        assert await west.stored() == expected("ab", 5)
+
+
+@pytest.mark.parametrize("text", ["abc", "nan", "inf", "-1", "1e400", ""])
+async def test_a_kept_message_whose_time_cannot_be_read_is_taken_for_a_doubtful_one(
+    nats_world: World, text: str
+) -> None:
+    """Whoever wrote it: it goes home, looked up from when it was kept on, and ends nothing."""
+    async with region(nats_world, LOCAL, window=5) as west:
+        with west.away():
+            await west.publish("a", 0)
+            headers = {"Beamline-Home-Subject": "west.a", "Beamline-Home-Unknown-Since": text}
+            await west.tool.publish("kept.west.app", b"a:1", headers=headers)
+        await west.settled()
+        assert await west.stored() == expected("a", 2)
+
+
 async def test_a_home_that_keeps_nothing_cannot_be_asked(nats_world: World) -> None:
     """A work queue does not know what was consumed: past its duplicate window a publish is sent again, and counted."""
     async with region(nats_world, HERE, retention="workqueue", window=60) as west:
