@@ -10,7 +10,7 @@ Must not wait for a region to come back.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -135,11 +135,11 @@ class HomeStream:
         await self._look_up(messages)
         missing = [message for message in messages if message.stored_at is None]
         began = trio.current_time()
-        left, error = await self._pipelined(missing)
+        left, reason = await self._pipelined(missing)
         for message in left:
             if message.unknown_since is None:
                 message.unknown_since = began
-        return left, error
+        return left, reason
 
     async def _pipelined(self, messages: Sequence[HomeMessage]) -> tuple[list[HomeMessage], Exception | None]:
         if not messages:
@@ -179,7 +179,7 @@ class HomeStream:
             self.unchecked += len(doubtful)
             return
         since = now - min(message.unknown_since or now for message in doubtful) + self._home.margin_seconds
-        there = await self._ids_since(since, {message.subject for message in doubtful})
+        there = await self._find_since(since, doubtful)
         for message in doubtful:
             sequence = there.get(message.message_id)
             if sequence is not None:
@@ -193,11 +193,12 @@ class HomeStream:
             self._config = (await self._jetstream.stream_info(self._home.stream)).config
         return self._config
 
-    async def _ids_since(self, seconds: float, subjects: Iterable[str]) -> Mapping[str, int]:
-        """The message ids of some subjects that the stream has stored in the last so many seconds, and where."""
+    async def _find_since(self, seconds: float, messages: Sequence[HomeMessage]) -> Mapping[str, int]:
+        """The ids of those that the stream has stored in the last so many seconds, and where."""
         environment = self._jetstream.client.connection.environment
         start = datetime.datetime.fromtimestamp(environment.wall_clock() - seconds, datetime.UTC)
-        wanted = sorted(subjects)
+        ids = {message.message_id for message in messages}
+        subjects = sorted({message.subject for message in messages})
         consumer = await self._jetstream.create_consumer(
             self._home.stream,
             ConsumerConfig(
@@ -205,7 +206,7 @@ class HomeStream:
                 deliver_policy="by_start_time",
                 opt_start_time=start,
                 ack_policy="none",
-                filter_subjects=wanted if len(wanted) <= _SUBJECTS_MAX else None,
+                filter_subjects=subjects if len(subjects) <= _SUBJECTS_MAX else None,
                 headers_only=True,
                 mem_storage=True,
                 num_replicas=1,
@@ -223,8 +224,8 @@ class HomeStream:
                 )
             for message in batch:
                 identifier = message.headers.get(MESSAGE_ID) if message.headers is not None else None
-                if identifier is not None:
+                if identifier in ids:
                     found[identifier] = message.metadata.stream_sequence
-                left = message.metadata.pending
+                left = min(left - 1, message.metadata.pending)  # what is stored meanwhile is none of them
         await self._jetstream.delete_consumer(self._home.stream, consumer.name)
         return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from random import Random
 
 import attrs
@@ -22,8 +23,8 @@ from beamline_trio import (
     PendingTimeoutError,
     StreamConfig,
 )
-from beamline_trio.cluster import Home, LocalStream, RegionAck
-from beamline_trio.cluster._home import HomeMessage
+from beamline_trio.cluster import Home, LocalStream, RegionAck, _home
+from beamline_trio.cluster._home import HomeMessage, HomeStream
 from beamline_trio.cluster._kept import Kept
 from beamline_trio.faults import OperationFault, intermittent, timeout
 from beamline_trio.simulation import World, run
@@ -466,6 +467,28 @@ async def test_an_id_is_remembered_over_a_publish_that_did_not_get_its_turn(nats
         await trio.sleep(300)
         assert (await west.publisher.publish("west.a", b"a:0", message_id="a-0")).ack.duplicate
         assert (await west.stored())["a"] == [0]
+
+
+async def test_a_look_up_ends_and_holds_only_what_it_was_asked_for(
+    nats_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However fast others publish to the home meanwhile, and however many ids it has stored in that time."""
+    monkeypatch.setattr(_home, "_LOOK_UP_BATCH", 1)
+
+    async def others(name: int) -> None:
+        for number in count():
+            await west.tool.publish("west.a", b"a:9", message_id=f"{name}-{number}")
+
+    async with region(nats_world, HERE, window=5) as west, trio.open_nursery() as nursery:
+        await west.publisher.publish("west.a", b"a:0", message_id="a-0")
+        for name in range(5):  # together they are faster than one who looks
+            nursery.start_soon(others, name)
+        await trio.sleep(0.05)
+        message = HomeMessage(subject="west.a", payload=b"", headers=None, message_id="a-0")
+        with trio.fail_after(1):
+            found = await HomeStream(JetStream(west.nc), HERE)._find_since(10.0, [message])
+        assert found == {"a-0": 1}
+        nursery.cancel_scope.cancel()
 
 
 async def test_of_too_many_ids_the_oldest_is_forgotten(nats_world: World) -> None:
