@@ -350,8 +350,7 @@ class RegionPublisher:
     # What is told
 
     def _is_cut(self) -> bool:
-        watched = None if self._watch is None else self._watch.regions.get(self.home.region)
-        return watched is not None and not watched.connected and self.client.state is not State.CLOSED
+        return self._watch is not None and self._watch.is_cut(self.home.region) and self.client.state is not State.CLOSED
 
     def _tell(self, reason: str | None) -> None:
         """Home is away (why), or answers again (None)."""

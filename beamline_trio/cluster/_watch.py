@@ -142,6 +142,17 @@ class ClusterWatch:
                 found.append(f"stream {name} has no quorum")
         return found
 
+    def is_cut(self, region: str) -> bool:
+        """Whether a region is cut off, by a look at it that is not too old.
+
+        A watch that cannot look any more, or does not run, has no say: what it saw last may be over.
+        """
+        known, options = self.regions.get(region), self.options
+        if known is None or known.connected:
+            return False
+        age = self._clock.current_time() - known.looked_at
+        return age <= options.interval_seconds + options.answer_seconds + options.region_cut_after_seconds
+
     def partition_seconds(self, region: str) -> float:
         """For how long a region has not been seen; 0 while it is connected. Any thread may ask."""
         known = self.regions.get(region)

@@ -24,6 +24,7 @@ from beamline_trio.cluster import (
 )
 from beamline_trio.simulation import World
 from tests.cluster._fakes import QUICK, FakeCluster, watched
+from tests.cluster._regions import HERE, region
 
 
 def one_region() -> FakeCluster:
@@ -151,6 +152,28 @@ async def test_instances_are_counted_by_their_identifiers(nats_world: World) -> 
         rig.cluster.instances = []
         await trio.sleep(2)
         assert rig.watch.instances == 0
+
+
+async def test_what_a_watch_that_looks_no_more_saw_last_is_no_word(nats_world: World) -> None:
+    """A region is cut off as long as somebody looks for it; a publisher does not wait for who has stopped to look."""
+    async with watched(nats_world, two_regions(), name="watched", streams=["EAST", "WEST"]) as rig:
+        watch = ClusterWatch(rig.nc, streams=["EAST", "WEST"], options=QUICK)
+        async with region(nats_world, HERE, watch=watch) as west, trio.open_nursery() as nursery:
+            assert not watch.is_cut("west")
+            await nursery.start(watch.run)
+            rig.cluster.down("west-1", "west-2", "west-3")
+            await trio.sleep(60)
+            assert watch.is_cut("west")
+            assert not watch.is_cut("east")
+            nursery.start_soon(west.publish, "a", 0)
+            await trio.sleep(60)
+            assert west.acks == {}
+            nursery.cancel_scope.cancel()
+        with trio.fail_after(20):
+            async with region(nats_world, HERE, watch=watch, host="later") as west:
+                await west.publish("a", 1)
+        assert not watch.is_cut("west")
+        assert not watch.regions["west"].connected
 
 
 async def test_monitoring_endpoints_are_read_by_what_is_given(nats_world: World) -> None:
