@@ -21,7 +21,7 @@ from ..client import Client, NoRespondersError
 from ..connection import ConnectionLostError
 from ..jetstream import APIError, JetStream
 from ..protocol import NatsError, check_name
-from ._reading import read_group, read_json, read_statuses, read_varz
+from ._reading import read_group, read_instances, read_json, read_statuses, read_varz
 from ._records import META_GROUP, GroupSeen, NodeSeen, Sighting
 
 # URL -> the body of its answer; it may raise OSError.
@@ -172,9 +172,7 @@ class InstancesProbe:
     async def look(self, seconds: float, refused: Refused) -> Sighting | None:
         """See Probe."""
         answers = await _answers(self._client, self._subject, seconds, refused)
-        if answers is None:
-            return None
-        return Sighting(instances=len({str(read_json(answer).get("id")) for answer in answers}))
+        return None if answers is None else read_instances(map(read_json, answers))
 
 
 class MonitorProbe:

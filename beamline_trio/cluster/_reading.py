@@ -17,6 +17,7 @@ from typing import Any, Final
 from ._records import META_GROUP, GroupSeen, NodeSeen, Sighting
 
 _NANOSECONDS: Final = 1_000_000_000
+_NUMBER_MAX: Final = 2**63 - 1
 
 
 def read_json(payload: bytes) -> Mapping[str, Any]:
@@ -61,6 +62,11 @@ def read_statuses(answers: Iterable[Mapping[str, Any]]) -> Sighting:
     return Sighting(nodes=tuple(nodes), groups=_meta_group(metas), all_nodes=bool(nodes))
 
 
+def read_instances(answers: Iterable[Mapping[str, Any]]) -> Sighting:
+    """Who has answered `$SRV.PING`, each once by its id (ADR-32)."""
+    return Sighting(instances=len({_text(answer, "id") for answer in answers} - {""}))
+
+
 def read_varz(answers: Iterable[Mapping[str, Any]]) -> Sighting:
     """What servers say at /varz of their monitoring endpoints, those that have answered."""
     nodes: list[NodeSeen] = []
@@ -74,20 +80,20 @@ def read_varz(answers: Iterable[Mapping[str, Any]]) -> Sighting:
 
 
 def _replica(replica: Mapping[str, Any], region: str) -> NodeSeen:
-    active = replica.get("active")
-    age = active / _NANOSECONDS if isinstance(active, (int, float)) else None
+    active = _number(replica, "active")
+    age = None if active is None else active / _NANOSECONDS
     never_heard = not active and replica.get("current") is not True
     return NodeSeen(name=_text(replica, "name"), region=region, age_seconds=None if never_heard else age)
 
 
 def _node(name: str, region: str, status: Mapping[str, Any]) -> NodeSeen:
-    memory, connections = (status.get(key) for key in ("mem", "connections"))
+    memory, connections = (_number(status, key) for key in ("mem", "connections"))
     return NodeSeen(
         name=name,
         region=region,
         age_seconds=0.0,
-        memory_bytes=memory if isinstance(memory, int) else None,
-        connections=connections if isinstance(connections, int) else None,
+        memory_bytes=None if memory is None else int(memory),
+        connections=None if connections is None else int(connections),
     )
 
 
@@ -109,6 +115,14 @@ def _meta_group(metas: list[tuple[str, Mapping[str, Any]]]) -> tuple[GroupSeen, 
 def _several(section: Mapping[str, Any], key: str) -> list[Any]:
     value = section.get(key)
     return value if isinstance(value, list) else []
+
+
+def _number(section: Mapping[str, Any], key: str) -> float | None:
+    """A count or a time that Go can have written; whatever is none must not come into what is counted with."""
+    value = section.get(key)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return value if 0 <= value <= _NUMBER_MAX else None
 
 
 def _text(section: Mapping[str, Any], key: str) -> str:

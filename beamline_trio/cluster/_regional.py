@@ -350,7 +350,9 @@ class RegionPublisher:
     # What is told
 
     def _is_cut(self) -> bool:
-        return self._watch is not None and self._watch.is_cut(self.home.region) and self.client.state is not State.CLOSED
+        return (
+            self._watch is not None and self._watch.is_cut(self.home.region) and self.client.state is not State.CLOSED
+        )
 
     def _tell(self, reason: str | None) -> None:
         """Home is away (why), or answers again (None)."""

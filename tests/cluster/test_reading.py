@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beamline_trio.cluster import META_GROUP
-from beamline_trio.cluster._reading import read_group, read_json, read_statuses, read_varz
+from beamline_trio.cluster._reading import read_group, read_instances, read_json, read_statuses, read_varz
 from beamline_trio.cluster._records import GroupSeen, NodeSeen
 
 LED: dict[str, Any] = {
@@ -119,8 +119,47 @@ def test_monitoring_endpoints_say_the_same() -> None:
     assert not sighting.all_nodes
 
 
+def test_instances_are_counted_by_their_ids() -> None:
+    """Each once; an answer that names none is nobody's."""
+    answers: list[dict[str, object]] = [{"id": "a"}, {"id": "b"}, {"id": "a"}, {}, {"id": None}, {"id": 3}, {"id": ""}]
+    assert read_instances(answers).instances == 2
+
+
+NO_NUMBERS: list[object] = [
+    None,
+    True,
+    "7",
+    [],
+    {},
+    -1,
+    -1e18,
+    10**400,
+    -(10**400),
+    float("nan"),
+    float("inf"),
+    -float("inf"),
+]
+
+
+@pytest.mark.parametrize("value", NO_NUMBERS, ids=lambda value: str(value)[:8])
+def test_what_is_no_number_of_a_server_is_left_out(value: object) -> None:
+    """A time, memory or connections that it cannot have: the node is there, and nothing is known of that."""
+    text = json.dumps(value).encode()
+    section = read_json(b'{"name":"east","leader":"a","replicas":[{"name":"b","current":true,"active":%b}]}' % text)
+    assert read_group("ORDERS", section).nodes[0] == NodeSeen(name="b", region="east", age_seconds=None)
+    answer = read_json(b'{"server":{"name":"a","cluster":"east"},"statsz":{"mem":%b,"connections":%b}}' % (text, text))
+    assert read_statuses([answer]).nodes == (NodeSeen(name="a", region="east", age_seconds=0.0),)
+    varz = read_json(b'{"server_name":"a","cluster":{"name":"east"},"mem":%b,"connections":%b}' % (text, text))
+    assert read_varz([varz]).nodes == (NodeSeen(name="a", region="east", age_seconds=0.0),)
+
+
 _ANY = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.sampled_from([10**400, -(10**400)])
+    | st.floats()
+    | st.text(max_size=3),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
@@ -135,16 +174,27 @@ _ANY = st.recursive(
 )
 
 
-@given(_ANY)
-def test_any_json_is_read_without_an_error(value: Any) -> None:
-    """What has another form is left out."""
-    read_group("ORDERS", value)
-    answer = read_json(json.dumps(value).encode())
-    read_statuses([answer])
-    read_varz([answer])
+@given(_ANY, st.sampled_from(["replicas", "server", "statsz", "jetstream", "cluster", "mem", "id"]))
+def test_any_json_is_read_without_an_error(value: Any, place: str) -> None:
+    """What has another form is left out, wherever it stands; the group that was asked about is always told of."""
+    for body in (value, {place: value}, {"replicas": [value, {"name": "b", "active": value}]}):
+        answer = read_json(json.dumps(body).encode())
+        (group,) = read_group("ORDERS", answer).groups
+        assert group.name == "ORDERS"
+        read = [read_group("ORDERS", answer), read_statuses([answer]), read_varz([answer])]
+        for node in (node for one in read for node in one.nodes):
+            assert isinstance(node.name, str)
+            assert node.age_seconds is None or 0 <= node.age_seconds < 1e10
+            assert type(node.memory_bytes) in (int, type(None))
+        assert read_instances([answer]).instances in (0, 1)
 
 
 @given(st.binary(max_size=40))
 def test_what_is_no_json_is_nothing(payload: bytes) -> None:
-    """An answer that cannot be read tells nothing, and ends nothing."""
-    assert isinstance(read_json(payload), dict)
+    """An answer that cannot be read tells nothing, and ends nothing; only an object is one that can."""
+    assert read_json(b"[" * 100_000 + payload) == {}
+    try:
+        whole = json.loads(payload)
+    except ValueError:
+        whole = None
+    assert read_json(payload) == (whole if isinstance(whole, dict) else {})

@@ -523,9 +523,7 @@ async def test_a_local_stream_that_is_gone_for_a_while_is_waited_for(
         assert west.acks[b"a:1"].place == "home"
 
 
-async def test_what_home_refuses_for_good_is_told_and_kept(
-    nats_world: World, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_what_home_refuses_for_good_is_told_and_kept(nats_world: World, caplog: pytest.LogCaptureFixture) -> None:
     """Behind a cut the home takes no such message any more: told once and why, and it goes when that is mended."""
     async with region(nats_world, LOCAL) as west:
         config = (await west.tool.stream_info("WEST")).config
