@@ -1,7 +1,9 @@
 """A rig in a simulated world.
 
 The world's journal keeps a note of every message, which a run of hours has no room for: it is taken off here, and the
-scenario's ledger stands in its place. Must not know loads or faults.
+scenario's ledger stands in its place. Its trace is stopped, since nobody compares runs of hours line by line.
+
+Must not know loads or faults.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ class SimulatedRig:
         self._topology = topology
         network = world.network
         network.tap = network.tap_cut = network.tap_arrived = None
+        world.trace.stop()
 
     @property
     def servers(self) -> Sequence[str]:

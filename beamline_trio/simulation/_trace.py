@@ -42,6 +42,7 @@ class Trace:
         self._digest = hashlib.sha256()
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._file: TextIO | None = None if file is None else file.open("w", encoding="utf-8", newline="\n")
+        self._stopped = False
         self.folded = 0
 
     def add(self, host: str, kind: str, **fields: FieldValue) -> None:
@@ -52,9 +53,15 @@ class Trace:
             kind: what; one word.
             fields: particulars. No addresses of objects, and nothing whose order depends on hashes.
         """
+        if self._stopped:
+            return
         self._entries.append((self._now(), host, kind, fields))
         if len(self._entries) >= _FOLD_AT:
             self._fold()
+
+    def stop(self) -> None:
+        """Note nothing from now on: in a run of hours that nobody compares, notes are a fifth of what it costs."""
+        self._stopped = True
 
     @property
     def count(self) -> int:

@@ -319,6 +319,31 @@ def test_the_trace_is_a_file_too(tmp_path: Path) -> None:
         assert list(line["fields"]) == sorted(line["fields"])
 
 
+@pytest.mark.parametrize("instants_at_once", [1, 2, 64])
+def test_events_and_tasks_have_their_turns_by_time(monkeypatch: pytest.MonkeyPatch, instants_at_once: int) -> None:
+    """However many instants of events run behind each other: a task or a deadline that is due comes between them."""
+    monkeypatch.setattr(scheduling, "_INSTANTS_MAX", instants_at_once)
+    seen: list[str] = []
+
+    async def main(world: World) -> None:
+        woken = trio.Event()
+        for number in range(1, 9):
+            world.events.call_later(number, seen.append, f"event at {number}")
+        world.events.call_later(3, woken.set)
+        with trio.move_on_after(5):
+            await woken.wait()
+            seen.append(f"woken at {trio.current_time():g}")
+            await trio.sleep_forever()
+        seen.append(f"deadline at {trio.current_time():g}")
+        await trio.sleep(2)
+        seen.append(f"slept until {trio.current_time():g}")
+
+    run(main, seed=1)
+    events = [f"event at {number}" for number in range(1, 8)]
+    wanted = [*events[:3], "woken at 3", *events[3:5], "deadline at 5", *events[5:7], "slept until 7"]
+    assert seen == wanted
+
+
 def test_a_deadlock_is_told() -> None:
     """Where every task waits and nothing is planned, the run ends with an error that names the tasks, not never."""
 

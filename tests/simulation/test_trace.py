@@ -36,6 +36,16 @@ def test_the_tail_is_bounded() -> None:
     assert f'"number":{3 * trace_module.TAIL_LINES - 1}' in trace.tail(1)[0]
 
 
+def test_a_trace_that_was_stopped_keeps_what_it_had() -> None:
+    """What happens afterwards is not noted; digest, count and tail stay readable."""
+    trace, other = Trace(lambda: 0.0), Trace(lambda: 0.0)
+    for one in (trace, other):
+        one.add("a", "tick", number=1)
+    trace.stop()
+    trace.add("a", "tick", number=2)
+    assert (trace.count, trace.digest(), trace.tail()) == (1, other.digest(), other.tail())
+
+
 def test_times_are_whole_microseconds() -> None:
     """A time is rounded once, where it is written."""
     trace = Trace(lambda: 0.1 + 0.2)
