@@ -26,11 +26,13 @@ class Balancer:
     Attributes:
         asked: how often it was asked for a page that says that an instance is ready.
         refused: how often it had none.
+        serves: whether it had one when it was last asked.
     """
 
     def __init__(self) -> None:
         self.asked = 0
         self.refused = 0
+        self.serves = True
 
     @asynccontextmanager
     async def running(self, instances: Mapping[str, tuple[str, int]]) -> AsyncGenerator[None]:
@@ -52,6 +54,7 @@ class Balancer:
             served = False
             with trio.move_on_after(_ANSWER_SECONDS):
                 served = await ready(*address, _PAGE)
+            self.serves = served
             self.asked += 1
             self.refused += not served
             await trio.sleep(_LOOK_SECONDS)

@@ -47,7 +47,8 @@ class Evidence:
         unready: moments without an instance that was ready, and until when.
         restarts: instance -> how often it was ended.
         balancer: how often the load balancer was asked for an instance that is ready, and how often it had none; None
-            = there was none.
+            = there was none. unserved: moments at which it had none, and until when.
+        watching: whether the instances are programs that watch their cluster, so that a lost quorum shows in readiness.
         settled: whether all that was published has ended.
         seconds: how long it was, with the working off behind the plan.
     """
@@ -65,6 +66,8 @@ class Evidence:
     balancer: tuple[int, int] | None
     settled: bool
     seconds: float
+    unserved: Sequence[tuple[float, float]] = ()
+    watching: bool = False
 
 
 async def conduct(
@@ -91,7 +94,7 @@ async def conduct(
     async with load.running(), trio.open_nursery() as nursery:
         began_at = trio.current_time()
         nursery.start_soon(sampler.run)
-        if scenario.expectations.always_ready:
+        if scenario.expectations.always_ready or load.balancer is not None:
             nursery.start_soon(sampler.watch_readiness)
         async with trio.open_nursery() as faults:
             for fault in plan.faults:
@@ -114,6 +117,8 @@ async def conduct(
         balancer=None if load.balancer is None else (load.balancer.asked, load.balancer.refused),
         settled=settled,
         seconds=now(),
+        unserved=sampler.unserved,
+        watching=load.watching,
     )
 
 

@@ -22,6 +22,8 @@ from ._scenario import Kind
 _LISTED_MAX: Final = 5
 _STEADY_FACTOR: Final = 1.5
 _STEADY_SECONDS: Final = 5.0
+# It asks every 100 ms, and whoever looks at the instances waits for an answer for up to a second.
+_BALANCER_SECONDS: Final = 2.0
 _FULL_RATE: Final = 100.0
 
 
@@ -191,12 +193,29 @@ def _balanced(evidence: Evidence) -> Iterable[Finding]:
     """What was asked for and is not there is told: it is not as if it had held."""
     if evidence.balancer is not None:
         asked, refused = evidence.balancer
-        mark = Mark.OK if asked and not refused else Mark.FAIL
+        always = evidence.scenario.expectations.always_ready
+        # Where readiness may be missing, as without a quorum, the load balancer may say so; else it may not.
+        wrong = refused if always else len(list(_unserved_though_ready(evidence)))
+        mark = Mark.OK if asked and not wrong else Mark.FAIL
         value = f"{refused} of {asked} times it had none"
-        yield Finding(name="load balancer finds a ready instance", mark=mark, value=value, limit="0")
+        limit = "0" if always else f"none while an instance is ready, give or take {_BALANCER_SECONDS:g} s"
+        yield Finding(name="load balancer finds a ready instance", mark=mark, value=value, limit=limit)
     elif evidence.settings.load_balancer and evidence.plan.topology.instances > 1:
         value, limit = "none: the instances are tasks of one process here", "5.1 or 5.3 on real servers"
         yield Finding(name="load balancer", mark=Mark.WARN, value=value, limit=limit)
+
+
+def _unserved_though_ready(evidence: Evidence) -> Iterator[tuple[float, float]]:
+    """When the load balancer had no instance although one was ready."""
+    excused: list[tuple[float, float]] = []
+    for begins, ends in evidence.unready:
+        if excused and begins - _BALANCER_SECONDS <= excused[-1][1]:
+            excused[-1] = (excused[-1][0], ends + _BALANCER_SECONDS)
+        else:
+            excused.append((begins - _BALANCER_SECONDS, ends + _BALANCER_SECONDS))
+    for begins, ends in evidence.unserved:
+        if not any(first <= begins and ends <= last for first, last in excused):
+            yield begins, ends
 
 
 def _gaps_with_a_quorum(evidence: Evidence) -> Iterator[Gap]:
@@ -218,6 +237,16 @@ def _quorum(evidence: Evidence) -> Iterable[Finding]:
         value = f"{'seen' if seen else 'not seen'}, {'back' if back else 'not back'}"
         mark = Mark.OK if seen and back else Mark.FAIL
         yield Finding(name="loss of the quorum is seen, and its return", mark=mark, value=value, limit="seen, back")
+        if evidence.watching:
+            yield _quorum_in_readiness(during, behind)
+
+
+def _quorum_in_readiness(during: Sequence[Sample], behind: Sequence[Sample]) -> Finding:
+    """Instances that watch their cluster are not ready without a quorum, and are again with one."""
+    least, after = min((one.ready for one in during), default=-1), behind[0].ready if behind else 0
+    mark = Mark.OK if not least and after else Mark.FAIL
+    value = f"{least} ready at the least, {after} again"
+    return Finding(name="readiness tells of the quorum", mark=mark, value=value, limit="0, and some again")
 
 
 def _steady(measured: Measured) -> Iterable[Finding]:

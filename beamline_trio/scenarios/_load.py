@@ -55,6 +55,7 @@ class Load:
         lookout: what the library sees of a cluster; None where there is none.
         clients: by the name of their host, those that are open.
         balancer: in front of the instances' pages; None where there is none.
+        watching: whether the instances are programs that watch their cluster.
         dialers: of the instances, by name, where operations on the wire are to meet faults; they cost time.
     """
 
@@ -66,9 +67,15 @@ class Load:
         regions = topology.regions or ("",)
         grounds = [Ground(region, regions, topology, scenario, ledger, self.behaviour) for region in regions]
         processes = are_processes(scenario, topology, settings)
-        make_process = partial(ProcessInstance, number=scenario.number, servers=rig.urls()) if processes else None
+        watching = topology.nodes > 1
+        make_process = (
+            partial(ProcessInstance, number=scenario.number, servers=rig.urls(), watching=watching)
+            if processes
+            else None
+        )
         make_work, rate = _WORKS[settings.load], settings.rate / len(regions)
         self.balancer = Balancer() if settings.load_balancer and processes else None
+        self.watching = processes and watching
         if processes:
             make_work = partial(Pipeline, telling=True)
         self.sites = [Site(one, make_work(one), rate, self._open_client, make_process) for one in grounds]

@@ -35,6 +35,7 @@ class ProcessInstance:
         name: of it and its client.
         number: of the scenario.
         servers: where it connects.
+        watching: it watches the cluster of its servers, and is not ready without a quorum.
 
     Attributes:
         name: as given.
@@ -43,12 +44,12 @@ class ProcessInstance:
         ready: whether it said at the last look that it takes messages.
     """
 
-    def __init__(self, name: str, number: str, servers: Sequence[str]) -> None:
+    def __init__(self, name: str, number: str, servers: Sequence[str], *, watching: bool = False) -> None:
         self.name = name
         self.address = (_HOST, choose_port(_HOST))
         self.restarts = 0
         self.ready = False
-        self._options = _options(name, number, servers, self.address[1])
+        self._options = _options(name, number, servers, self.address[1], watching=watching)
         self._wanted = trio.Event()
         self._wanted.set()
         self._program: Program | None = None
@@ -101,7 +102,7 @@ class ProcessInstance:
             await trio.sleep(_LOOK_SECONDS)
 
 
-def _options(name: str, number: str, servers: Sequence[str], port: int) -> ProgramOptions:
+def _options(name: str, number: str, servers: Sequence[str], port: int, *, watching: bool) -> ProgramOptions:
     """How it is started."""
     # Imported by name in its own process: here it would read the environment.
     target = "beamline_trio.scenarios._worker:router"
@@ -112,5 +113,9 @@ def _options(name: str, number: str, servers: Sequence[str], port: int) -> Progr
         command=tuple(command),
         page=(_HOST, port, _PAGE),
         start_timeout_seconds=_START_SECONDS,
-        environment={"BEAMLINE_SCENARIO_INSTANCE": name, "BEAMLINE_SCENARIO_NUMBER": number},
+        environment={
+            "BEAMLINE_SCENARIO_INSTANCE": name,
+            "BEAMLINE_SCENARIO_NUMBER": number,
+            "NATS_WATCH_CLUSTER": "true" if watching else "false",
+        },
     )

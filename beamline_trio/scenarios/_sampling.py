@@ -63,6 +63,26 @@ class Sample:
     by_region: tuple[int, ...] = ()
 
 
+class Spans:
+    """When something was so, by who looks now and then.
+
+    Attributes:
+        spans: from and until, in order; the last may go on.
+    """
+
+    def __init__(self) -> None:
+        self.spans: list[tuple[float, float]] = []
+        self._so = False
+
+    def look(self, now: float, *, so: bool) -> None:
+        """How it is now."""
+        if self._so:
+            self.spans[-1] = (self.spans[-1][0], now)
+        elif so:
+            self.spans.append((now, now))
+        self._so = so
+
+
 class Sampler:
     """Takes samples while a run lasts.
 
@@ -75,7 +95,6 @@ class Sampler:
 
     Attributes:
         samples: in order.
-        unready: moments at which no instance was ready, and until when; looked at every 100 ms.
     """
 
     def __init__(
@@ -87,7 +106,8 @@ class Sampler:
         self._ledger = ledger
         self._tell = tell
         self.samples: list[Sample] = []
-        self.unready: list[tuple[float, float]] = []
+        self._unready = Spans()
+        self._unserved = Spans()
 
     async def run(self) -> None:
         """Take a sample every second."""
@@ -102,16 +122,22 @@ class Sampler:
             await trio.sleep_until(started + number * SAMPLE_SECONDS)
 
     async def watch_readiness(self) -> None:
-        """Look every 100 ms whether an instance is ready."""
-        since: float | None = None
+        """Look every 100 ms whether an instance is ready, and whether the load balancer finds one."""
         while True:
-            now = self._now()
-            if not self._load.ready:
-                since = now if since is None else since
-            elif since is not None:
-                self.unready.append((since, now))
-                since = None
+            now, balancer = self._now(), self._load.balancer
+            self._unready.look(now, so=not self._load.ready)
+            self._unserved.look(now, so=balancer is not None and not balancer.serves)
             await trio.sleep(READINESS_SECONDS)
+
+    @property
+    def unready(self) -> list[tuple[float, float]]:
+        """When no instance was ready: from and until."""
+        return self._unready.spans
+
+    @property
+    def unserved(self) -> list[tuple[float, float]]:
+        """When the load balancer found none."""
+        return self._unserved.spans
 
     def _sample(self) -> Sample:
         ledger, load, health = self._ledger, self._load, self._rig.health()

@@ -116,6 +116,7 @@ TOLD = (
     "longest gap in throughput",
     "longest gap in throughput while there is a quorum",
     "loss of the quorum is seen, and its return",
+    "readiness tells of the quorum",
     "moments without an instance that is ready",
     "load balancer finds a ready instance",
 )

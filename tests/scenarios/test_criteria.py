@@ -22,6 +22,7 @@ from beamline_trio.scenarios._conductor import Band
 from beamline_trio.scenarios._criteria import judge, measure
 from beamline_trio.scenarios._ledger import Gap, Ledger
 from beamline_trio.scenarios._limits import CONNECTIONS, MEMORY_BYTES, TASKS
+from beamline_trio.scenarios._sampling import Spans
 
 RATE = 10
 ROLLING = find_scenario("5.3")
@@ -138,9 +139,48 @@ def test_a_moment_without_a_ready_instance_fails_where_one_must_always_be() -> N
     assert marks(evidence(balancer=(900, 0))) == {}
     several = attrs.evolve(evidence(settings=Settings(load_balancer=True)), plan=make_plan(ROLLING, Settings()))
     assert marks(several)["load balancer"] is Mark.WARN
-    assert marks(evidence(balancer=(900, 1))) == {"load balancer finds a ready instance": Mark.FAIL}
+    assert marks(evidence(scenario=scenario, balancer=(900, 1))) == {"load balancer finds a ready instance": Mark.FAIL}
     found = marks(evidence(scenario=scenario, unready=[(10.0, 10.1)]))
     assert found == {"moments without an instance that is ready": Mark.FAIL}
+
+
+def test_a_load_balancer_may_have_nobody_only_while_nobody_is_ready() -> None:
+    """Where readiness may be missing: for what lies within such a time, or so near that it was being looked at."""
+    known = {"balancer": (900, 70), "unready": [(100.0, 103.0), (106.0, 110.0)]}
+    assert marks(evidence(**known, unserved=[(101.0, 103.5), (104.0, 111.5)])) == {}
+    assert marks(evidence(**known, unserved=[(98.5, 111.9)])) == {}
+    failed = {"load balancer finds a ready instance": Mark.FAIL}
+    for wrong in ((97.0, 103.0), (106.0, 112.5), (200.0, 200.1)):
+        assert marks(evidence(**known, unserved=[(101.0, 102.0), wrong])) == failed
+    assert marks(evidence(balancer=(0, 0))) == failed
+
+
+def test_instances_that_watch_their_cluster_are_not_ready_without_a_quorum() -> None:
+    """While it is lost there is a moment without a ready instance, and when it is back there are some again."""
+    fault = PlannedFault(kind=Kind.QUORUM_LOSS, phase="fault", begins=100, ends=130)
+    band = Band(fault=fault, begins=100, healed=130)
+    seen = evidence(bands=[band], watching=True)
+
+    def readiness(**ready: int) -> dict[str, Mark]:
+        samples = [
+            attrs.evolve(one, quorum=False, ready=ready["lost"])
+            if 110 <= one.at < 131
+            else attrs.evolve(one, ready=ready["back"])
+            for one in seen.samples
+        ]
+        return marks(attrs.evolve(seen, samples=samples))
+
+    assert readiness(lost=0, back=3) == {}
+    assert readiness(lost=1, back=3) == {"readiness tells of the quorum": Mark.FAIL}
+    assert readiness(lost=0, back=0)["readiness tells of the quorum"] is Mark.FAIL
+
+
+def test_spans_are_from_the_first_look_to_the_first_that_is_otherwise() -> None:
+    """What goes on at the end of a run is in them, too."""
+    spans = Spans()
+    for now, so in enumerate((False, True, True, False, False, True, True)):
+        spans.look(float(now), so=so)
+    assert spans.spans == [(1.0, 3.0), (5.0, 6.0)]
 
 
 def test_the_last_recovery_is_no_worse_than_the_first() -> None:
