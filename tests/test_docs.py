@@ -20,6 +20,9 @@ from beamline_trio.testing import EitherServer
 from tests._documents import DOCS, PAGES, ROOT, code_blocks, named_tests, rows, text_of
 from tests.testing._inner_pytest import run_pytest
 
+PICTURE_BYTES_MAX = 300_000
+_PICTURE = re.compile(r"!\[[^\]]+\]\(([^)]+)\)")
+
 # ---------------------------------------------------------------------------------------------------------- API
 
 
@@ -52,6 +55,14 @@ def test_what_a_page_points_to_exists(page: Path) -> None:
         assert test in functions, f"{file}::{test}"
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
         assert (page.parent / target).exists(), target
+
+
+def test_pictures_are_small_and_shown() -> None:
+    """Each lies beside the pages for one of them, and is no more than a page may weigh."""
+    shown = {(page.parent / target).resolve() for page in PAGES for target in _PICTURE.findall(text_of(page))}
+    pictures = set((DOCS / "pictures").glob("*.png"))
+    assert pictures == {target for target in shown if target.suffix == ".png"}
+    assert all(picture.stat().st_size < PICTURE_BYTES_MAX for picture in pictures)
 
 
 def test_no_page_shows_this_workplace() -> None:
