@@ -123,7 +123,7 @@ class ClusterWatch:
     @property
     def quorum(self) -> bool:
         """Whether every group has one, as far as it can be seen from here."""
-        return all(group.quorum for group in self.groups.values())
+        return all(group.quorum for group in list(self.groups.values()))  # a thread may ask
 
     @property
     def instances(self) -> int:

@@ -32,13 +32,13 @@ def read_watch(watch: ClusterWatch) -> Reading:
     numbers["router_cluster_leader_changes_total", ()] = watch.statistics().leader_changes
     if watch.instances_of is not None:
         numbers[INSTANCES_ACTIVE, ()] = watch.instances
-    for name, node in watch.nodes.items():
+    for name, node in list(watch.nodes.items()):  # the watch may learn of others meanwhile, in its own thread
         numbers[NODE_UP, (name,)] = node.up
         if node.memory_bytes is not None:
             numbers[NODE_MEMORY, (name,)] = node.memory_bytes
         if node.connections is not None:
             numbers[NODE_CONNECTIONS, (name,)] = node.connections
-    for name, region in watch.regions.items():
+    for name, region in list(watch.regions.items()):
         numbers[REGION_CONNECTED, (name,)] = region.connected
         numbers[REGION_PARTITION, (name,)] = watch.partition_seconds(name)
     return reading

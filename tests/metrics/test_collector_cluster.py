@@ -49,6 +49,29 @@ async def test_a_watch_shows_what_it_knows(autojump_clock: trio.testing.MockCloc
     assert not any(name == "router_instances_active" for name, _ in scrape(collector))
 
 
+class Growing(ClusterWatch):
+    """A watch that learns of another server and region whenever it is asked, as from another thread it may."""
+
+    def learn(self) -> None:
+        self.number = getattr(self, "number", 0) + 1
+        look(self, 0.0, "east-1", f"n{self.number:03}-1")
+
+    def partition_seconds(self, region: str) -> float:
+        self.learn()
+        return super().partition_seconds(region)
+
+
+async def test_a_scrape_lives_with_a_look_between_its_lines() -> None:
+    """What the watch learns in its own thread meanwhile is in the next one."""
+    client, collector = make_client(), Collector()
+    watch = Growing(client, streams=["ORDERS"])
+    collector.add_watch(watch)
+    for _ in range(10):
+        watch.learn()
+    assert len([name for name, _ in scrape(collector) if name == "router_region_connected"]) == 11
+    assert len([name for name, _ in scrape(collector) if name == "router_region_connected"]) == 22
+
+
 async def test_of_two_watches_under_one_label_the_worse_is_shown() -> None:
     """They look at the same servers: nothing of it is a sum."""
     client, collector = make_client(), Collector()
