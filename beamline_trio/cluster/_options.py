@@ -21,6 +21,8 @@ class WatchOptions:
             a heartbeat a second (nats-server 2.15).
         quorum_lost_after_seconds: a group without a leader for so long has lost its quorum; an election takes 4 to 9 s.
         region_cut_after_seconds: a region of which nothing was seen for so long is cut off.
+        nodes_max: servers that are remembered. Those without a name of their own have another one after each start; of
+            too many the one that was seen longest ago is forgotten, and counted.
     """
 
     interval_seconds: float = attrs.field(default=2.0, validator=number(least=0.05))
@@ -28,3 +30,4 @@ class WatchOptions:
     node_down_after_seconds: float = attrs.field(default=5.0, validator=number(least=0.1))
     quorum_lost_after_seconds: float = attrs.field(default=10.0, validator=number(least=0.1))
     region_cut_after_seconds: float = attrs.field(default=5.0, validator=number(least=0.1))
+    nodes_max: int = attrs.field(default=1000, validator=number(least=1, whole=True))

@@ -98,6 +98,7 @@ class ClusterState:
                 self._nodes = {name: attrs.evolve(node, looked_at=now) for name, node in self._nodes.items()}
         for group in (group for sighting in sightings for group in sighting.groups):
             events += self._see_group(group, now)
+        self._forget_nodes(home)
         self._look_at_regions(sightings, home, now)
         return [*events, *self._judge_nodes(now), *self._judge_regions(now), *self._judge_groups(now)]
 
@@ -119,6 +120,18 @@ class ClusterState:
             memory_bytes=known.memory_bytes if seen.memory_bytes is None else seen.memory_bytes,
             connections=known.connections if seen.connections is None else seen.connections,
         )
+
+    def _forget_nodes(self, home: str) -> None:
+        """Of too many servers those that were seen longest ago, and the regions that none is left of."""
+        excess = len(self._nodes) - self._options.nodes_max
+        if excess <= 0:
+            return
+        self.counters.nodes_forgotten += excess
+        for name in sorted(self._nodes, key=lambda name: (self._nodes[name].seen_at, name))[:excess]:
+            del self._nodes[name]
+        known = {home} | {node.region for node in self._nodes.values()}
+        known |= {group.region for group in self._groups.values()}
+        self._regions = {name: region for name, region in self._regions.items() if name in known}
 
     def _see_group(self, seen: GroupSeen, now: float) -> list[WatchEvent]:
         known = self._groups.get(seen.name)

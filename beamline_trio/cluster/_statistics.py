@@ -19,6 +19,7 @@ class ClusterStatistics:
         leader_changes: times that a group had another leader.
         quorums_lost: times that a group lost its quorum.
         regions_cut: times that a region was cut off.
+        nodes_forgotten: servers that were not remembered any longer, being too many.
     """
 
     looks: int = 0
@@ -27,6 +28,7 @@ class ClusterStatistics:
     leader_changes: int = 0
     quorums_lost: int = 0
     regions_cut: int = 0
+    nodes_forgotten: int = 0
 
 
 @attrs.define
@@ -39,6 +41,7 @@ class ClusterCounters:
     leader_changes: int = 0
     quorums_lost: int = 0
     regions_cut: int = 0
+    nodes_forgotten: int = 0
 
     def snapshot(self) -> ClusterStatistics:
         """The numbers at this moment."""

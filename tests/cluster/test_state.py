@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import attrs
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -115,6 +116,18 @@ def test_one_of_three_members_down_is_a_quorum() -> None:
     told(state, [seen(*EAST), led()], [0])
     events = told(state, [seen("east-1", "east-2"), led()], range(1, 30))
     assert [type(event) for _, event in events] == [NodeDown]
+
+
+def test_of_too_many_servers_those_seen_longest_ago_are_forgotten() -> None:
+    """Servers with another name after each start would fill it; the regions that only they were in go with them."""
+    state = ClusterState(attrs.evolve(OPTIONS, nodes_max=5), ["ORDERS"], 0)
+    told(state, [led()], [0])
+    for number in range(100):
+        told(state, [seen(*EAST, f"n{number}-1")], [number])
+    assert set(state.nodes) == {*EAST, "n98-1", "n99-1"}
+    assert set(state.regions) == {"east", "n98-", "n99-"}
+    assert state.counters.snapshot().nodes_forgotten == 98
+    assert set(state.groups) == {"ORDERS"}
 
 
 def test_a_leader_changes_from_one_to_another_and_not_over_an_election() -> None:
