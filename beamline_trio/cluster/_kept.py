@@ -26,6 +26,7 @@ from ..jetstream import (
     ConsumerNotFoundError,
     JetStream,
     JetStreamMessage,
+    MessageNotFoundError,
     PubAck,
     PublishRetry,
 )
@@ -40,6 +41,8 @@ MESSAGE_ID: Final = "Beamline-Home-Msg-Id"
 UNKNOWN_SINCE: Final = "Beamline-Home-Unknown-Since"
 _OWN: Final = (SUBJECT, KEY, MESSAGE_ID, UNKNOWN_SINCE, "Nats-Msg-Id", "Nats-Expected-Stream")
 _ATTEMPTS: Final = 10
+# Looks at which only the stream knew of a message, before the consumer is made anew.
+_BEHIND_MAX: Final = 20
 _DEADLINE_SECONDS: Final = 60.0
 
 
@@ -65,6 +68,7 @@ class Kept:
         self._retry = PublishRetry(attempts=_ATTEMPTS, deadline_seconds=_DEADLINE_SECONDS)
         self._consumer: Consumer | None = None
         self._next = 1
+        self._behind = 0
         self._earlier = 0
         self.count = 0
         self.storing = 0
@@ -90,6 +94,7 @@ class Kept:
         config = ConsumerConfig(durable_name=name, filter_subject=local.subject, max_ack_pending=local.batch)
         self._consumer = await self._jetstream.create_consumer(local.stream, config)
         self._next = 1
+        self._behind = 0
         self._earlier = info.state.last_seq
         self.count = self._consumer.cached_info.num_pending
 
@@ -134,14 +139,33 @@ class Kept:
         return batch
 
     async def is_empty(self) -> bool:
-        """Whether nothing was kept at a moment since this was asked."""
+        """Whether nothing was kept at a moment since this was asked.
+
+        The consumer's leader counts what its own replica of the stream has, which may lack what was acked last. So it
+        is the stream's leader that has the last word, which has sent the PubAcks. What only the stream knows of for
+        long, as of an ack that got lost within the cluster, is delivered anew.
+        """
         assert self._consumer is not None
         stored = self.stored
         info = await self._consumer.info()
         if self.storing or stored != self.stored:
             return False
         self.count = info.num_pending + info.num_ack_pending
-        return not self.count
+        if self.count:
+            return False
+        if not await self._holds():
+            return not self.storing and stored == self.stored
+        self._behind += 1
+        if self._behind >= _BEHIND_MAX:
+            await self.open()
+        return False
+
+    async def _holds(self) -> bool:
+        try:
+            await self._jetstream.get_message(self._local.stream, subject=self._local.subject)
+        except MessageNotFoundError:
+            return False
+        return True
 
     def read(self, kept: JetStreamMessage) -> tuple[str, HomeMessage]:
         """The key and the message that was kept."""

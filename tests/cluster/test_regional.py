@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 from beamline_trio import (
     ClientClosedError,
+    Consumer,
+    ConsumerInfo,
     InvalidSubjectError,
     JetStream,
     NatsError,
@@ -419,6 +421,29 @@ async def test_what_is_stored_while_it_is_asked_is_not_overlooked(nats_world: Wo
                 await trio.sleep(pause)
                 await kept.store(HomeMessage(subject="west.a", payload=b"", headers=None, message_id=str(pause)), "a")
         assert answers == [False] * 3
+
+
+async def test_a_consumer_that_is_behind_its_stream_does_not_say_that_nothing_is_kept(
+    nats_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its leader's replica has not yet what the stream's leader has acked: what is kept would be overtaken."""
+    async with region(nats_world, LOCAL) as west:
+        kept = Kept(JetStream(west.nc), LOCAL, KEPT)
+        await kept.open()
+        before = await JetStream(west.nc).consumer_info("KEEP", "kept-west-app")
+        await kept.store(HomeMessage(subject="west.a", payload=b"", headers=None, message_id="a"), "a")
+
+        async def behind(_: Consumer) -> ConsumerInfo:
+            return before
+
+        monkeypatch.setattr(Consumer, "info", behind)
+        assert not await kept.is_empty()
+        assert len(await kept.fetch()) == 1
+        for _ in range(20):  # an ack that the stream never learns of
+            assert not await kept.is_empty()
+        (again,) = await kept.fetch()
+        await again.ack_sync()
+        assert await kept.is_empty()
 
 
 async def test_a_delivery_that_was_lost_brings_the_oldest_back_first(nats_world: World) -> None:
