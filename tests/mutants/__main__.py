@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         unchanged = []
         if not options.mutants:
             for scenario in dict.fromkeys(mutant.scenario for mutant in mutants):
-                seeds = min(options.seeds, SEEDS_MAX.get(scenario, options.seeds))
+                seeds = min(options.unchanged or options.seeds, SEEDS_MAX.get(scenario, options.seeds))
                 try_it = partial(try_mutant, None, scenario=scenario, seeds=seeds, errors=True)
                 unchanged.append((scenario, pool.submit(try_it)))
         caught = 0
@@ -59,6 +59,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.mutants")
     parser.add_argument("--mutants", nargs="+", default=[], metavar="NAME", help="only these")
     parser.add_argument("--seeds", type=int, default=SEEDS, help=f"seeds 1 to this one (default {SEEDS})")
+    parser.add_argument("--unchanged", type=int, metavar="N", help="the unchanged package passes so many (default: all)")
     parser.add_argument("--draw", type=int, default=0, metavar="N", help="so many drawn mutants behind them")
     parser.add_argument("--draw-seed", type=int, default=1, metavar="S", help="which ones")
     parser.add_argument("--verbose", action="store_true", help="say how each was caught")
