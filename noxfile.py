@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import functools
 import itertools
+import math
 import os
 import re
 import shutil
@@ -47,25 +48,31 @@ NOT_SMOKE: Final = tuple(
 SMOKE_MUTATED_STREAMS: Final = "5000"
 # Clusters of real servers are waited for by the minute: the nightly run has them.
 _WAITS_LONG: Final = "--ignore=tests/integration/clusters"
-_SIMULATES: Final = tuple(
-    f"tests/{name}" for name in ("cluster", "contract", "examples", "kv", "router", "scenarios", "simulation")
-)
-# The first mostly waits; the others compute, for about the same time.
-PARTS: Final = {
-    "real servers": ("-m", "real_server", _WAITS_LONG),
-    "simulations, routers, examples": ("-m", "not real_server", *_SIMULATES),
-    "the rest": ("-m", "not real_server", *(f"--ignore={path}" for path in _SIMULATES)),
+# What the coverage is measured of: a measurement makes simulated hours and property tests last three times as long, and
+# they hardly reach a line that these do not. The first two mostly wait, the others compute.
+_LIBRARY: Final = tuple(f"tests/{name}" for name in ("client", "connection", "jetstream", "protocol", "transport"))
+MEASURED: Final = {
+    "contract with real servers": ("-m", "real_server", "tests/contract"),
+    "real servers": ("-m", "real_server", "--ignore=tests/contract", _WAITS_LONG),
+    "unit tests of the client": ("-m", SMOKE, *_LIBRARY),
+    "unit tests of the rest": ("-m", SMOKE, *(f"--ignore={path}" for path in _LIBRARY)),
+}
+UNMEASURED: Final = {
+    "hours of simulation": ("-m", "slow and not (hypothesis or smoke or real_server)"),
+    "property tests": ("-m", "hypothesis and not (smoke or real_server)"),
 }
 SECURITY_TESTS: Final = ("tests/integration/test_security_matrix.py", "tests/integration/test_secrets.py", "-s")
 REAL_SERVER_TESTS: Final = ("tests/contract", "tests/integration")
 # The whole suite compares 100 scripts on both servers, and the seeds of a few runs.
 FUZZED_SCRIPTS: Final = "2000"
 DETERMINISM_SEEDS: Final = "1:100"
-# The whole suite sweeps 80 seeds, and 30 of the accounts and of the routers; the mutants' session 200 of each.
+# In so many turns, as far as there is time. The whole suite sweeps 80 seeds, 30 of the accounts and of the routers, 12
+# of clusters; the mutants' session 200 of each, 40 of clusters.
 NIGHTLY_SWEEP_SEEDS: Final = 10_000
 NIGHTLY_ACCOUNT_SEEDS: Final = 1_000
 NIGHTLY_DETERMINISM_SEEDS: Final = 1_000
 NIGHTLY_MUTATED_STREAMS: Final = 1_000_000
+NIGHTLY_TURNS: Final = 10
 # What each fault looked like in the suites, for docs/failure_tables.py.
 FAILURES: Final = ROOT / "build" / "failures.json"
 ROUTER_SCENARIO: Final = "examples/router_accounting.py"
@@ -133,7 +140,7 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """The whole suite with branch coverage on this Python, the smoke subset on the others."""
+    """The whole suite on this Python, most of it with branch coverage; the smoke subset on the others."""
     parser = argparse.ArgumentParser(prog="nox -s tests --")
     parser.add_argument("--coverage-minimum", type=float, default=COVERAGE_MINIMUM, metavar="PERCENT")
     options, selection = parser.parse_known_args(session.posargs)
@@ -152,14 +159,19 @@ def tests(session: nox.Session) -> None:
     def measured(name: str, selection: Sequence[str]) -> None:
         record.run(f"{name}, with coverage, Python {_RUNNING}", lambda: said.append(_measured(session, selection)))
 
+    def unmeasured(name: str, selection: Sequence[str]) -> None:
+        part = functools.partial(_pytest, session, "python", tree, *selection, silent=True)
+        record.run(f"{name}, Python {_RUNNING}", part)
+
     def smoke(version: str) -> None:
         part = functools.partial(_pytest, session, pythons[version], tree, "-m", SMOKE, *NOT_SMOKE, silent=True)
         record.run(f"smoke subset, Python {version}", part)
 
-    # Three at a time, of which one mostly waits.
-    parts = [functools.partial(measured, name, selection) for name, selection in PARTS.items()]
+    # Four at a time, of which two mostly wait.
+    parts = [functools.partial(measured, name, selection) for name, selection in MEASURED.items()]
+    parts += [functools.partial(unmeasured, name, selection) for name, selection in UNMEASURED.items()]
     parts += [functools.partial(smoke, version) for version in pythons]
-    with session.chdir(tree), ThreadPoolExecutor(3) as pool:
+    with session.chdir(tree), ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda part: part(), parts))
     # Last, so that its closing lines are what the terminal shows.
     print(*said, sep="\n", flush=True)
@@ -318,10 +330,39 @@ def _in_turns(files: Sequence[str], start: int) -> Iterator[str]:
     return (files[number % len(files)] for number in itertools.count(start))
 
 
-def _share(count: int, shard: str) -> tuple[int, int]:
-    """The I-th of N equal parts of the numbers from 1 to count: its first and last."""
+def _share(numbers: int | tuple[int, int], shard: str) -> tuple[int, int]:
+    """The I-th of N equal parts of the numbers from a first (or 1) to a last: its first and last."""
+    first, last = (1, numbers) if isinstance(numbers, int) else numbers
     index, parts = (int(part) for part in shard.split("/"))
-    return (index - 1) * count // parts + 1, index * count // parts
+    count = last - first + 1
+    return first + (index - 1) * count // parts, first + index * count // parts - 1
+
+
+def _sweeps(session: nox.Session, python: Path, tree: Path) -> list[tuple[str, int, Callable[[str], None]]]:
+    """What the nightly run does under many seeds: its name, how many they are, how FIRST:LAST of them are done."""
+
+    def swept(variable: str, kind: str, seeds: str) -> None:
+        _pytest(session, python, tree, SWEEP, "-s", "-k", kind, variables={variable: seeds})
+
+    def identical(seeds: str) -> None:
+        _run_module(session, python, tree, "tests.determinism", "--seeds", seeds)
+
+    workload, accounts, routers, clusters = (
+        functools.partial(swept, f"BEAMLINE_{variable}_SEEDS", kind)
+        for variable, kind in (
+            ("SWEEP", "workload"),
+            ("ACCOUNT", "accounts"),
+            ("ROUTER", "routers"),
+            ("CLUSTER", "clusters"),
+        )
+    )
+    return [
+        ("the simulation under the seeds", NIGHTLY_SWEEP_SEEDS, workload),
+        ("accounts under the seeds", NIGHTLY_ACCOUNT_SEEDS, accounts),
+        ("routers under the seeds", NIGHTLY_ACCOUNT_SEEDS, routers),
+        ("clusters under the seeds", NIGHTLY_ACCOUNT_SEEDS, clusters),
+        ("traces in two processes, of the seeds", NIGHTLY_DETERMINISM_SEEDS, identical),
+    ]
 
 
 def _module(session: nox.Session, name: str, *defaults: str, variables: Mapping[str, str] | None = None) -> None:
@@ -333,18 +374,19 @@ def _module(session: nox.Session, name: str, *defaults: str, variables: Mapping[
 
 @nox.session
 def nightly(session: nox.Session) -> None:
-    """Everything, on every Python, then property tests until `--minutes` are over; `--shard I/N`."""
+    """Everything, on every Python, as far as `--minutes` allow; `--shard I/N`."""
     parser = argparse.ArgumentParser(prog="nox -s nightly --")
     parser.add_argument("--shard", default="1/1", metavar="I/N")
-    parser.add_argument("--minutes", type=float, default=60.0, help="for everything together")
+    parser.add_argument(
+        "--minutes", type=float, default=60.0, help="for everything together; no part begins behind them"
+    )
     options = parser.parse_args(session.posargs)
-    deadline = time.monotonic() + options.minutes * 60
+    record = _Record(session, time.monotonic() + options.minutes * 60)
 
     wheel, tree, interpreters = _wheel(session), _tree(session), _interpreters(session)
-    record = _Record(session)
-    pythons = {
-        version: _environment(session, version, interpreter, wheel) for version, interpreter in interpreters.items()
-    }
+    # The running one first: if time is short, the others are left out.
+    versions = sorted(interpreters, key=lambda version: version != _RUNNING)
+    pythons = {version: _environment(session, version, interpreters[version], wheel) for version in versions}
     for version, python in pythons.items():
         suite = functools.partial(_pytest, session, python, tree, "--shard", options.shard)
         record.run(f"whole suite, shard {options.shard}, Python {version}", suite)
@@ -356,39 +398,30 @@ def nightly(session: nox.Session) -> None:
     else:
         record.run("benchmarks", lambda: _bench(session, interpreters[BENCHMARK_PYTHON]))
 
-    first, last = _share(NIGHTLY_SWEEP_SEEDS, options.shard)
-    first_account, last_account = _share(NIGHTLY_ACCOUNT_SEEDS, options.shard)
-    swept = {
-        "BEAMLINE_SWEEP_SEEDS": f"{first}:{last}",
-        "BEAMLINE_ACCOUNT_SEEDS": f"{first_account}:{last_account}",
-        "BEAMLINE_ROUTER_SEEDS": f"{first_account}:{last_account}",
-    }
-    sweep = functools.partial(_pytest, session, pythons[_RUNNING], tree, SWEEP, "-s", variables=swept)
-    text = f"simulation under the seeds {first} to {last}, accounts and routers under {first_account} to {last_account}"
-    record.run(f"{text}, Python {_RUNNING}", sweep)
-
-    seed = int(time.time())
-    first, last = _share(NIGHTLY_DETERMINISM_SEEDS, options.shard)
-    seeds = ("--seeds", f"{first}:{last}")
-    identical = functools.partial(_run_module, session, pythons[_RUNNING], tree, "tests.determinism", *seeds)
-    record.run(f"traces of the seeds {first} to {last} in two processes, Python {_RUNNING}", identical)
+    seed, python = int(time.time()), pythons[_RUNNING]
     first, last = _share(NIGHTLY_MUTATED_STREAMS, options.shard)
-    streams = ("--streams", str(last - first + 1), "--seed", str(seed))
-    survived = functools.partial(_run_module, session, pythons[_RUNNING], tree, "tests.protocol", *streams)
-    record.run(f"{last - first + 1:,} mutated streams under the parser, seed {seed}, Python {_RUNNING}", survived)
-    drawn = ("--draw", "20", "--draw-seed", str(seed))
-    found = functools.partial(_run_module, session, pythons[_RUNNING], tree, "tests.mutants", *drawn)
-    record.run(f"mutants, and 20 drawn by seed {seed}, Python {_RUNNING}", found)
+    streams = ("tests.protocol", "--streams", str(last - first + 1), "--seed", str(seed))
+    survived = functools.partial(_run_module, session, python, tree, *streams)
+    record.run(f"{last - first + 1:,} mutated streams under the parser, seed {seed}", survived)
+    drawn = ("tests.mutants", "--draw", "20", "--draw-seed", str(seed))
+    found = functools.partial(_run_module, session, python, tree, *drawn)
+    record.run(f"mutants, and 20 drawn by seed {seed}", found)
 
+    files = _in_turns(_property_tests(tree), seed)
     limits = ("--timeout", str(PROPERTY_TIMEOUT_SECONDS), "--shard", options.shard)
-    # A file at a time, so that the time is not exceeded by more than one of them takes.
-    for file in _in_turns(_property_tests(tree), seed):
-        search = (file, "-m", "hypothesis", "--hypothesis-profile", "nightly", "--hypothesis-seed", str(seed))
-        properties = functools.partial(_pytest, session, pythons[_RUNNING], tree, *search, *limits, may_be_none=True)
-        record.run(f"property tests of {file}, shard {options.shard}, seed {seed}, Python {_RUNNING}", properties)
-        seed += 1
-        if time.monotonic() >= deadline:
+    for turn in itertools.count(1):
+        # A part of each in turn, so that whatever time there is goes to all of them.
+        if turn <= NIGHTLY_TURNS:
+            for name, numbers, sweep in _sweeps(session, python, tree):
+                first, last = _share(_share(numbers, options.shard), f"{turn}/{NIGHTLY_TURNS}")
+                if first <= last:
+                    record.run(f"{name} {first:,} to {last:,}", functools.partial(sweep, f"{first}:{last}"))
+        elif record.time_is_up():
             break
+        file, chance = next(files), str(seed + turn)
+        search = (file, "-m", "hypothesis", "--hypothesis-profile", "nightly", "--hypothesis-seed", chance)
+        properties = functools.partial(_pytest, session, python, tree, *search, *limits, may_be_none=True)
+        record.run(f"property tests of {file}, shard {options.shard}, seed {chance}", properties)
     record.report()
 
 
@@ -573,15 +606,24 @@ def _typed_sources() -> list[str]:
 
 
 class _Record:
-    """What a run of several parts covered: goes on behind a failed part, and fails at the end."""
+    """What a run of several parts covered: goes on behind a failed part, and fails at the end.
 
-    def __init__(self, session: nox.Session) -> None:
+    Args:
+        session: that runs them.
+        deadline: by `time.monotonic`; behind it no part but the first begins.
+    """
+
+    def __init__(self, session: nox.Session, deadline: float = math.inf) -> None:
         self._session = session
+        self._deadline = deadline
         self._lines: list[str] = []
         self._failures = 0
 
     def run(self, name: str, part: Callable[[], object]) -> None:
-        """Run one part and note how it went."""
+        """Run one part and note how it went, or that the time was up."""
+        if self._lines and self.time_is_up():
+            self.skip(name, "the time was up")
+            return
         start = time.monotonic()
         try:
             part()
@@ -591,6 +633,10 @@ class _Record:
         else:
             outcome = "passed"
         self._lines.append(f"{outcome:<8} {time.monotonic() - start:>7.0f} s  {name}")
+
+    def time_is_up(self) -> bool:
+        """Whether the deadline is over."""
+        return time.monotonic() >= self._deadline
 
     def skip(self, name: str, reason: str) -> None:
         """Note a part that was left out."""

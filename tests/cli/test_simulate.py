@@ -96,7 +96,9 @@ def beamline(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 def test_the_example_holds(beamline: Run) -> None:
     """An application with the whole client keeps its laws under 20 seeds, each with its own faults."""
     code, out, err = beamline(EXAMPLE, "--seeds", "1:20")
-    assert (code, err) == (0, ""), out
+    assert code == 0, out
+    # On a slow machine it says between whiles how far it is.
+    assert all(re.fullmatch(r"beamline: \d+ of 20 seeds, 0 failed", line) for line in err.splitlines())
     first, second = out.splitlines()
     assert first == "20 of 20 seeds run, all laws hold"
     figures = r"[\d,]+ events, [\d,]+ a second; \d\.\d simulated hours, [\d.]+ a wall second; [\d.]+ wall seconds"
