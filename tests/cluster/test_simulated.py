@@ -168,7 +168,9 @@ async def stored(js: JetStream, stream: str) -> dict[str, list[int]]:
 
 
 @pytest.mark.parametrize("seed", [0])
-@pytest.mark.parametrize("seconds", [20.0, 180.0, 400.0])
+@pytest.mark.parametrize(
+    "seconds", [20.0, *(pytest.param(seconds, marks=pytest.mark.slow) for seconds in (180.0, 400.0))]
+)
 @pytest.mark.parametrize("local", [True, False], ids=["kept", "waits"])
 def test_what_is_published_to_a_region_that_is_cut_off(local: bool, seconds: float, seed: int) -> None:
     """From another region, over the cut and the heal, past the duplicate window: stored at home once, and in order."""

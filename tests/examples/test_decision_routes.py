@@ -154,6 +154,7 @@ async def test_a_usage_event_comes_exactly_once_for_each_final_result(nats_world
             assert event["provider_id"] == assignment["executor"]["provider_id"]
 
 
+@pytest.mark.slow
 async def test_usage_is_charged_once_over_kills_of_the_router(nats_world: World) -> None:
     """An instance that is killed at any moment, over and over, charges no result twice and leaves none out."""
     async with decisions(nats_world) as app, trio.open_nursery() as nursery:
@@ -274,6 +275,7 @@ async def test_what_fails_on_every_try_is_refused_on_the_last(nats_world: World)
         assert (info.num_ack_pending, info.num_pending) == (0, 0)
 
 
+@pytest.mark.slow
 async def test_a_burst_above_the_rate_is_spread_and_not_lost(nats_world: World) -> None:
     """250 requests at once of a tenant with 100 a minute: all are answered, within two minutes and a little."""
     async with decisions(nats_world) as app:

@@ -93,6 +93,8 @@ def test_no_text_is_an_operation(place: Place, hostile: list[str]) -> None:
     trio.run(main, clock=MockClock(autojump_threshold=0))
 
 
+# Thousands of calls; the code that they run is run by the tests of what they call.
+@pytest.mark.slow
 @pytest.mark.parametrize("place", PLACES, ids=str)
 async def test_each_piece_in_each_place(place: Place, autojump_clock: MockClock) -> None:
     """Every frame and separator alone, in front, inside and behind, in every place."""

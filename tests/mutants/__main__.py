@@ -59,7 +59,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.mutants")
     parser.add_argument("--mutants", nargs="+", default=[], metavar="NAME", help="only these")
     parser.add_argument("--seeds", type=int, default=SEEDS, help=f"seeds 1 to this one (default {SEEDS})")
-    parser.add_argument("--unchanged", type=int, metavar="N", help="the unchanged package passes so many (default: all)")
+    parser.add_argument(
+        "--unchanged", type=int, metavar="N", help="the unchanged package passes so many (default: all)"
+    )
     parser.add_argument("--draw", type=int, default=0, metavar="N", help="so many drawn mutants behind them")
     parser.add_argument("--draw-seed", type=int, default=1, metavar="S", help="which ones")
     parser.add_argument("--verbose", action="store_true", help="say how each was caught")

@@ -7,6 +7,7 @@ import statistics
 from typing import Final
 
 import attrs
+import pytest
 import trio
 from trio.testing import MockClock
 
@@ -70,6 +71,7 @@ def run(slow_seconds: float, quota: int | None) -> Pool:
     return pool
 
 
+@pytest.mark.slow
 def test_a_tenant_whose_handlers_hang_costs_the_others_less_than_five_percent() -> None:
     """With a quota, a tenant whose every handler hangs for 20 s raises the others' mean and 99 % latency by < 5 %."""
     healthy, troubled = run(HANDLER_SECONDS, quota=4), run(20.0, quota=4)

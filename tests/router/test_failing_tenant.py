@@ -89,6 +89,7 @@ def latencies(trouble: str) -> tuple[float, float]:
     return statistics.mean(one.latencies), statistics.quantiles(one.latencies, n=100)[98]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trouble", ["raises", "hangs"])
 def test_a_failing_tenant_costs_the_others_less_than_five_percent(trouble: str) -> None:
     """Mean and 99 % of the others' latency, from publishing to the end of the handler."""

@@ -145,13 +145,8 @@ def check_outcomes(one: Run) -> None:
     assert counted.outcomes["retried"] == sum(one.tries.values()) - len(one.tries)
 
 
-@pytest.mark.parametrize(
-    "seconds, per_second, deadline_seconds",
-    [
-        (60.0, 10.0, 5.0),
-        pytest.param(600.0, 1.0, 4.0, marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds, per_second, deadline_seconds", [(60.0, 10.0, 5.0), (600.0, 1.0, 4.0)])
 def test_a_tenant_that_hangs_costs_the_others_less_than_five_percent(
     seconds: float, per_second: float, deadline_seconds: float
 ) -> None:

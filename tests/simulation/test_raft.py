@@ -129,6 +129,7 @@ class TestReplication:
         group.run(5.0)
         assert "b" not in group.decided.values()
 
+    @pytest.mark.slow
     def test_member_that_was_away_catches_up_by_the_log(self) -> None:
         """What was decided while a member was down reaches it a heartbeat after its start."""
         group = _started()
@@ -140,6 +141,7 @@ class TestReplication:
         group.run(2.5)
         assert group.members["n3"].applied == group.members["n1"].applied
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("wiped", [False, True])
     def test_member_that_was_away_long_catches_up_by_snapshot(self, wiped: bool) -> None:
         """Who lacks entries that nobody keeps any more gets the state, and goes on from there."""

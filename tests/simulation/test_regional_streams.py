@@ -133,7 +133,7 @@ def test_a_server_that_is_gone_is_no_home() -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("seconds", [12.0, 90.0])
+@pytest.mark.parametrize("seconds", [12.0, pytest.param(90.0, marks=pytest.mark.slow)])
 def test_a_region_that_is_cut_off_goes_on_at_home(seconds: float, seed: int) -> None:
     """Streams at home are acked all the time; the others' when the cut is healed, soon, and none is lost or twice."""
 
