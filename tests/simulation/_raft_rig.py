@@ -1,7 +1,7 @@
 """A group of members with a clock, links and disks of their own, and everything that can go wrong with them.
 
-What is always checked: one leader in a term, the same entry decided for an index by everybody and for ever, and logs
-that agree up to where their terms do.
+What is always checked: one leader in a term, who has what was decided before it; the same entry decided for an index
+by everybody and for ever; and logs that agree up to where their terms do.
 """
 
 from __future__ import annotations
@@ -47,9 +47,10 @@ class Clock:
 class Machine:
     """One member: its disk, its state machine (a list of what was applied), and its process while it runs."""
 
-    def __init__(self, group: Group, name: str, *, syncs: bool) -> None:
+    def __init__(self, group: Group, name: str, clock: Clock, *, syncs: bool) -> None:
         self.group = group
         self.name = name
+        self.clock = clock
         self.files = Files(syncs=syncs)
         self.applied: list[str] = []
         self.applied_synced: list[str] = []
@@ -126,16 +127,19 @@ class Machine:
     # Surroundings
 
     def now(self) -> float:
-        return self.group.clock.time
+        return self.clock.time
 
     def call_later(self, seconds: float, callback: Callable[..., object], *args: object) -> _Timer:
-        return self.group.clock.call_later(seconds, self.run, self._life, callback, *args)
+        return self.clock.call_later(seconds, self.run, self._life, callback, *args)
 
     def at_end(self, callback: Callable[[], object]) -> None:
         self._at_end.append(callback)
 
+    def reaches(self, peer: str) -> bool:
+        return self.group.reaches(self.name, peer)
+
     def send(self, peer: str, message: Message) -> bool:
-        return self.group.send(self.name, peer, encode(message))
+        return self.reaches(peer) and self.group.send(self.name, peer, encode(message))
 
     def write(self, done: Callable[[], object]) -> None:
         if not self.disk_seconds and self._disk_free_at <= self.now():
@@ -166,11 +170,15 @@ class Group:
         self.random = Random(seed)
         self.clock = Clock()
         self.names = tuple(f"n{number}" for number in range(1, size + 1))
-        self.members = {name: Machine(self, name, syncs=syncs) for name in self.names}
+        self.members = {name: self._member(name, syncs=syncs) for name in self.names}
         self.cut: set[tuple[str, str]] = set()
         self.leaders: dict[int, str] = {}
         self.decided: dict[int, str] = {}
+        self.decided_in: dict[int, int] = {}
         self._arrives_at: dict[tuple[str, str], float] = {}
+
+    def _member(self, name: str, *, syncs: bool) -> Machine:
+        return Machine(self, name, self.clock, syncs=syncs)
 
     def start(self) -> None:
         for name in self.names:
@@ -185,10 +193,11 @@ class Group:
         leading = [one for one in self.members.values() if one.raft is not None and one.raft.ready]
         return max(leading, key=lambda one: one.files.term, default=None)
 
+    def reaches(self, sender: str, peer: str) -> bool:
+        return (sender, peer) not in self.cut and self.members[peer].raft is not None
+
     def send(self, sender: str, peer: str, data: bytes) -> bool:
         pair = (sender, peer)
-        if pair in self.cut or self.members[peer].raft is None:
-            return False
         at = max(self._arrives_at.get(pair, 0.0), self.clock.time + self.random.uniform(0.0005, 0.005))
         self._arrives_at[pair] = at
         self.clock.call_later(at - self.clock.time, self._arrive, pair, data)
@@ -211,10 +220,20 @@ class Group:
         if machine.raft is not None and machine.raft.role is Role.LEADER:
             known = self.leaders.setdefault(machine.files.term, machine.name)
             assert known == machine.name, f"{known} and {machine.name} lead in term {machine.files.term}"
+            self._check_complete(machine)
+
+    def _check_complete(self, machine: Machine) -> None:
+        """A leader has what was decided in the terms before its own."""
+        log = machine.files.log
+        for index in range(log.base_index + 1, len(self.decided) + 1):
+            if self.decided_in[index] < machine.files.term:
+                has = log.entry(index).data.decode() if index <= log.last_index else None
+                assert has == self.decided[index], f"{machine.name} leads without what was decided at {index}"
 
     def check(self, machine: Machine) -> None:
         for index in range(len(self.decided) + 1, machine.files.applied + 1):
             self.decided[index] = machine.applied[index - 1] if index <= len(machine.applied) else ""
+            self.decided_in[index] = machine.files.term
         at = machine.files.applied
         if 0 < at <= len(machine.applied):
             assert machine.applied[at - 1] == self.decided[at], f"{machine.name} has another entry at {at}"

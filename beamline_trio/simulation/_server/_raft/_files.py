@@ -21,6 +21,7 @@ class Files:
         term: the highest that it has seen.
         voted_for: whom it wants to lead in this term; empty = nobody yet.
         log: its entries.
+        log_synced: the index up to which they survive a power failure.
         applied: the index up to which the state machine on this disk has taken them.
     """
 
@@ -30,7 +31,7 @@ class Files:
         self.log = Log()
         self.applied = 0
         self._syncs = syncs
-        self._log_synced = 0
+        self.log_synced = 0
         self._applied_synced = 0
 
     @property
@@ -41,16 +42,16 @@ class Files:
     def written(self, index: int) -> None:
         """The disk has taken entries up to here."""
         if self._syncs:
-            self._log_synced = index
+            self.log_synced = index
 
     def sync(self) -> None:
         """Everything is on the disk, the state machine too."""
-        self._log_synced, self._applied_synced = self.log.last_index, self.applied
+        self.log_synced, self._applied_synced = self.log.last_index, self.applied
 
     def cut(self, last: int) -> None:
         """Forget the entries behind an index."""
         self.log.cut(last)
-        self._log_synced = min(self._log_synced, last)
+        self.log_synced = min(self.log_synced, last)
 
     def restored(self, index: int, term: int) -> None:
         """The state machine came from a peer, as it was at an index, and was synced."""
@@ -61,5 +62,5 @@ class Files:
     def lose_unsynced(self) -> None:
         """The power failed."""
         self.applied = self.kept
-        self.log.cut(max(self._log_synced, self.applied))
+        self.log.cut(max(self.log_synced, self.applied))
         self.sync()

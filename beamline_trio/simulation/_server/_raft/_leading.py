@@ -124,6 +124,8 @@ class Leading:
         if peer.following <= log.base_index:
             self._send_snapshot(peer)
             return
+        if not self._member.around.reaches(peer.name):  # what waits for it need not be written down each time
+            return
         while True:
             entries = log.entries_from(peer.following, peer.room, APPEND_BYTES_MAX)
             if not (entries or heartbeat):
@@ -161,7 +163,7 @@ class Leading:
             peer.agrees(answer.index)
             if peer.following <= self._member.log.last_index or answer.index > self._member.commit:
                 self._soon()
-        elif peer.differs(answer.previous, answer.index):
+        elif peer.differs(answer.previous, min(answer.index, self._member.log.last_index)):
             self._append_to(peer, heartbeat=True)
 
     def piece_received(self, sender: str, received: Received) -> None:

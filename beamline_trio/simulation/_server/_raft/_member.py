@@ -41,6 +41,7 @@ class Member:
         self.around = around
         self.commit = files.applied
         self.on_disk = files.log.last_index
+        files.written(self.on_disk)  # an earlier process may have been killed while it waited for the disk
         self.stopped = False
         self.written: Callable[[], None] | None = None
         self.applied: Callable[[], None] | None = None

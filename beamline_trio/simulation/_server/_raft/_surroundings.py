@@ -27,6 +27,10 @@ class Surroundings(Protocol):
         """Call back at the end of this event."""
         ...
 
+    def reaches(self, peer: str) -> bool:
+        """Whether there is a way to a peer now."""
+        ...
+
     def send(self, peer: str, message: Message) -> bool:
         """Send to a peer; False when there is no way to it now. It may be lost all the same."""
         ...

@@ -134,6 +134,10 @@ class Group:
         """Call back at the end of this event."""
         self.hub.at_end(callback)
 
+    def reaches(self, peer: str) -> bool:
+        """Whether there is a way to a peer now."""
+        return self.hub.reaches(peer)
+
     def send(self, peer: str, message: Message) -> bool:
         """Send to a peer."""
         return self.hub.tell(peer, self.name, encode(message))

@@ -67,6 +67,10 @@ class Hub:
 
     # ---------------------------------------------------------------------------------------------------- the peers
 
+    def reaches(self, peer: str) -> bool:
+        """Whether there is a way to another server now."""
+        return self._process.reaches(peer)
+
     def tell(self, peer: str, group: str, data: bytes) -> bool:
         """Tell another server something."""
         return self._process.send_to_server(peer, b"%b %b" % (group.encode(), data))
