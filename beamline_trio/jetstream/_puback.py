@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import attrs
 
-from ..connection import Outcome
+from ..connection import OperationTimeoutError, Outcome
 from ..protocol import Headers, HeadersInput, ProtocolError, check_number, check_text, encode_headers
 from ._errors import api_error
 from ._wire import decode_json
@@ -39,6 +39,18 @@ class PubAck:
 
 
 SKIPPED: Final = PubAck("", 0, outcome=Outcome.SKIPPED)
+
+
+def check_stored(subject: str, outcome: Outcome) -> None:
+    """Where something hangs on a publish, SKIPPED is no success: a client that fails open says so of every failure.
+
+    Raises:
+        OperationTimeoutError: it is SKIPPED.
+    """
+    if outcome is Outcome.SKIPPED:
+        raise OperationTimeoutError(
+            f"the publish to {subject} was skipped, since the client has fail_open; it may or may not have been stored"
+        )
 
 
 @attrs.frozen

@@ -25,6 +25,7 @@ from ..jetstream import (
     MessageNotFoundError,
     Metadata,
     StreamConfig,
+    check_stored,
 )
 from ..protocol import NatsError
 from ._dead_letter import Cause, dead_letter_headers, dead_letter_id
@@ -129,7 +130,8 @@ class MaxDeliverAdvisories:
         wall_clock = self._environment.wall_clock()
         headers = dead_letter_headers(options.name, message.subject, message.headers, origin, cause, wall_clock)
         identity = dead_letter_id(origin, options.name)
-        await self._jetstream.publish(options.dead_letter, message.payload, headers=headers, message_id=identity)
+        ack = await self._jetstream.publish(options.dead_letter, message.payload, headers=headers, message_id=identity)
+        check_stored(options.dead_letter, ack.outcome)
         self._counters.dead_letters[REASON] += 1
         self._log(logging.WARNING, "ROUTER_DEAD_LETTER", route=options.name, subject=message.subject, reason=REASON)
 

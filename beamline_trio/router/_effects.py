@@ -21,7 +21,7 @@ import trio
 
 from ..client import Client
 from ..cluster import publisher_for
-from ..jetstream import JetStream, is_retryable
+from ..jetstream import JetStream, check_stored, is_retryable
 from ..protocol import HeadersInput
 from ._delivery import Delivery
 from ._gate import PAUSE_SECONDS, Gate
@@ -129,7 +129,9 @@ class EffectSender:
         if confirm == "stream":
             await self._store(delivery, index, effect, payload, headers)
         else:
-            await self._client.publish(effect.subject, payload, headers=headers, confirm=confirm == "server")
+            outcome = await self._client.publish(effect.subject, payload, headers=headers, confirm=confirm == "server")
+            if confirm == "server":
+                check_stored(effect.subject, outcome)
 
     def _drop_reply(self, delivery: Delivery) -> None:
         self._counters.replies_dropped += 1
@@ -154,7 +156,8 @@ class EffectSender:
         message_id = f"{identity}:{index}" if identity and not own else None
         publisher = publisher_for(self._client, effect.subject)
         if publisher is None:
-            await self._jetstream.publish(effect.subject, payload, headers=headers, message_id=message_id)
+            ack = await self._jetstream.publish(effect.subject, payload, headers=headers, message_id=message_id)
+            check_stored(effect.subject, ack.outcome)
         else:
             patience = _REGION_PATIENCE_SECONDS if publisher.home.local is None else None
             await publisher.publish(

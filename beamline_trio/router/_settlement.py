@@ -16,7 +16,7 @@ import trio
 
 from ..client import Client
 from ..connection import ClientClosedError, ClientLog
-from ..jetstream import AcksPendingError, JetStream, JetStreamMessage
+from ..jetstream import AcksPendingError, JetStream, JetStreamMessage, check_stored
 from ..protocol import NatsError
 from ._admission import AlreadyDoneError, GoneError, RefusedError
 from ._claims import RouteClaims
@@ -182,9 +182,10 @@ class StreamSettlement:
         headers = dead_letter_headers(
             name, delivery.subject, delivery.headers, metadata, cause, self._environment.wall_clock()
         )
-        await self._jetstream.publish(
+        ack = await self._jetstream.publish(
             target, delivery.payload, headers=headers, message_id=dead_letter_id(metadata, name)
         )
+        check_stored(target, ack.outcome)
 
     # What the server is told
 

@@ -8,7 +8,7 @@ import attrs
 import pytest
 import trio
 
-from beamline_trio import Message, StreamConfig
+from beamline_trio import JetStream, Message, StreamConfig, open_client
 from beamline_trio.router import Publish, Retry, Router
 from beamline_trio.router._advisories import read_advisory
 from beamline_trio.simulation import World
@@ -86,6 +86,78 @@ async def test_a_target_that_is_down_stops_the_intake(nats_world: World) -> None
     outcomes = ended(route)
     assert (outcomes.pop("ok"), set(outcomes)) == (2000, {"retried"})
     assert route.statistics().retries["publish_error"] == outcomes["retried"]
+
+
+@pytest.mark.parametrize("outage", ["kill", "pause", "target"])
+async def test_a_client_that_fails_open_loses_no_effect(outage: str, nats_world: World) -> None:
+    """Where it skips an effect instead of raising, the input is not acked for it: what is skipped was not stored."""
+    router = copies(ack_wait_seconds=5)
+    async with (
+        streams(nats_world, fail_open=True) as (server, nc, _),
+        open_client(server.url, dialer=nats_world.dialer("feeder")) as feeder,
+    ):
+        jetstream = JetStream(feeder)
+        async with running(router, nc), trio.open_nursery() as nursery:
+            nursery.start_soon(feed, jetstream, 300, 0.01)
+            await trio.sleep(1.5)
+            match outage:
+                case "kill":
+                    server.kill()
+                    await trio.sleep(20)
+                    server.start()
+                case "pause":
+                    server.pause()
+                    await trio.sleep(20)
+                    server.resume()
+                case _:
+                    await jetstream.delete_stream("OUT")
+                    await trio.sleep(20)
+                    await jetstream.create_stream(StreamConfig(name="OUT", subjects=["out.>"]))
+            await trio.sleep(100)
+    if outage == "target":  # what it had stored before went with it
+        acked = {ack.sequence for ack in nats_world.journal.acknowledged if ack.stream == "IN"}
+        stored = {one.identity for one in nats_world.journal.stored if one.stream == "OUT"}
+        assert (len(acked), len(stored)) == (300, 300)
+    else:
+        check_acks(nats_world, 300)
+
+
+async def test_a_client_that_fails_open_loses_no_dead_letter(nats_world: World) -> None:
+    """While no stream takes them they are not acked, neither by who handled them last nor by who hears of it."""
+    router = Router("r")
+    retry = Retry(delays_seconds=(1,), max_deliver=2, ack_wait_seconds=3)
+
+    @router.route("in.*", stream="IN", dead_letter="dead.in", retry=retry)
+    async def work(message: Message) -> None:
+        raise ValueError("no")
+
+    async with streams(nats_world, fail_open=True) as (_, nc, jetstream):
+        await jetstream.delete_stream("DEAD")
+        await fill(jetstream, 3)
+        async with running(router, nc):
+            await trio.sleep(30)
+            await jetstream.create_stream(StreamConfig(name="DEAD", subjects=["dead.>"]))
+            await trio.sleep(30)
+        assert sorted(await contents(jetstream, "DEAD")) == [b"0", b"1", b"2"]
+
+
+async def test_what_the_server_has_to_confirm_is_not_skipped(nats_world: World) -> None:
+    """An effect with confirm="server" and a client that fails open: without a link its input is not done."""
+    router = Router("r")
+
+    @router.route("in.*", stream="IN", retry=Retry(delays_seconds=(1,), ack_wait_seconds=3), deadline_seconds=2)
+    async def tell(message: Message) -> Publish:
+        server.kill()
+        await trio.sleep(1)
+        return Publish("told.a", b"x", confirm="server")
+
+    async with streams(nats_world, fail_open=True) as (server, nc, jetstream):
+        await fill(jetstream, 1)
+        async with running(router, nc):
+            await trio.sleep(20)
+            assert "ok" not in ended(router.routes["tell"])
+            server.start()
+            await trio.sleep(1)
 
 
 async def test_one_bad_target_costs_the_others_little(nats_world: World) -> None:

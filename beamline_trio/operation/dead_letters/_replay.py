@@ -14,8 +14,8 @@ from typing import Final
 
 import attrs
 
-from ...connection import ClientClosedError, ConnectionLostError, Outcome
-from ...jetstream import JetStream, MessageNotFoundError
+from ...connection import ClientClosedError, ConnectionLostError
+from ...jetstream import JetStream, MessageNotFoundError, check_stored
 from ...protocol import NatsError
 from ._letter import DeadLetterRecord, LetterFilter, replay_headers, replay_id
 from ._place import DeadLetterPlace, next_letter
@@ -137,10 +137,9 @@ async def _replay(js: JetStream, letter: DeadLetterRecord, subject: str | None, 
     try:
         headers = replay_headers(letter)
         ack = await js.publish(target, letter.message.payload, headers=headers, message_id=message_id)
+        check_stored(target, ack.outcome)
     except NatsError as error:
         return attrs.evolve(result, became=Replayed.FAILED, error=error)
-    if ack.outcome is Outcome.SKIPPED:  # a client that fails open says nothing of a failure
-        return attrs.evolve(result, became=Replayed.FAILED)
     result = attrs.evolve(result, duplicate=ack.duplicate)
     try:
         await js.delete_message(letter.message.stream, letter.sequence)
