@@ -49,17 +49,20 @@ SMOKE_MUTATED_STREAMS: Final = "5000"
 # Clusters of real servers are waited for by the minute: the nightly run has them.
 _WAITS_LONG: Final = "--ignore=tests/integration/clusters"
 # What the coverage is measured of: a measurement makes simulated hours and property tests last three times as long, and
-# they hardly reach a line that these do not. The first two mostly wait, the others compute.
-_LIBRARY: Final = tuple(f"tests/{name}" for name in ("client", "connection", "jetstream", "protocol", "transport"))
+# but for some directories they hardly reach a line that the others do not. The first two mostly wait, the others compute.
+_CLIENT: Final = tuple(f"tests/{name}" for name in ("client", "connection", "jetstream", "protocol", "transport"))
+_WHOLE: Final = ("tests/cluster", "tests/testing")
+_NOT_WHOLE: Final = tuple(f"--ignore={path}" for path in _WHOLE)
 MEASURED: Final = {
     "contract with real servers": ("-m", "real_server", "tests/contract"),
     "real servers": ("-m", "real_server", "--ignore=tests/contract", _WAITS_LONG),
-    "unit tests of the client": ("-m", SMOKE, *_LIBRARY),
-    "unit tests of the rest": ("-m", SMOKE, *(f"--ignore={path}" for path in _LIBRARY)),
+    "unit tests of the client": ("-m", SMOKE, *_CLIENT),
+    "unit tests of the rest": ("-m", SMOKE, *_NOT_WHOLE, *(f"--ignore={path}" for path in _CLIENT)),
+    "tests of clusters and of testing": ("-m", "not real_server", *_WHOLE),
 }
 UNMEASURED: Final = {
-    "hours of simulation": ("-m", "slow and not (hypothesis or smoke or real_server)"),
-    "property tests": ("-m", "hypothesis and not (smoke or real_server)"),
+    "hours of simulation": ("-m", "slow and not (hypothesis or smoke or real_server)", *_NOT_WHOLE),
+    "property tests": ("-m", "hypothesis and not (smoke or real_server)", *_NOT_WHOLE),
 }
 SECURITY_TESTS: Final = ("tests/integration/test_security_matrix.py", "tests/integration/test_secrets.py", "-s")
 REAL_SERVER_TESTS: Final = ("tests/contract", "tests/integration")
