@@ -49,7 +49,8 @@ SMOKE_MUTATED_STREAMS: Final = "5000"
 # Clusters of real servers are waited for by the minute: the nightly run has them.
 _WAITS_LONG: Final = "--ignore=tests/integration/clusters"
 # What the coverage is measured of: a measurement makes simulated hours and property tests last three times as long, and
-# but for some directories they hardly reach a line that the others do not. The first two mostly wait, the others compute.
+# but for some directories they hardly reach a line that the others do not. The first two mostly wait, the others
+# compute.
 _CLIENT: Final = tuple(f"tests/{name}" for name in ("client", "connection", "jetstream", "protocol", "transport"))
 _WHOLE: Final = ("tests/cluster", "tests/testing")
 _NOT_WHOLE: Final = tuple(f"--ignore={path}" for path in _WHOLE)
