@@ -6,8 +6,8 @@ catalogue, settings -> plan -> conductor { rig, load, actions, sampling } -> evi
 from ._catalogue import SCENARIOS as SCENARIOS
 from ._catalogue import find_scenario as find_scenario
 from ._conductor import Evidence as Evidence
-from ._criteria import Finding as Finding
 from ._errors import ScenarioError as ScenarioError
+from ._finding import Finding as Finding
 from ._limits import Limit as Limit
 from ._limits import Mark as Mark
 from ._page import page_of as page_of

@@ -14,11 +14,13 @@ import trio
 from ._actions import Ground, action_of
 from ._ledger import Gap, Ledger
 from ._load import Load
+from ._metering import Metering
 from ._plan import Plan, PlannedFault
 from ._rig import Rig
 from ._sampling import Sample, Sampler
 from ._scenario import Scenario
 from ._settings import Settings
+from ._uses import UseSample
 
 # All that was published has ended so long after the last message, or never will.
 SETTLE_SECONDS: Final = 300.0
@@ -35,6 +37,23 @@ class Band:
 
 
 @attrs.frozen(kw_only=True)
+class Requests:
+    """Requests of the instances: all, those that took more than one attempt, and those that were never answered."""
+
+    asked: int
+    again: int
+    failed: int
+
+
+@attrs.frozen(kw_only=True)
+class Repeats:
+    """Messages that were published twice, and how many of the second ones were known; None = that cannot be seen."""
+
+    repeated: int
+    recognised: int | None
+
+
+@attrs.frozen(kw_only=True)
 class Evidence:
     """What was seen in a run.
 
@@ -45,10 +64,16 @@ class Evidence:
         bands: the faults, by the time at which they were healed.
         ack_gaps: silences between PubAcks. end_gaps: between messages that ended. Of a second at least.
         unready: moments without an instance that was ready, and until when.
-        restarts: instance -> how often it was ended.
+        readiness_looks: how often that was looked at.
+        ready_least: instances that were ready at the worst of them; None = nobody looked.
+        restarts: instance -> how long each of its restarts took, seconds from its end until it took messages again.
+        requests: None = none were asked.
+        repeats: None = nothing was published twice.
+        metering: the metrics that alerts look at, and the alerts.
+        uses: what each server and instance used.
         balancer: how often the load balancer was asked for an instance that is ready, and how often it had none; None
             = there was none. unserved: moments at which it had none, and until when.
-        watching: whether the instances are programs that watch their cluster, so that a lost quorum shows in readiness.
+        watching: whether the instances watch their cluster, so that a lost quorum shows in readiness.
         settled: whether all that was published has ended.
         seconds: how long it was, with the working off behind the plan.
     """
@@ -62,7 +87,13 @@ class Evidence:
     ack_gaps: Sequence[Gap]
     end_gaps: Sequence[Gap]
     unready: Sequence[tuple[float, float]]
-    restarts: dict[str, int]
+    readiness_looks: int
+    ready_least: int | None
+    restarts: dict[str, list[float]]
+    requests: Requests | None
+    repeats: Repeats | None
+    metering: Metering
+    uses: Sequence[UseSample]
     balancer: tuple[int, int] | None
     settled: bool
     seconds: float
@@ -88,12 +119,15 @@ async def conduct(
         return trio.current_time() - began_at
 
     ledger = Ledger(now, scenario.max_deliver)
-    load = Load(rig, scenario, plan.topology, settings, ledger)
+    metering = Metering(now, plan.scale)
+    load = Load(rig, scenario, plan.topology, settings, ledger, metering)
     sampler = Sampler(now, rig, load, ledger, tell)
     bands: list[Band] = []
     async with load.running(), trio.open_nursery() as nursery:
         began_at = trio.current_time()
         nursery.start_soon(sampler.run)
+        nursery.start_soon(sampler.watch_uses)
+        nursery.start_soon(metering.run)
         if scenario.expectations.always_ready or load.balancer is not None:
             nursery.start_soon(sampler.watch_readiness)
         async with trio.open_nursery() as faults:
@@ -113,7 +147,13 @@ async def conduct(
         ack_gaps=ledger.acked.gaps,
         end_gaps=ledger.ended.gaps,
         unready=sampler.unready,
-        restarts={name: instance.restarts for name, instance in load.instances.items()},
+        readiness_looks=sampler.looks,
+        ready_least=sampler.least,
+        restarts={name: instance.restart_seconds for name, instance in load.instances.items()},
+        requests=_requests(load),
+        repeats=_repeats(load),
+        metering=metering,
+        uses=sampler.uses,
         balancer=None if load.balancer is None else (load.balancer.asked, load.balancer.refused),
         settled=settled,
         seconds=now(),
@@ -129,6 +169,24 @@ async def _carry_out(ground: Ground, fault: PlannedFault, now: Callable[[], floa
         # What ends in order, or is waited for, may have taken longer than it was to be away.
         await trio.sleep(max(0.0, fault.ends - now()))
     bands.append(Band(fault=fault, begins=begins, healed=now()))
+
+
+def _requests(load: Load) -> Requests | None:
+    requesters = [site.requester for site in load.sites if site.requester is not None]
+    if not requesters:
+        return None
+    asked, again, failed = (sum(getattr(one, name) for one in requesters) for name in ("asked", "again", "failed"))
+    return Requests(asked=asked, again=again, failed=failed)
+
+
+def _repeats(load: Load) -> Repeats | None:
+    repeaters = [site.repeater for site in load.sites if site.repeater is not None]
+    if not repeaters:
+        return None
+    known = [instance.recognised for instance in load.instances.values()]
+    seen = [one for one in known if one is not None]
+    recognised = sum(seen) if len(seen) == len(known) else None
+    return Repeats(repeated=sum(one.repeated for one in repeaters), recognised=recognised)
 
 
 async def _settle(load: Load, ledger: Ledger) -> bool:

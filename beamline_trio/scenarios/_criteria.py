@@ -12,36 +12,18 @@ from typing import Final
 import attrs
 
 from . import _limits as limits
+from ._availability import available
 from ._conductor import Evidence
+from ._finding import Finding, nothing
 from ._ledger import Gap
 from ._limits import Limit, Mark
 from ._recovery import THROUGHPUT_SHARE, Recovery, base_throughput, recoveries, throughput
 from ._sampling import Sample
 from ._scenario import Kind
 
-_LISTED_MAX: Final = 5
 _STEADY_FACTOR: Final = 1.5
 _STEADY_SECONDS: Final = 5.0
-# It asks every 100 ms, and whoever looks at the instances waits for an answer for up to a second.
-_BALANCER_SECONDS: Final = 2.0
 _FULL_RATE: Final = 100.0
-
-
-@attrs.frozen(kw_only=True)
-class Finding:
-    """Whether a criterion holds.
-
-    Attributes:
-        name: of the criterion.
-        mark: how it stands.
-        value: what was found, in words.
-        limit: what was asked for.
-    """
-
-    name: str
-    mark: Mark
-    value: str
-    limit: str
 
 
 @attrs.frozen(kw_only=True)
@@ -90,25 +72,18 @@ def judge(evidence: Evidence, measured: Measured) -> list[Finding]:
 
 def _messages(evidence: Evidence, _: Measured) -> Iterable[Finding]:
     ledger = evidence.ledger
-    yield _nothing("acked messages lost", len(lost := ledger.lost()), lost)
-    yield _nothing("publishes of unknown fate", len(unknown := ledger.unknown()), unknown)
-    yield _nothing("effects stored twice", ledger.stored_twice)
-    yield _nothing("effects of nothing", ledger.unasked)
-    yield _nothing(f"deliveries beyond max_deliver {evidence.scenario.max_deliver}", ledger.over_delivered)
-    yield _nothing("first deliveries out of their key's order", ledger.out_of_order)
+    yield nothing("acked messages lost", len(lost := ledger.lost()), lost)
+    yield nothing("publishes of unknown fate", len(unknown := ledger.unknown()), unknown)
+    yield nothing("effects stored twice", ledger.stored_twice)
+    yield nothing("effects of nothing", ledger.unasked)
+    yield nothing(f"deliveries beyond max_deliver {evidence.scenario.max_deliver}", ledger.over_delivered)
+    yield nothing("first deliveries out of their key's order", ledger.out_of_order)
     waiting = ledger.begun - ledger.ended.count
     yield Finding(
         name="queue depth back to 0",
         mark=Mark.OK if evidence.settled else Mark.FAIL,
         value=f"{waiting} of {ledger.begun} wait",
         limit="0 within 300 s of the last message",
-    )
-
-
-def _nothing(name: str, count: int, which: Sequence[int] = ()) -> Finding:
-    listed = f" ({', '.join(str(one) for one in which[:_LISTED_MAX])}{', ...' if count > _LISTED_MAX else ''})"
-    return Finding(
-        name=name, mark=Mark.FAIL if count else Mark.OK, value=f"{count}{listed if which else ''}", limit="0"
     )
 
 
@@ -181,41 +156,9 @@ def _expected(evidence: Evidence, measured: Measured) -> Iterable[Finding]:
         cut = any(band.fault.kind is Kind.QUORUM_LOSS for band in evidence.bands)
         name = "longest gap in throughput" + (" while there is a quorum" if cut else "")
         yield Finding(name=name, mark=mark, value=f"{longest:.1f} s", limit=limit)
-    if expected.always_ready:
-        yield _nothing("moments without an instance that is ready", len(evidence.unready))
-    yield from _balanced(evidence)
-    yield from _quorum(evidence)
+    yield from available(evidence)
     if expected.steady_recovery:
         yield from _steady(measured)
-
-
-def _balanced(evidence: Evidence) -> Iterable[Finding]:
-    """What was asked for and is not there is told: it is not as if it had held."""
-    if evidence.balancer is not None:
-        asked, refused = evidence.balancer
-        always = evidence.scenario.expectations.always_ready
-        # Where readiness may be missing, as without a quorum, the load balancer may say so; else it may not.
-        wrong = refused if always else len(list(_unserved_though_ready(evidence)))
-        mark = Mark.OK if asked and not wrong else Mark.FAIL
-        value = f"{refused} of {asked} times it had none"
-        limit = "0" if always else f"none while an instance is ready, give or take {_BALANCER_SECONDS:g} s"
-        yield Finding(name="load balancer finds a ready instance", mark=mark, value=value, limit=limit)
-    elif evidence.settings.load_balancer and evidence.plan.topology.instances > 1:
-        value, limit = "none: the instances are tasks of one process here", "5.1 or 5.3 on real servers"
-        yield Finding(name="load balancer", mark=Mark.WARN, value=value, limit=limit)
-
-
-def _unserved_though_ready(evidence: Evidence) -> Iterator[tuple[float, float]]:
-    """When the load balancer had no instance although one was ready."""
-    excused: list[tuple[float, float]] = []
-    for begins, ends in evidence.unready:
-        if excused and begins - _BALANCER_SECONDS <= excused[-1][1]:
-            excused[-1] = (excused[-1][0], ends + _BALANCER_SECONDS)
-        else:
-            excused.append((begins - _BALANCER_SECONDS, ends + _BALANCER_SECONDS))
-    for begins, ends in evidence.unserved:
-        if not any(first <= begins and ends <= last for first, last in excused):
-            yield begins, ends
 
 
 def _gaps_with_a_quorum(evidence: Evidence) -> Iterator[Gap]:
@@ -224,29 +167,6 @@ def _gaps_with_a_quorum(evidence: Evidence) -> Iterator[Gap]:
     for gap in evidence.end_gaps:
         if not any(gap.begins < band.healed and band.begins < gap.ends for band in lost):
             yield gap
-
-
-def _quorum(evidence: Evidence) -> Iterable[Finding]:
-    """The loss of the quorum shows while it lasts, and not behind it."""
-    for band in evidence.bands:
-        if band.fault.kind is not Kind.QUORUM_LOSS:
-            continue
-        during = [one for one in evidence.samples if band.begins + 1 < one.at < band.healed]
-        behind = [one for one in evidence.samples if one.at > band.healed + limits.RECONNECT_SECONDS]
-        seen, back = any(not one.quorum for one in during), bool(behind) and behind[0].quorum
-        value = f"{'seen' if seen else 'not seen'}, {'back' if back else 'not back'}"
-        mark = Mark.OK if seen and back else Mark.FAIL
-        yield Finding(name="loss of the quorum is seen, and its return", mark=mark, value=value, limit="seen, back")
-        if evidence.watching:
-            yield _quorum_in_readiness(during, behind)
-
-
-def _quorum_in_readiness(during: Sequence[Sample], behind: Sequence[Sample]) -> Finding:
-    """Instances that watch their cluster are not ready without a quorum, and are again with one."""
-    least, after = min((one.ready for one in during), default=-1), behind[0].ready if behind else 0
-    mark = Mark.OK if not least and after else Mark.FAIL
-    value = f"{least} ready at the least, {after} again"
-    return Finding(name="readiness tells of the quorum", mark=mark, value=value, limit="0, and some again")
 
 
 def _steady(measured: Measured) -> Iterable[Finding]:

@@ -70,6 +70,16 @@ class Decisions:
         """See `Work`. Requests have one subject, and no order."""
         return [self._names.DECIDE_SUBJECT] * self._ground.scenario.keys
 
+    @property
+    def requests(self) -> str:
+        """See `Work`."""
+        return ""
+
+    @property
+    def once(self) -> str:
+        """See `Work`."""
+        return ""
+
     def payload(self, number: int) -> bytes:
         """See `Work`."""
         request = {

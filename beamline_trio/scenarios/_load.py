@@ -20,6 +20,7 @@ from typing import Any, Final
 import trio
 
 from ..client import Client, UndeliveredError, open_client
+from ..cluster import ClusterWatch
 from ..faults import FaultDialer
 from ..jetstream import JetStream
 from ._balancer import Balancer
@@ -27,6 +28,7 @@ from ._behaviour import Behaviour
 from ._decisions import Decisions
 from ._ledger import Ledger
 from ._lookout import Lookout
+from ._metering import Metering
 from ._pipeline import Pipeline
 from ._process_instance import ProcessInstance
 from ._rig import Rig
@@ -47,6 +49,7 @@ class Load:
         topology: of the run.
         settings: how it is run.
         ledger: where all is noted.
+        metering: scrapes instances and watches.
 
     Attributes:
         behaviour: of the handlers.
@@ -55,11 +58,19 @@ class Load:
         lookout: what the library sees of a cluster; None where there is none.
         clients: by the name of their host, those that are open.
         balancer: in front of the instances' pages; None where there is none.
-        watching: whether the instances are programs that watch their cluster.
+        watching: whether there is a cluster that the instances watch.
         dialers: of the instances, by name, where operations on the wire are to meet faults; they cost time.
     """
 
-    def __init__(self, rig: Rig, scenario: Scenario, topology: Topology, settings: Settings, ledger: Ledger) -> None:
+    def __init__(
+        self,
+        rig: Rig,
+        scenario: Scenario,
+        topology: Topology,
+        settings: Settings,
+        ledger: Ledger,
+        metering: Metering,
+    ) -> None:
         self._rig = rig
         self._options: Mapping[str, Any] = scenario.client
         self.behaviour = Behaviour(rig.random("handlers"))
@@ -75,12 +86,15 @@ class Load:
         )
         make_work, rate = _WORKS[settings.load], settings.rate / len(regions)
         self.balancer = Balancer() if settings.load_balancer and processes else None
-        self.watching = processes and watching
+        self.watching = watching
         if processes:
             make_work = partial(Pipeline, telling=True)
-        self.sites = [Site(one, make_work(one), rate, self._open_client, make_process) for one in grounds]
+        self.sites = [
+            Site(one, make_work(one), rate, self._open_client, self._watch_of, metering, make_process)
+            for one in grounds
+        ]
         streams = {site.region: site.work.home for site in self.sites}
-        self.lookout = Lookout(streams, self._open_client) if topology.nodes > 1 else None
+        self.lookout = Lookout(streams, self._open_client, metering) if watching else None
         self.instances = {name: one for site in self.sites for name, one in site.instances.items()}
         lossy = any(Kind.ACKS_LOST in cycle.kinds for cycle in scenario.cycles)
         self.dialers = {name: FaultDialer(rig.dialer(name)) for name in self.instances if lossy}
@@ -101,7 +115,7 @@ class Load:
                 if self.lookout is not None:
                     await nursery.start(self.lookout.run)
                 for site, source, sink in pairs:
-                    await site.start(nursery, JetStream(source), sink)
+                    await site.start(nursery, source, sink)
                 async with self._balanced():
                     yield
                 nursery.cancel_scope.cancel()
@@ -123,13 +137,16 @@ class Load:
 
     @property
     def idle(self) -> bool:
-        """Whether every message that was begun is acknowledged."""
-        return all(site.source.idle for site in self.sites)
+        """Whether every message that was begun is acknowledged, and every request is over."""
+        return all(site.idle for site in self.sites)
 
     def stop(self) -> None:
-        """Begin no more messages."""
+        """Begin no more messages and requests."""
         for site in self.sites:
-            site.source.stop()
+            site.stop()
+
+    def _watch_of(self, region: str) -> ClusterWatch | None:
+        return None if self.lookout is None else self.lookout.watch_of(region)
 
     @asynccontextmanager
     async def _balanced(self) -> AsyncGenerator[None]:

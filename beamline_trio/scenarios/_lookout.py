@@ -14,6 +14,7 @@ import trio
 
 from ..client import Client
 from ..cluster import ClusterWatch
+from ._metering import Metering
 
 
 @attrs.frozen
@@ -37,13 +38,18 @@ class Lookout:
     Args:
         streams: region -> its stream; one empty name = there are no regions.
         open_client: opens a client by its host and region.
+        metering: scrapes them.
     """
 
     def __init__(
-        self, streams: Mapping[str, str], open_client: Callable[[str, str], AbstractAsyncContextManager[Client]]
+        self,
+        streams: Mapping[str, str],
+        open_client: Callable[[str, str], AbstractAsyncContextManager[Client]],
+        metering: Metering,
     ) -> None:
         self._streams = streams
         self._open_client = open_client
+        self._metering = metering
         self._watches: list[ClusterWatch] = []
 
     @property
@@ -59,6 +65,10 @@ class Lookout:
             regions=sum(all(self._sees(watch, region) for watch in self._watches) for region in regions),
         )
 
+    def watch_of(self, region: str) -> ClusterWatch | None:
+        """The watch of a region, once it has looked."""
+        return dict(zip(self._streams, self._watches, strict=False)).get(region)
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Watch until it is cancelled; started when all have looked once."""
         async with trio.open_nursery() as nursery:
@@ -68,10 +78,12 @@ class Lookout:
     async def _watch(self, region: str, *, task_status: trio.TaskStatus[ClusterWatch]) -> None:
         """Watch from a region: its own stream, and those of the others to see whether they can be reached."""
         host = f"{region}-watch" if region else "watch"
-        async with self._open_client(host, region) as client, trio.open_nursery() as nursery:
-            watch = ClusterWatch(client, streams=list(self._streams.values()))
-            await nursery.start(watch.run)
-            task_status.started(watch)
+        with self._metering.target(host) as collector:
+            async with self._open_client(host, region) as client, trio.open_nursery() as nursery:
+                watch = ClusterWatch(client, streams=list(self._streams.values()))
+                await nursery.start(watch.run)
+                collector.add_watch(watch)
+                task_status.started(watch)
 
     def _sees(self, watch: ClusterWatch, region: str) -> bool:
         status = watch.regions.get(region)

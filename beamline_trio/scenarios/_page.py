@@ -30,11 +30,13 @@ th { color: var(--soft); font-weight: 500; } td.number, th.number { text-align: 
 svg.timeline { width: 100%; height: auto; min-width: 720px; }
 svg text { font: 11px system-ui, sans-serif; fill: var(--soft); } svg text.panel { fill: var(--ink); font-weight: 600; }
 .grid { stroke: var(--line); } .phase { fill: var(--shade); } .band { fill: var(--band); opacity: 0.18; }
+.alert { fill: var(--fail); } svg text.alert { fill: var(--fail); font-weight: 600; }
 .line { fill: none; stroke-width: 1.4; } .line-a { stroke: var(--a); } .line-b { stroke: var(--b); }
 .line-c { stroke: var(--c); } .line-d { stroke: var(--d); } svg text.legend { stroke: none; font-weight: 600; }
 text.line-a { fill: var(--a); } text.line-b { fill: var(--b); } text.line-c { fill: var(--c); }
 text.line-d { fill: var(--d); }
 """
+_WHEN: Final = ("base", "most", "end")
 _RESULT_CLASSES: Final = {"passed": "ok", "passed with warnings": "warn", "failed": "fail"}
 
 
@@ -49,6 +51,12 @@ def page_of(report: Mapping[str, Any]) -> str:
         _criteria(report),
         "<h2>Faults</h2>",
         _faults(report),
+        "<h2>Metrics and alerts</h2>",
+        _alerts(report),
+        "<h2>Availability</h2>",
+        _pairs(_availability(report)),
+        "<h2>Resources</h2>",
+        _resources(report),
         "<h2>Messages</h2>",
         _pairs(_counts(report)),
         "<h2>Settings</h2>",
@@ -103,6 +111,58 @@ def _faults(report: Mapping[str, Any]) -> str:
     ]
     names = ("fault", "whom", "at (s)", "lasted (s)", "reconnect (s)", "recovery (s)", "depth at the most")
     return _table(names, rows, numbers_from=2)
+
+
+def _alerts(report: Mapping[str, Any]) -> str:
+    """Every alert that was looked at: what it asks for, and when it was raised."""
+    rows: list[tuple[str, ...]] = []
+    for alert in report["alerts"]:
+        rule = f"{alert['metric']} {alert['comparison']} {alert['threshold']:g} for {alert['for_seconds']:,.0f} s"
+        name = (escape(alert["name"]), escape(rule))
+        for one in alert["raised"]:
+            whom = ", ".join((one["target"], *one["labels"][1:]))
+            until = "the end" if one["ends"] is None else f"{one['ends']:,.0f}"
+            rows.append((*name, escape(whom), f"{one['since']:,.0f}", f"{one['begins']:,.0f}", until))
+        if not alert["raised"]:
+            rows.append((*name, "not raised", "", "", ""))
+    scraped = f"<p>scraped every {report['metrics']['scrape_seconds']:g} s</p>"
+    names = ("alert", "rule", "told by", "holds from (s)", "raised at (s)", "over at (s)")
+    return scraped + _table(names, rows, numbers_from=3)
+
+
+def _availability(report: Mapping[str, Any]) -> Iterable[tuple[str, object]]:
+    seen = report["availability"]
+    if seen["readiness_looks"]:
+        yield "readiness", f"looked at {seen['readiness_looks']:,} times, {seen['ready_least']} ready at the least"
+    for name, seconds in seen["restart_seconds_by_instance"].items():
+        if seconds:
+            longest = f"{min(seconds):,.1f} to {max(seconds):,.1f} s until it took messages again"
+            yield f"restarts of {name}", f"{len(seconds)}, {longest}"
+    if seen["requests"] is not None:
+        yield (
+            "requests",
+            "{asked:,} asked, {again:,} answered at a later attempt, {failed:,} not".format(**seen["requests"]),
+        )
+    if seen["repeats"] is not None:
+        known = seen["repeats"]["recognised"]
+        told = "" if known is None else f", {known:,} recognised"
+        yield "messages that came again", f"{seen['repeats']['repeated']:,}{told}"
+
+
+def _resources(report: Mapping[str, Any]) -> str:
+    rows = [
+        (escape(name), escape(measure.replace("_", " ")), *(_amount(measure, values[when]) for when in _WHEN))
+        for kind in ("nodes", "instances")
+        for name, used in report["resources"][kind].items()
+        for measure, values in used.items()
+    ]
+    return _table(("server or instance", "", "base", "at the most", "end"), rows, numbers_from=2)
+
+
+def _amount(measure: str, value: int | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value / 1_000_000:,.1f} MB" if measure == "memory_bytes" else f"{value:,}"
 
 
 def _seconds(value: float | None) -> str:

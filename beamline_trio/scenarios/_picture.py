@@ -16,7 +16,8 @@ from typing import Any, Final
 import attrs
 
 WIDTH: Final = 1160
-_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 16, 40, 26
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 16, 54, 26
+_ALERTS_TOP: Final = 18
 _HEIGHT: Final = 104
 _GAP: Final = 26
 _MEGABYTE: Final = 1_000_000
@@ -61,6 +62,7 @@ def draw_timeline(report: Mapping[str, Any]) -> str:
     parts = [f'<svg class="timeline" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{label}">']
     parts += _phases(report, ends, height)
     parts += _bands(report, ends, height)
+    parts += _alerts(report, ends)
     for number, panel in enumerate(panels):
         parts += _draw_panel(panel, timeline["at"], ends, _TOP + number * (_HEIGHT + _GAP))
     parts += _time_axis(ends, height)
@@ -124,6 +126,23 @@ def _bands(report: Mapping[str, Any], ends: float, height: float) -> Iterator[st
             f'<rect class="band {escape(fault["kind"], quote=True)}" x="{x:.1f}" y="{_TOP}" width="{width:.1f}" '
             f'height="{height - _TOP - _BOTTOM:g}"><title>{escape(title)}</title></rect>'
         )
+
+
+def _alerts(report: Mapping[str, Any], ends: float) -> Iterator[str]:
+    """A bar above the panels while an alert is raised; what several tell is one bar."""
+    for alert in report["alerts"]:
+        over = 0.0
+        for one in sorted(alert["raised"], key=lambda one: one["begins"]):
+            until = ends if one["ends"] is None else one["ends"]
+            if until <= over:
+                continue
+            begins, over = max(one["begins"], over), until
+            x, name = _x(begins, ends), escape(alert["name"])
+            width = max(_x(until, ends) - x, 3.0)
+            yield f'<rect class="alert" x="{x:.1f}" y="{_ALERTS_TOP}" width="{width:.1f}" height="6">'
+            yield f"<title>{name}, {begins:.0f} to {until:.0f} s</title></rect>"
+            middle = min(max(x + width / 2, _LEFT + 4 * len(name)), WIDTH - _RIGHT - 4 * len(name))
+            yield f'<text class="alert" x="{middle:.1f}" y="{_ALERTS_TOP + 18}" text-anchor="middle">{name}</text>'
 
 
 def _phases(report: Mapping[str, Any], ends: float, height: float) -> Iterator[str]:

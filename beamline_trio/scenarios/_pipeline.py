@@ -8,18 +8,26 @@ from __future__ import annotations
 from functools import partial
 from typing import Final
 
-from ..jetstream import StreamConfig
-from ..router import Delivery, Publish, Retry, Router
+from ..client import Client
+from ..jetstream import JetStream, StreamConfig
+from ..router import Delivery, KVIdempotence, Publish, Retry, Router
 from ._ledger import tell_handled
-from ._streams import streams_of
-from ._subjects import DEAD, DONE, ROUTE, WORK, number_of, payload_of, stream_name, subject_prefix
+from ._streams import REMEMBERED_SECONDS, streams_of
+from ._subjects import DEAD, DONE, ONCE, ROUTE, WORK, number_of, payload_of, stream_name, subject_prefix
 from ._work import ACK_WAIT_SECONDS, GRACE_SECONDS, Ground
 
 CONCURRENCY: Final = 16
+ONCE_ROUTE: Final = "once"
 # Of the keys of a source, every fourth one's messages go to the next region.
 _ABROAD_EVERY: Final = 4
 # Of which delivery of which instance an effect is, and whether that came in its key's order.
 _HANDLED: Final = "Scenario-Handled"
+# Of all instances: what was done is remembered under it.
+_ROUTER: Final = "scenario"
+_BUCKET: Final = "scenario-keys"
+# Longer than a route's deadline, and over when what an instance had in hand that died has come again twice.
+_CLAIM_SECONDS: Final = 45.0
+_ASK: Final = "ASK"
 
 
 class Pipeline:
@@ -42,7 +50,7 @@ class Pipeline:
 
     def streams(self) -> list[StreamConfig]:
         """See `Work`."""
-        return streams_of(self._ground.topology, self._region)
+        return streams_of(self._ground.scenario, self._ground.topology, self._region)
 
     def subjects(self) -> list[str]:
         """See `Work`. A key is one source's own, so that its order is that of one publisher."""
@@ -53,13 +61,23 @@ class Pipeline:
         homes = [abroad if key % _ABROAD_EVERY == 0 else region for key in keys]
         return [f"{subject_prefix(WORK, home)}.{region}-{key}" for key, home in enumerate(homes)]
 
+    @property
+    def requests(self) -> str:
+        """See `Work`."""
+        return f"{subject_prefix(_ASK, self._region)}" if self._ground.scenario.requests_per_second else ""
+
+    @property
+    def once(self) -> str:
+        """See `Work`."""
+        return f"{subject_prefix(ONCE, self._region)}.one" if self._ground.scenario.once_per_second else ""
+
     def payload(self, number: int) -> bytes:
         """See `Work`."""
         return payload_of(number)
 
     def make_router(self, instance: str) -> Router:
         """See `Work`."""
-        router = Router(instance, grace_seconds=GRACE_SECONDS)
+        router = Router(_ROUTER, grace_seconds=GRACE_SECONDS, idempotence=self._open_keys if self.once else None)
         effects = subject_prefix(DONE, self._region)
         ledger, behaviour, telling = self._ground.ledger, self._ground.behaviour, self._telling
 
@@ -70,7 +88,7 @@ class Pipeline:
             name=ROUTE,
             concurrency=CONCURRENCY,
             ordered_by=lambda message: message.subject,
-            retry=Retry(max_deliver=self._ground.scenario.max_deliver, ack_wait_seconds=ACK_WAIT_SECONDS),
+            retry=self._retry,
             dead_letter=f"{subject_prefix(DEAD, self._region)}.{ROUTE}",
         )
         async def work(payload: bytes, delivery: Delivery) -> Publish:
@@ -80,7 +98,50 @@ class Pipeline:
             headers = {_HANDLED: tell_handled(delivery.number, instance, in_order=in_order)} if telling else None
             return Publish(f"{effects}.{delivery.subject.rpartition('.')[2]}", payload, headers=headers)
 
+        if self.once:
+            self._add_once(router, instance)
+        if self.requests:
+
+            @router.route(self.requests, queue_group=_ROUTER, name="ask", concurrency=CONCURRENCY)
+            async def answer(payload: bytes) -> bytes:
+                return payload
+
         return router
+
+    def _add_once(self, router: Router, instance: str) -> None:
+        """The route of messages that come twice."""
+        ledger, behaviour, effects = self._ground.ledger, self._ground.behaviour, subject_prefix(DONE, self._region)
+
+        @router.route(
+            self.once,
+            stream=stream_name(ONCE, self._region),
+            durable=ONCE_ROUTE,
+            name=ONCE_ROUTE,
+            concurrency=4,
+            idempotent_by=lambda message: str(number_of(message.payload)),
+            retry=self._retry,
+            dead_letter=f"{subject_prefix(DEAD, self._region)}.{ONCE_ROUTE}",
+        )
+        async def once(payload: bytes, delivery: Delivery) -> Publish:
+            number = number_of(payload)
+            ledger.note_handled(number, None, delivery.number, instance)
+            await behaviour.meet(number)
+            headers = {_HANDLED: tell_handled(delivery.number, instance, in_order=True)} if self._telling else None
+            return Publish(f"{effects}.{ONCE_ROUTE}", payload, headers=headers)
+
+    @property
+    def _retry(self) -> Retry:
+        return Retry(max_deliver=self._ground.scenario.max_deliver, ack_wait_seconds=ACK_WAIT_SECONDS)
+
+    async def _open_keys(self, client: Client) -> KVIdempotence:
+        """What was done by all instances, in a bucket that outlives them."""
+        return await KVIdempotence.open(
+            JetStream(client),
+            _BUCKET,
+            ttl_seconds=REMEMBERED_SECONDS,
+            claim_seconds=_CLAIM_SECONDS,
+            num_replicas=self._ground.topology.replicas,
+        )
 
     def make_sink(self, name: str) -> Router:
         """See `Work`."""

@@ -16,6 +16,8 @@ import trio
 from ..server_process import Program, ProgramOptions, ServerStartError, open_program
 from ..server_process._ports import choose_port
 from ._instance import Leave
+from ._memory import resident_bytes
+from ._uses import Use
 
 _HOST: Final = "127.0.0.1"
 _PAGE: Final = "/readyz"
@@ -41,6 +43,8 @@ class ProcessInstance:
         name: as given.
         address: where its pages are.
         restarts: how often it was ended.
+        restart_seconds: from each end until it took messages again.
+        recognised: None = what it was given and was done already cannot be seen.
         ready: whether it said at the last look that it takes messages.
     """
 
@@ -48,11 +52,21 @@ class ProcessInstance:
         self.name = name
         self.address = (_HOST, choose_port(_HOST))
         self.restarts = 0
+        self.restart_seconds: list[float] = []
+        self.recognised: int | None = None
+        self._left_at: float | None = None
         self.ready = False
         self._options = _options(name, number, servers, self.address[1], watching=watching)
         self._wanted = trio.Event()
         self._wanted.set()
         self._program: Program | None = None
+
+    @property
+    def use(self) -> Use | None:
+        """What it uses now; None = it is away, or the system does not tell."""
+        program = self._program
+        memory = None if program is None or not program.running else resident_bytes(program.pid)
+        return None if memory is None else Use(memory_bytes=memory)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run it, life after life, while it is wanted; started when it first takes messages."""
@@ -68,6 +82,7 @@ class ProcessInstance:
     async def leave(self, how: Leave) -> None:
         """End it; it stays away until `come_back`."""
         self.restarts += 1
+        self._left_at = trio.current_time()
         self._wanted = trio.Event()
         program = self._program
         if program is None:
@@ -99,6 +114,9 @@ class ProcessInstance:
             with trio.move_on_after(_ANSWER_SECONDS):
                 ready = program.running and await program.ready()
             self.ready = ready
+            if ready and self._left_at is not None and self._wanted.is_set():
+                self.restart_seconds.append(trio.current_time() - self._left_at)
+                self._left_at = None
             await trio.sleep(_LOOK_SECONDS)
 
 

@@ -17,8 +17,10 @@ import trio
 
 from ..server_process import ProxiedLinks, Server, open_proxied_links, open_server, open_supercluster
 from ..transport import Dialer, TCPDialer
+from ._memory import resident_bytes
 from ._rig import End, Health, has_quorum
 from ._scenario import Topology
+from ._uses import Use
 from ._ways import Ways
 
 _SERVER: Final = "server"
@@ -71,6 +73,11 @@ class RealRig:
             up=up,
             quorum=has_quorum(up, self._topology),
             connections=self._ways.open_count,
+            nodes={
+                name: Use(memory_bytes=resident_bytes(server.pid))
+                for name, server in self._servers.items()
+                if server.running
+            },
         )
 
     async def end_server(self, name: str, how: End) -> None:

@@ -11,9 +11,11 @@ from typing import Any, Final
 import attrs
 
 from ._conductor import Evidence
-from ._criteria import Finding, Measured, judge, measure
+from ._criteria import Measured, judge, measure
+from ._finding import Finding
 from ._limits import Mark
 from ._sampling import Sample
+from ._uses import Use, summary_of
 
 FORMAT: Final = 1
 # A timeline of more points than a picture is wide shows nothing more.
@@ -45,6 +47,10 @@ def report_of(evidence: Evidence) -> dict[str, Any]:
         "counts": _counts(evidence),
         "throughput": _throughput(evidence, measured),
         "faults": _faults(evidence, measured),
+        "availability": _availability(evidence),
+        "alerts": _alerts(evidence),
+        "metrics": _metrics(evidence),
+        "resources": _resources(evidence),
         "gaps": {
             "acks": [_gap(gap.begins, gap.ends) for gap in evidence.ack_gaps],
             "ends": [_gap(gap.begins, gap.ends) for gap in evidence.end_gaps],
@@ -86,7 +92,7 @@ def _counts(evidence: Evidence) -> dict[str, Any]:
         "unasked": ledger.unasked,
         "handled_by_instance": dict(sorted(ledger.by_instance.items())),
         "ended_by_region": dict(sorted(ledger.by_region.items())),
-        "restarts_by_instance": evidence.restarts,
+        "restarts_by_instance": {name: len(seconds) for name, seconds in evidence.restarts.items()},
         "examples": ledger.examples,
     }
 
@@ -120,6 +126,65 @@ def _faults(evidence: Evidence, measured: Measured) -> list[dict[str, Any]]:
         }
         for one in measured.recoveries
     ]
+
+
+def _availability(evidence: Evidence) -> dict[str, Any]:
+    """Readiness, restarts, and what was asked and remembered; None = that was not looked at."""
+    requests, repeats = evidence.requests, evidence.repeats
+    return {
+        "readiness_looks": evidence.readiness_looks,
+        "ready_least": evidence.ready_least,
+        "restart_seconds_by_instance": {
+            name: [round(one, 3) for one in seconds] for name, seconds in evidence.restarts.items()
+        },
+        "requests": None if requests is None else attrs.asdict(requests),
+        "repeats": None if repeats is None else attrs.asdict(repeats),
+    }
+
+
+def _alerts(evidence: Evidence) -> list[dict[str, Any]]:
+    """Every alert that was looked at, with each time that it was raised."""
+    metering = evidence.metering
+    return [
+        {
+            **attrs.asdict(alert),
+            "raised": [
+                {**attrs.asdict(one), "labels": list(one.labels)} for one in metering.raised if one.alert == alert.name
+            ],
+        }
+        for alert in metering.book.alerts
+    ]
+
+
+def _metrics(evidence: Evidence) -> dict[str, Any]:
+    """The series that alerts look at: from when on which value; null = it has ended."""
+    return {
+        "scrape_seconds": evidence.metering.scrape_seconds,
+        "series": [
+            {
+                "target": target,
+                "name": name,
+                "labels": list(labels),
+                "changes": [[round(at, 3), value] for at, value in changes],
+            }
+            for (target, name, labels), changes in sorted(evidence.metering.series.items())
+        ],
+    }
+
+
+def _resources(evidence: Evidence) -> dict[str, Any]:
+    """What each server and instance used; what nobody can tell of one is left out."""
+    base, last = evidence.plan.base, evidence.plan.recovery
+    found: dict[str, Any] = {}
+    for kind in ("nodes", "instances"):
+        by_name: dict[str, list[tuple[float, Use]]] = {}
+        for sample in evidence.uses:
+            for name, use in getattr(sample, kind).items():
+                by_name.setdefault(name, []).append((sample.at, use))
+        found[kind] = {
+            name: summary_of(uses, base.ends, (last.begins + last.ends) / 2) for name, uses in sorted(by_name.items())
+        }
+    return found
 
 
 def _gap(begins: float, ends: float) -> dict[str, float]:

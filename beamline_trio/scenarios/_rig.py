@@ -15,6 +15,7 @@ import attrs
 
 from ..transport import Dialer
 from ._scenario import Topology
+from ._uses import Use
 
 
 class End(enum.StrEnum):
@@ -33,11 +34,13 @@ class Health:
         up: name -> whether it serves.
         quorum: whether enough servers run for anything to be stored.
         connections: of clients, over all servers.
+        nodes: name -> what a server uses, as far as that can be seen.
     """
 
     up: dict[str, bool]
     quorum: bool = True
     connections: int = 0
+    nodes: dict[str, Use] = attrs.field(factory=dict)
 
 
 class Rig(Protocol):

@@ -5,9 +5,7 @@ Must not judge.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 import attrs
@@ -15,14 +13,16 @@ import trio
 
 from ._ledger import Ledger
 from ._load import Load
+from ._memory import resident_bytes
 from ._rig import Rig
+from ._uses import UseSample
 
 SAMPLE_SECONDS: Final = 1.0
 READINESS_SECONDS: Final = 0.1
+# What each server and instance uses is looked at less often: there are many of them.
+USES_SECONDS: Final = 10.0
 # Bursts of messages begin on the second, and a sample shall not see now the one and now the other side of one.
 _BESIDE_SECONDS: Final = 0.1
-_STATM: Final = Path("/proc/self/statm")
-_PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 
 
 @attrs.frozen(kw_only=True)
@@ -95,6 +95,9 @@ class Sampler:
 
     Attributes:
         samples: in order.
+        uses: what each server and instance uses, every 10 s.
+        looks: how often readiness was looked at.
+        least: instances that were ready at the worst of these moments; None = there was none.
     """
 
     def __init__(
@@ -106,6 +109,9 @@ class Sampler:
         self._ledger = ledger
         self._tell = tell
         self.samples: list[Sample] = []
+        self.uses: list[UseSample] = []
+        self.looks = 0
+        self.least: int | None = None
         self._unready = Spans()
         self._unserved = Spans()
 
@@ -124,10 +130,20 @@ class Sampler:
     async def watch_readiness(self) -> None:
         """Look every 100 ms whether an instance is ready, and whether the load balancer finds one."""
         while True:
-            now, balancer = self._now(), self._load.balancer
-            self._unready.look(now, so=not self._load.ready)
+            now, ready, balancer = self._now(), self._load.ready, self._load.balancer
+            self.looks += 1
+            self.least = ready if self.least is None else min(self.least, ready)
+            self._unready.look(now, so=not ready)
             self._unserved.look(now, so=balancer is not None and not balancer.serves)
             await trio.sleep(READINESS_SECONDS)
+
+    async def watch_uses(self) -> None:
+        """Look now and then what each server and instance uses."""
+        while True:
+            instances = {name: one.use for name, one in self._load.instances.items()}
+            there = {name: use for name, use in instances.items() if use is not None}
+            self.uses.append(UseSample(self._now(), self._rig.health().nodes, there))
+            await trio.sleep(USES_SECONDS)
 
     @property
     def unready(self) -> list[tuple[float, float]]:
@@ -158,16 +174,8 @@ class Sampler:
             leader="" if seen is None else seen.leader,
             regions=0 if seen is None else seen.regions,
             tasks=trio.lowlevel.current_statistics().tasks_living,
-            memory_bytes=memory_bytes(),
+            memory_bytes=resident_bytes() or 0,
             connections=health.connections,
             by_instance=tuple(ledger.by_instance.get(name, 0) for name in load.instances),
             by_region=tuple(ledger.by_region.get(site.region, 0) for site in load.sites),
         )
-
-
-def memory_bytes() -> int:
-    """What this process has in memory (resident); 0 where the system does not tell."""
-    try:
-        return int(_STATM.read_text().split()[1]) * _PAGE_BYTES
-    except OSError:
-        return 0

@@ -106,12 +106,14 @@ class Expectations:
         never_idle_seconds: while faults last, something ends at least so often; None = it may stop.
         always_ready: at every moment an instance is ready.
         steady_recovery: the last recovery takes no longer than the first, give or take.
+        alerts: phase -> the alert that is raised in it, and over by the end of the run.
     """
 
     dead_letters_min: int = 0
     never_idle_seconds: float | None = None
     always_ready: bool = False
     steady_recovery: bool = False
+    alerts: Mapping[str, str] = attrs.field(factory=dict)
 
 
 @attrs.frozen(kw_only=True)
@@ -129,6 +131,8 @@ class Scenario:
         keys: messages are of so many keys; of each they are published one after the other.
         max_deliver: deliveries of a message at the most.
         client: options of its clients.
+        requests_per_second: that are asked of the instances, beside the messages; each is to be answered.
+        once_per_second: messages that are published twice, 30 s apart and under two ids, and are to be done once.
     """
 
     number: str
@@ -141,6 +145,8 @@ class Scenario:
     keys: int = 40
     max_deliver: int = 4
     client: Mapping[str, Any] = attrs.field(factory=dict)
+    requests_per_second: float = 0.0
+    once_per_second: float = 0.0
 
     @property
     def minutes(self) -> float:

@@ -19,6 +19,7 @@ from ..simulation import NetworkFault, ServerConfig, World
 from ..transport import Dialer
 from ._rig import End, Health, has_quorum
 from ._scenario import Topology
+from ._uses import Use
 
 _SERVER: Final = "server"
 _RUNNING: Final = ("running", "lame_duck")
@@ -72,8 +73,10 @@ class SimulatedRig:
         """See `Rig`."""
         servers = self._world.servers
         up = {name: server.state in _RUNNING for name, server in servers.items()}
-        connections = sum(len(server.connections) for server in servers.values())
-        return Health(up=up, quorum=has_quorum(up, self._topology), connections=connections)
+        # What one of them has in memory nobody can tell: all are in one process.
+        nodes = {name: Use(connections=len(server.connections)) for name, server in servers.items()}
+        connections = sum(use.connections or 0 for use in nodes.values())
+        return Health(up=up, quorum=has_quorum(up, self._topology), connections=connections, nodes=nodes)
 
     async def end_server(self, name: str, how: End) -> None:
         """See `Rig`."""

@@ -14,7 +14,7 @@ from typing import Final
 
 import trio
 
-from ..jetstream import JetStream, PublishRetry
+from ..jetstream import JetStream, PubAck, PublishRetry
 from ..protocol import NatsError
 from ._ledger import Ledger
 
@@ -88,17 +88,19 @@ class Source:
         lane, subject = self._lanes[index], self._subjects[index]
         while lane:
             number = lane[0]
-            await self._publish(js, subject, number)
+            ack = await publish(js, subject, self._payload(number), f"m{number}", self._ledger.note_publish_error)
+            self._ledger.note_acked(number, duplicate=ack.duplicate)
             lane.popleft()
         self._busy[index] = False
 
-    async def _publish(self, js: JetStream, subject: str, number: int) -> None:
-        while True:
-            try:
-                ack = await js.publish(subject, self._payload(number), message_id=f"m{number}", retry=_RETRY)
-            except NatsError as error:
-                self._ledger.note_publish_error(error)
-                await trio.sleep(_AGAIN_SECONDS)
-            else:
-                self._ledger.note_acked(number, duplicate=ack.duplicate)
-                return
+
+async def publish(
+    js: JetStream, subject: str, payload: bytes, message_id: str, failed: Callable[[NatsError], object]
+) -> PubAck:
+    """Publish a message under its id until a stream has acknowledged it; `failed` is told of each time it did not."""
+    while True:
+        try:
+            return await js.publish(subject, payload, message_id=message_id, retry=_RETRY)
+        except NatsError as error:
+            failed(error)
+            await trio.sleep(_AGAIN_SECONDS)

@@ -10,6 +10,8 @@ from typing import Final
 WORK: Final = "WORK"
 DONE: Final = "DONE"
 DEAD: Final = "DEAD"
+# Messages that are published twice, and are to be done once.
+ONCE: Final = "ONCE"
 ROUTE: Final = "work"
 _PADDING: Final = b" " + b"." * 100
 

@@ -57,6 +57,16 @@ class Work(Protocol):
         """The subject of each key that is published here."""
         ...
 
+    @property
+    def requests(self) -> str:
+        """The subject of requests that its router answers; empty = there are none."""
+        ...
+
+    @property
+    def once(self) -> str:
+        """The subject of messages that its router does once, whoever publishes them again; empty = there are none."""
+        ...
+
     def payload(self, number: int) -> bytes:
         """The message of this number."""
         ...

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from beamline_trio import JetStream, open_client
-from beamline_trio.scenarios import Topology
+from beamline_trio.scenarios import Topology, find_scenario
 from beamline_trio.scenarios._instance import Leave
 from beamline_trio.scenarios._process_instance import ProcessInstance
 from beamline_trio.scenarios._real import RealRig, open_real_rig
@@ -85,7 +85,7 @@ async def test_an_instance_is_a_process_that_is_ended_and_comes_back() -> None:
     """It drains on SIGTERM, is killed by SIGKILL, and each of its lives works on the same durable."""
     async with rig_of(ONE) as rig, open_client(*rig.urls()) as nc, trio.open_nursery() as nursery:
         js = JetStream(nc)
-        for config in streams_of(ONE, ""):
+        for config in streams_of(find_scenario("5.3"), ONE, ""):
             await js.create_stream(config)
         instance = ProcessInstance("router-1", "5.3", rig.urls())
         async with nc.subscribe("done.>") as effects:

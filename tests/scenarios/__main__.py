@@ -117,6 +117,10 @@ TOLD = (
     "longest gap in throughput while there is a quorum",
     "loss of the quorum is seen, and its return",
     "readiness tells of the quorum",
+    "alert RouterQuorumLost",
+    "alert RouterRegionPartition",
+    "requests that were answered",
+    "what was done is remembered over restarts",
     "moments without an instance that is ready",
     "load balancer finds a ready instance",
 )

@@ -18,10 +18,11 @@ from beamline_trio.scenarios import (
     find_scenario,
     make_plan,
 )
-from beamline_trio.scenarios._conductor import Band
+from beamline_trio.scenarios._conductor import Band, Repeats, Requests
 from beamline_trio.scenarios._criteria import judge, measure
 from beamline_trio.scenarios._ledger import Gap, Ledger
 from beamline_trio.scenarios._limits import CONNECTIONS, MEMORY_BYTES, TASKS
+from beamline_trio.scenarios._metering import Metering
 from beamline_trio.scenarios._sampling import Spans
 
 RATE = 10
@@ -44,7 +45,8 @@ def evidence(**changed: Any) -> Evidence:
     made: dict[str, Any] = {
         "scenario": scenario, "settings": settings, "plan": plan, "ledger": Ledger(lambda: 0.0, 4),
         "samples": [sample(at) for at in range(int(plan.seconds))], "bands": [], "ack_gaps": [], "end_gaps": [],
-        "unready": [], "restarts": {}, "balancer": None, "settled": True, "seconds": plan.seconds,
+        "unready": [], "readiness_looks": 9_000, "ready_least": 1, "restarts": {}, "requests": None, "repeats": None,
+        "metering": Metering(lambda: 0.0, 1.0), "uses": [], "balancer": None, "settled": True, "seconds": plan.seconds,
     }  # fmt: skip
     return Evidence(**{**made, **changed})
 
@@ -140,8 +142,51 @@ def test_a_moment_without_a_ready_instance_fails_where_one_must_always_be() -> N
     several = attrs.evolve(evidence(settings=Settings(load_balancer=True)), plan=make_plan(ROLLING, Settings()))
     assert marks(several)["load balancer"] is Mark.WARN
     assert marks(evidence(scenario=scenario, balancer=(900, 1))) == {"load balancer finds a ready instance": Mark.FAIL}
-    found = marks(evidence(scenario=scenario, unready=[(10.0, 10.1)]))
-    assert found == {"moments without an instance that is ready": Mark.FAIL}
+    never_looked, once = {"readiness_looks": 0, "ready_least": None}, {"unready": [(10.0, 10.1)], "ready_least": 0}
+    for seen in (never_looked, once):
+        found = marks(evidence(scenario=scenario, **seen))
+        assert found == {"moments without an instance that is ready": Mark.FAIL}
+
+
+def test_every_request_is_answered_by_its_last_attempt() -> None:
+    """What took several attempts is told; what had none fails, and so does a run that asked for nothing."""
+    for asked, failed, fails in ((200, 0, False), (200, 1, True), (0, 0, True)):
+        found = marks(evidence(requests=Requests(asked=asked, again=3, failed=failed)))
+        assert ("requests that were answered" in found) == fails
+
+
+def test_what_was_done_is_remembered() -> None:
+    """Each message that came again is recognised, where that can be seen, and none was done twice."""
+    for repeated, recognised, fails in ((50, 50, False), (50, None, False), (50, 49, True), (0, 0, True)):
+        found = marks(evidence(repeats=Repeats(repeated=repeated, recognised=recognised)))
+        assert ("what was done is remembered over restarts" in found) == fails
+    ledger = Ledger(lambda: 0.0, 4)
+    ledger.begin()
+    ledger.note_done(0, 1)
+    ledger.note_done(0, 2)
+    found = marks(evidence(ledger=ledger, repeats=Repeats(repeated=50, recognised=None)))
+    assert "what was done is remembered over restarts" in found
+
+
+def test_an_alert_is_raised_in_its_phase_and_nowhere_else() -> None:
+    """Not at all, elsewhere too, or without an end: each is a failure."""
+    scenario = attrs.evolve(find_scenario("2.1"), expectations=Expectations(alerts={"fault": "RouterQuorumLost"}))
+    begins = evidence().plan.spans[1].begins
+
+    def found(*outages: tuple[float, float]) -> bool:
+        now = 0.0
+        metering = Metering(lambda: now, 1.0)
+        for number in range(60):
+            now = number * metering.scrape_seconds
+            lost = any(first <= now < last for first, last in outages)
+            metering.book.take(now, {("watch", "router_cluster_quorum", ("watch",)): float(not lost)})
+        return "alert RouterQuorumLost" in marks(evidence(scenario=scenario, metering=metering))
+
+    assert not found((begins + 15, begins + 120))
+    assert found()
+    assert found((begins + 15, begins + 30))
+    assert found((begins + 15, 10_000))
+    assert found((0, 40), (begins + 15, begins + 120))
 
 
 def test_a_load_balancer_may_have_nobody_only_while_nobody_is_ready() -> None:

@@ -39,6 +39,54 @@ def test_a_page_has_every_finding_fault_and_count(report: dict[str, Any]) -> Non
     assert page.count("<td>server kill</td>") + page.count("<td>server stop</td>") == len(report["faults"]) > 1
     assert f"{report['counts']['acked']:,}" in page
     assert '<span class="result ok">passed</span>' in page
+    for section in ("Metrics and alerts", "Availability", "Resources"):
+        assert f"<h2>{section}</h2>" in page
+
+
+def test_an_alert_that_was_raised_has_a_bar_in_the_picture_and_a_row(report: dict[str, Any]) -> None:
+    """What two tell at the same time is one bar; what is not over lasts until the end."""
+    raised = [
+        {
+            "alert": "RouterQuorumLost",
+            "target": target,
+            "labels": [target],
+            "since": 20.0,
+            "begins": begins,
+            "ends": ends,
+        }
+        for target, begins, ends in (("watch", 30.0, 50.0), ("other", 35.0, 45.0), ("late", 100.0, None))
+    ]
+    alerts = [{**one, "raised": raised if one["name"] == "RouterQuorumLost" else []} for one in report["alerts"]]
+    page = page_of({**report, "alerts": alerts})
+    bars = [one for one in picture_of(page).findall("rect") if one.attrib["class"] == "alert"]
+    assert [bar.findtext("title") for bar in bars] == [
+        "RouterQuorumLost, 30 to 50 s",
+        f"RouterQuorumLost, 100 to {report['seconds']:.0f} s",
+    ]
+    assert page.count("<td>RouterQuorumLost</td>") == 3
+    assert "router_cluster_quorum == 0 for 30 s" not in page_of(report)  # its run is compressed, and so is the rule
+
+
+def test_what_was_asked_and_remembered_is_told(report: dict[str, Any]) -> None:
+    """Requests, restarts and messages that came again; what is not known of them is left out."""
+    seen = {
+        "readiness_looks": 1_200,
+        "ready_least": 2,
+        "restart_seconds_by_instance": {"router-1": [1.5, 2.25], "router-2": []},
+        "requests": {"asked": 240, "again": 3, "failed": 0},
+        "repeats": {"repeated": 90, "recognised": None},
+    }
+    used = {
+        "tasks": {"base": 20, "most": 30, "end": None},
+        "memory_bytes": {"base": 50_000_000, "most": 60_000_000, "end": 1},
+    }
+    page = page_of({**report, "availability": seen, "resources": {"nodes": {"east-1": used}, "instances": {}}})
+    assert "looked at 1,200 times, 2 ready at the least" in page
+    assert "2, 1.5 to 2.2 s until it took messages again" in page
+    assert "restarts of router-2" not in page
+    assert "240 asked, 3 answered at a later attempt, 0 not" in page
+    assert "<td>90</td>" in page
+    assert "50.0 MB" in page
 
 
 def test_a_page_is_of_one_piece(report: dict[str, Any]) -> None:

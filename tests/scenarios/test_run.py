@@ -7,9 +7,14 @@ from typing import Any
 
 import attrs
 import pytest
+import trio
 
+from beamline_trio import Client
+from beamline_trio.router import MemoryIdempotence
 from beamline_trio.scenarios import Expectations, ScenarioError, Settings, find_scenario, run_scenario
 from beamline_trio.scenarios._ledger import Ledger
+from beamline_trio.scenarios._pipeline import Pipeline
+from beamline_trio.scenarios._requests import Requester
 from beamline_trio.scenarios._subjects import payload_of
 
 SHORT = Settings(rate=5, duration_minutes=2)
@@ -74,6 +79,47 @@ def test_what_a_scenario_expects_beside_the_laws_is_asked_for() -> None:
     assert {"messages given up", "longest gap in throughput", "moments without an instance that is ready"} <= set(
         failed(report)
     )
+
+
+def test_what_was_done_is_forgotten_by_an_instance_that_keeps_it_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With keys in each instance's memory, messages that come again are done again: the run fails."""
+    monkeypatch.setattr(Pipeline, "_open_keys", in_memory)
+    report = run_scenario(find_scenario("5.3"), SHORT)
+    assert "what was done is remembered over restarts" in failed(report)
+
+
+async def in_memory(self: Pipeline, client: Client) -> MemoryIdempotence:
+    return MemoryIdempotence()
+
+
+def test_requests_that_nobody_answers_fail_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They go elsewhere than where the instances listen."""
+    monkeypatch.setattr(Requester, "_answered", never)
+    report = run_scenario(find_scenario("5.3"), SHORT)
+    assert failed(report) == ["requests that were answered"]
+    assert report["availability"]["requests"]["failed"] > 100
+
+
+async def never(self: Requester, client: Client, question: bytes) -> bool:
+    await trio.lowlevel.checkpoint()
+    return False
+
+
+def test_a_report_has_what_alerts_look_at_and_what_each_server_and_instance_used() -> None:
+    """5.1: the quorum's metric falls and comes back, its alert is raised and over, and nobody is ready meanwhile."""
+    report = run_scenario(find_scenario("5.1"), SHORT)
+    assert failed(report) == []
+    (quorum,) = (one for one in report["metrics"]["series"] if one["name"] == "router_cluster_quorum")
+    assert [value for _, value in quorum["changes"]] == [1, 0, 1]
+    (alert,) = (one for one in report["alerts"] if one["name"] == "RouterQuorumLost")
+    (raised,) = alert["raised"]
+    (lost,) = (fault for fault in report["faults"] if fault["kind"] == "quorum_loss")
+    assert lost["begins"] < raised["since"] < raised["begins"] < lost["healed"] < raised["ends"]
+    assert min(report["timeline"]["ready"]) == 0
+    assert set(report["resources"]["nodes"]) == {"east-1", "east-2", "east-3"}
+    for used in report["resources"]["instances"].values():
+        assert used["connections"] == {"base": 1, "most": 1, "end": 1}
+        assert used["tasks"]["end"] <= used["tasks"]["base"] + 5
 
 
 def test_the_run_is_told_as_it_goes() -> None:

@@ -1,7 +1,8 @@
 """5.3: the instances of the router restart, one behind the other.
 
 Base 5 min, for 40 min one of three instances is drained or killed every 2 min and away for 20 s, recovery 10 min.
-Readiness is looked at every 100 ms.
+Readiness is looked at every 100 ms. Twice a second the instances are asked something, and once a second a message comes
+that comes again 30 s later under another id, and is known then by whichever instance has it.
 """
 
 from __future__ import annotations
@@ -27,4 +28,6 @@ SCENARIO: Final = Scenario(
     ),
     topology=Topology(instances=3),
     expectations=Expectations(always_ready=True, never_idle_seconds=5.0),
+    requests_per_second=2.0,
+    once_per_second=1.0,
 )
