@@ -46,6 +46,20 @@ async def test_an_example_prints_what_the_readme_says(nats_server: Server, progr
     assert f"```text\n{done.stdout.decode()}```" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
+async def test_the_regions_need_no_server_and_print_what_the_readme_says() -> None:
+    """The simulation is in it; what is told besides are log records."""
+    with trio.fail_after(4 * LIMIT_SECONDS):  # it computes, where the others wait
+        done = await trio.run_process(
+            [sys.executable, str(EXAMPLES / "regions.py")],
+            capture_stdout=True,
+            capture_stderr=True,
+            env=environment(),
+        )
+    assert f"```text\n{done.stdout.decode()}```" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert b"REGION_CUT" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
 @pytest.mark.server_options(jetstream=True)
 async def test_the_orders_pipeline_prints_what_its_page_says(nats_server: Server) -> None:
     """It ends by itself, and prints the lines that docs/examples/orders-pipeline.md shows."""
