@@ -196,6 +196,13 @@ class TestDecisions:
         assert isinstance(answer, Append)
         assert answer.previous_index == 1
 
+    def test_a_peer_that_insists_on_its_entry_is_asked_again_with_the_next_heartbeat(self) -> None:
+        """It would refuse that at once, for ever: two have decided on one index, as a broken log can do."""
+        leader = _peer.Peer("n2", following=8, now=0.0)
+        assert leader.differs(7, 5)
+        assert not leader.differs(5, 5)
+        assert (leader.following, leader.agreed) == (6, 0)
+
     def test_it_serves_when_its_own_first_entry_is_decided(self) -> None:
         """Before, it may not know all that was decided."""
         leader = self._leader(_entries(2, "old"))

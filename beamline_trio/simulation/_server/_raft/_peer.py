@@ -55,9 +55,10 @@ class Peer:
     def differs(self, previous: int, index: int) -> bool:
         """It has another log at `previous`, or none: go on behind `index`; False when it was sent that already.
 
-        It may have less than it had before, when its disk has lost it.
+        It may have less than it had before, when its disk has lost it. One that insists on what it has there is asked
+        again with the next heartbeat only: it would refuse that at once, again and again.
         """
-        if self.retried_at is not None and previous > self.retried_at:
+        if index == previous or (self.retried_at is not None and previous > self.retried_at):
             return False
         self.retried_at = index
         self.agreed = min(self.agreed, index)
