@@ -126,6 +126,20 @@ def test_headers_are_found_by_their_exact_name() -> None:
     assert headers.with_size_only(b"", 3) == b"NATS/1.0\r\nNats-Msg-Size: 3\r\n\r\n"
 
 
+@given(
+    st.lists(
+        st.sampled_from(
+            ["Nats-Msg-Id", "Nats-Msg-Id-2", "Nats-Rollup", "Nats-TTL", "nats-msg-id", "Other", "X-Nats-TTL"]
+        )
+    )
+)
+def test_an_identity_alone_is_told_from_all_else_that_a_stream_reads(names: list[str]) -> None:
+    """Other headers do not count, but for those that begin as JetStream's do."""
+    header = "".join(["NATS/1.0\r\n", *(f"{name}: 1\r\n" for name in names), "\r\n"]).encode()
+    ours = [name for name in names if name.startswith("Nats-")]
+    assert headers.has_only_an_identity(header) == (ours == ["Nats-Msg-Id"])
+
+
 def test_naks_and_reply_subjects() -> None:
     """Both forms of the subject mean the same; a delay that cannot be read is none."""
     assert _acks.read_subject(b"$JS.ACK.S.C.1.2.3.4.5") == _acks.Delivered(1, 2, 3)

@@ -25,6 +25,9 @@ NEVER: Final = -1
 # Headers of features that the simulation does not model.
 NOT_MODELLED: Final = (b"Nats-Incr", b"Nats-Batch-Id", b"Nats-Schedule", b"Nats-Scheduler")
 
+_ALL: Final = b"\r\nNats-"
+_IDENTITY: Final = b"\r\n" + MESSAGE_ID + b":"
+
 
 def find(header: bytes, name: bytes) -> bytes | None:
     """The first value of a header; None when it is not there."""
@@ -33,6 +36,11 @@ def find(header: bytes, name: bytes) -> bytes | None:
         return None
     start = at + len(name) + 3
     return header[start : header.index(b"\r\n", start)].strip(b" ")
+
+
+def has_only_an_identity(header: bytes) -> bool:
+    """Whether a message id is all that a stream reads in the headers, as in those of most messages."""
+    return header.count(_ALL) == 1 and _IDENTITY in header
 
 
 def number(header: bytes, name: bytes) -> int | None:

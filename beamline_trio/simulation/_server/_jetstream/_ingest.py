@@ -42,6 +42,8 @@ def check_message(stream: Stream, subject: bytes, header: bytes, payload: bytes)
 
 
 def _check_headers(stream: Stream, subject: bytes, header: bytes) -> int:
+    if headers.has_only_an_identity(header):
+        return _same_identity(stream, header)
     for name in headers.NOT_MODELLED:
         if headers.find(header, name) is not None:
             raise not_modelled(f"the header {name.decode()}")
@@ -53,8 +55,7 @@ def _check_headers(stream: Stream, subject: bytes, header: bytes) -> int:
     if not stream.config.allow_msg_ttl and _has_ttl(header):
         raise api_error(10166)
     _check_sequences(stream, subject, header)
-    identity = headers.find(header, headers.MESSAGE_ID)
-    duplicate = stream.seen(identity) if identity else 0
+    duplicate = _same_identity(stream, header)
     if duplicate:
         return duplicate
     expected = headers.find(header, headers.EXPECTED_LAST_MESSAGE_ID)
@@ -62,6 +63,11 @@ def _check_headers(stream: Stream, subject: bytes, header: bytes) -> int:
         raise api_error(10070, stream.last_id.decode("utf-8", "replace"))
     _check_rollup(stream, header)
     return 0
+
+
+def _same_identity(stream: Stream, header: bytes) -> int:
+    identity = headers.find(header, headers.MESSAGE_ID)
+    return stream.seen(identity) if identity else 0
 
 
 def _has_ttl(header: bytes) -> bool:
