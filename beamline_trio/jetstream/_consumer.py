@@ -20,7 +20,6 @@ from ._fetch import Fetch
 from ._message import JetStreamMessage
 from ._pull_requests import (
     EXPIRES_SECONDS,
-    FETCH_HEARTBEAT_SECONDS,
     PullRequest,
     check_bounds,
     expires_from_deadline,
@@ -109,7 +108,7 @@ class Consumer:
             await trio.lowlevel.cancel_shielded_checkpoint()
             raise
         expires = 0.0 if no_wait else expires_seconds if expires_seconds is not None else expires_from_deadline()
-        request = PullRequest(max_messages, expires, heartbeat_of(expires, FETCH_HEARTBEAT_SECONDS), max_bytes)
+        request = PullRequest(max_messages, expires, heartbeat_of(expires), max_bytes)
         patience = self._attachment.client.connection.options.operation_timeout_seconds
         return await Fetch(self._source, self._target, request, patience).run(self.info)
 
@@ -140,7 +139,7 @@ class Consumer:
             threshold: ask for more when this share of them is left.
             expires_seconds: how long one pull lasts, at least 1.
             heartbeat_seconds: how often the server says that it still waits; silent for two of them, it is asked again.
-                At most half of `expires_seconds`, which is the default (from 0.5 to 30).
+                At most half of `expires_seconds`, which is the default (from 0.5 to 5).
             recreate: make the consumer again, with the configuration it had, when it was deleted or its server has lost
                 it. By its deliver policy messages may come again.
             recreate_stream: make the stream again too, with this configuration.

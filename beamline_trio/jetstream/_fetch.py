@@ -17,7 +17,7 @@ from ..connection import NEVER, ClientClosedError, ConnectionLostError, State, W
 from ..protocol import NatsError, ServerError
 from ._message import JetStreamMessage
 from ._pull_inbox import PullInbox
-from ._pull_requests import FETCH_HEARTBEAT_SECONDS, PullRequest, heartbeat_of
+from ._pull_requests import PullRequest, heartbeat_of
 from ._source import Source
 from ._statuses import Status, Verdict
 
@@ -122,7 +122,7 @@ class Fetch(PullInbox):
         expires = self._request.expires_seconds
         if self._number and expires:
             expires = max(self._end - GRACE_SECONDS - now, 0.01)
-        heartbeat = heartbeat_of(expires, FETCH_HEARTBEAT_SECONDS)
+        heartbeat = heartbeat_of(expires)
         request = PullRequest(self._missing, expires, heartbeat, self._bytes_left())
         frame, self._number = self._pull_frame(self._target, request.body())
         return frame

@@ -16,9 +16,8 @@ from ._wire import encode_json, nanoseconds
 
 EXPIRES_SECONDS: Final = 30.0
 HEARTBEAT_SECONDS_MIN: Final = 0.5
-HEARTBEAT_SECONDS_MAX: Final = 30.0
-# A fetch is one pull: a server that falls silent under it should be noticed before it is over.
-FETCH_HEARTBEAT_SECONDS: Final = 5.0
+# A leader that is killed tells nobody: that its pulls are dead is noticed by two of these, about an election later.
+HEARTBEAT_SECONDS_MAX: Final = 5.0
 # The server's answer should come before the caller's own deadline does.
 MARGIN_SHARE: Final = 0.1
 MARGIN_SECONDS_MAX: Final = 0.25
@@ -56,11 +55,11 @@ class PullRequest:
         return encode_json(fields)
 
 
-def heartbeat_of(expires_seconds: float, most: float = HEARTBEAT_SECONDS_MAX) -> float:
-    """Half of the time of the pull, from 0.5 s to `most`; none for a pull that is shorter than two of them."""
+def heartbeat_of(expires_seconds: float) -> float:
+    """Half of the time of the pull, from 0.5 to 5 s; none for a pull that is shorter than two of them."""
     if expires_seconds < 2 * HEARTBEAT_SECONDS_MIN:
         return 0.0
-    return min(max(expires_seconds / 2, HEARTBEAT_SECONDS_MIN), most)
+    return min(max(expires_seconds / 2, HEARTBEAT_SECONDS_MIN), HEARTBEAT_SECONDS_MAX)
 
 
 def expires_from_deadline() -> float:

@@ -366,6 +366,23 @@ async def test_a_session_with_a_silent_server(autojump_clock: MockClock, caplog:
     assert [record["reason"] for record in warnings] == ["no heartbeat"] * 2
 
 
+async def test_at_the_defaults_a_silent_server_is_asked_again_after_10_s(autojump_clock: MockClock) -> None:
+    """About as long as an election takes: a leader that is killed tells nobody that the pull has died with it."""
+    server = PullServer()
+    async with (
+        consumer_on(server) as (_, consumer),
+        consumer.messages(10) as messages,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(collect, messages, [])
+        await settle()
+        await trio.sleep(9.9)
+        assert len(server.pulls) == 1
+        await trio.sleep(0.2)
+        assert len(server.pulls) == 2
+        nursery.cancel_scope.cancel()
+
+
 async def test_a_pull_whose_end_never_comes(autojump_clock: MockClock) -> None:
     """Heartbeats of one pull do not hide that another has ended: each has its own time."""
     server = PullServer()

@@ -67,12 +67,12 @@ def test_what_will_not_come(value: str, expected: int | None) -> None:
 
 @given(st.floats(0.001, 1e6))
 def test_a_heartbeat_is_at_most_half_of_the_pull(expires: float) -> None:
-    """To the nanosecond, or the server refuses the pull; between 0.5 and 30 s, or there is none."""
+    """To the nanosecond, or the server refuses the pull; between 0.5 and 5 s, or there is none."""
     body = json.loads(PullRequest(1, expires, heartbeat_of(expires)).body())
     heartbeat = body.get("idle_heartbeat", 0)
     assert 2 * heartbeat <= body["expires"]
     assert (heartbeat > 0) is (expires >= 1)
-    assert heartbeat <= 30_000_000_000
+    assert heartbeat <= 5_000_000_000
 
 
 def test_a_pull_that_waits_for_nothing() -> None:
