@@ -21,6 +21,8 @@ from ._recovery import THROUGHPUT_SHARE, Recovery, base_throughput, recoveries, 
 from ._sampling import Sample
 from ._scenario import Kind
 
+# Where handlers do not end well, or their acks do not arrive, a message may be given up.
+_GIVES_UP: Final = frozenset((Kind.HANDLERS_FAIL, Kind.HANDLERS_HANG, Kind.ACKS_LOST))
 _STEADY_FACTOR: Final = 1.5
 _STEADY_SECONDS: Final = 5.0
 _FULL_RATE: Final = 100.0
@@ -149,6 +151,8 @@ def _expected(evidence: Evidence, measured: Measured) -> Iterable[Finding]:
         least = max(1, int(expected.dead_letters_min * min(1.0, part)))
         mark = Mark.OK if evidence.ledger.dead >= least else Mark.FAIL
         yield Finding(name="messages given up", mark=mark, value=str(evidence.ledger.dead), limit=f">= {least}")
+    elif not {fault.kind for fault in evidence.plan.faults} & _GIVES_UP:
+        yield nothing("messages given up", evidence.ledger.dead)
     if expected.never_idle_seconds is not None:
         longest = max((gap.seconds for gap in _gaps_with_a_quorum(evidence)), default=0.0)
         mark = Mark.OK if longest <= expected.never_idle_seconds else Mark.FAIL

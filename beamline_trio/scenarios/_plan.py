@@ -18,7 +18,8 @@ from ._errors import ScenarioError
 from ._scenario import Cycle, Kind, Scenario, Topology
 from ._settings import REAL, Settings
 
-CYCLE_SECONDS_MIN: Final = 15.0
+# Twice that is no multiple of the ack wait, either: what a kill has left comes again between two kills.
+CYCLE_SECONDS_MIN: Final = 20.0
 # Throughput and resources cannot be compared over less; and what was in hand of an instance that died comes again only
 # when the ack wait is over.
 BASE_SECONDS_MIN: Final = 20.0

@@ -70,6 +70,16 @@ def test_a_run_in_which_all_was_well_has_no_finding() -> None:
     assert len(judge(seen, measure(seen))) >= 13
 
 
+def test_nothing_is_given_up_where_handlers_do_well() -> None:
+    """A dead letter is not lost, and yet nothing that restarts may lead to; where handlers fail it is what must be."""
+    ledger = Ledger(lambda: 0.0, 4)
+    ledger.note_acked(number := ledger.begin(), duplicate=False)
+    ledger.note_dead(number)
+    assert marks(evidence(ledger=ledger)) == {"messages given up": Mark.FAIL}
+    hanging = make_plan(find_scenario("1.3"), Settings(duration_minutes=10, rate=RATE))
+    assert "messages given up" not in marks(evidence(ledger=ledger, plan=hanging))
+
+
 def test_a_base_that_does_not_reach_the_rate_is_told() -> None:
     """The machine has too little time: what is compared with that base says little, and the run does not hide it."""
     assert marks(evidence(settings=Settings(duration_minutes=10, rate=RATE / 0.96))) == {}
