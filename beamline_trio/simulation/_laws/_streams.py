@@ -5,7 +5,7 @@ Must not know the client.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Final
 
@@ -99,12 +99,16 @@ def acked_for_good(evidence: Evidence) -> Iterator[Finding]:
     must run; one that a fault of the plan has paused meanwhile writes nothing.
     """
     taken: dict[tuple[str, str, int], float] = {}
-    for one in evidence.journal.acknowledged:
-        taken.setdefault((one.stream, one.consumer, one.sequence), one.at)
+    for ack in evidence.journal.acknowledged:
+        taken.setdefault((ack.stream, ack.consumer, ack.sequence), ack.at)
+    handed_out: dict[tuple[str, str, int], list[HandedOut]] = defaultdict(list)
+    for one in evidence.journal.handed_out:
+        handed_out[one.stream, one.consumer, one.sequence].append(one)
     for settled in evidence.journal.settled:
-        since = taken.get((settled.stream, settled.consumer, settled.sequence), settled.at)
-        for again in _handed_out(evidence, settled.stream, settled.consumer):
-            if again.sequence != settled.sequence or again.at <= settled.at:
+        message = settled.stream, settled.consumer, settled.sequence
+        since = taken.get(message, settled.at)
+        for again in handed_out[message]:
+            if again.at <= settled.at:
                 continue
             server = evidence.servers.get(again.server)
             downs = () if server is None else server.went_down
