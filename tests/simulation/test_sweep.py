@@ -22,6 +22,8 @@ CLUSTER_SEEDS = os.environ.get("BEAMLINE_CLUSTER_SEEDS", "1:12")
 ACCOUNTS = "examples/accounting.py"
 ROUTERS = "examples/router_accounting.py"
 CLUSTERS = "examples/cluster_accounting.py"
+# What a sweep finds goes here when it is mended, with what was wrong: it is tried whichever seeds are.
+ONCE_FAILED = [(ACCOUNTS, 172, "a publisher called unknown what the queue had given up, and nobody had written")]
 
 
 @pytest.mark.slow
@@ -51,6 +53,14 @@ def test_every_law_holds_under_every_seed(scenario: str, seeds: str) -> None:
     assert not counted["lost"]
     if counted:
         print(", ".join(f"{name} {count:,}" for name, count in counted.items()), "lost 0", sep=", ")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scenario, seed, what", ONCE_FAILED)
+def test_a_seed_that_once_failed_passes(scenario: str, seed: int, what: str) -> None:
+    """Every law holds under it, as under any other."""
+    (run,) = _sweep(scenario, seed, seed)
+    assert not run["laws"], what
 
 
 def _sweep(scenario: str, first: int, last: int) -> list[dict[str, Any]]:

@@ -100,6 +100,7 @@ async def simulated_stage(world: World, regions: Mapping[str, int]) -> Simulated
         servers = await world.add_regions(regions, jetstream=True)
     for server in world.servers.values():
         server.observer = None  # it would keep a note of every message
+    world.trace.stop()
     world.network.tap = world.network.tap_cut = world.network.tap_arrived = None
     await trio.sleep(_SETTLE_SECONDS)
     return SimulatedStage(world, {name: [server.name for server in found] for name, found in servers.items()})
