@@ -65,7 +65,7 @@ def _document(answer: bytes, url: str) -> dict[str, Any]:
     _, _, body = answer.partition(b"\r\n\r\n")
     try:
         document = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict):
         raise MonitoringError(f"{url} answered {answer[:80]!r}, which is no JSON object; is it a nats-server?")

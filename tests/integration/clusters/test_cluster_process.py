@@ -20,7 +20,7 @@ from beamline_trio.server_process import (
     open_server,
     open_supercluster,
 )
-from beamline_trio.server_process._monitoring import ask
+from beamline_trio.server_process._monitoring import _document, ask
 
 from ._waiting import LIMIT_SECONDS, eventually
 
@@ -208,6 +208,13 @@ async def test_a_port_that_is_no_monitoring_endpoint() -> None:
     async with open_server() as server:
         with pytest.raises(MonitoringError, match="no JSON object"):
             await ask("127.0.0.1", server.port, "/varz")
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"\xff", b"1" * 5000, b"[" * 100_000, b'{"a":' * 100_000])
+def test_an_answer_that_is_no_document(body: bytes) -> None:
+    """Whatever it is, it is told as what a monitoring endpoint does not say; so who waits for a server waits on."""
+    with pytest.raises(MonitoringError, match="no JSON object"):
+        _document(b"HTTP/1.0 200 OK\r\n\r\n" + body, "http://127.0.0.1:1/varz")
 
 
 def test_a_cluster_is_its_nodes() -> None:
