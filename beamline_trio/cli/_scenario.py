@@ -127,10 +127,11 @@ def _choose(numbers: Sequence[str], group: str | None) -> list[Scenario]:
 def _run_one(scenario: Scenario, settings: Any) -> dict[str, Any]:
     from ..scenarios import run_scenario
 
-    began = time.perf_counter()
+    began, used = time.perf_counter(), time.process_time()
     with _progress(scenario) as tell:
         report = run_scenario(scenario, settings, tell)
     report["wall_seconds"] = time.perf_counter() - began
+    report["cpu_seconds"] = time.process_time() - used
     return report
 
 
@@ -188,7 +189,7 @@ def _line(report: dict[str, Any]) -> str:
 
 
 def _summary(report: dict[str, Any]) -> dict[str, Any]:
-    names = ("scenario", "result", "on", "seed", "rate", "seconds", "wall_seconds", "file")
+    names = ("scenario", "result", "on", "seed", "rate", "seconds", "wall_seconds", "cpu_seconds", "file")
     return {name: report[name] for name in (*names, "findings", "counts", "throughput")}
 
 

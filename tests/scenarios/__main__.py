@@ -39,7 +39,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("scenario-reports"))
     options = parser.parse_args()
     real = options.on == "real"
-    numbers = options.numbers or (REAL if real else by_length())
+    numbers = options.numbers or (REAL if real else by_cost())
     words = ["--on", options.on, "--rate", f"{options.rate:g}", "--seed", str(options.seed), "--out", str(options.out)]
     if options.full and real:
         words.append("--full")
@@ -51,13 +51,19 @@ def main() -> int:
     tell(results, real=real)
     for reason in skipped(numbers) if real else ():
         print(f"skipped: {reason}")
-    print(f"{len(results)} scenarios in {time.monotonic() - began:.0f} s of wall time", flush=True)
+    cpu = sum(result.get("cpu_seconds", 0.0) for result in results.values())
+    print(f"{len(results)} scenarios in {time.monotonic() - began:.0f} s of wall time, {cpu:.0f} s of CPU", flush=True)
     return 0 if all(result.get("result", "").startswith("passed") for result in results.values()) else 1
 
 
-def by_length() -> list[str]:
-    """The longest first, so that no long one is left for the end."""
-    return sorted(SCENARIOS, key=lambda number: -SCENARIOS[number].minutes)
+def by_cost() -> list[str]:
+    """What costs most first, so that nothing long is left for the end: by its length, and by the servers there are."""
+
+    def cost(number: str) -> float:
+        scenario = SCENARIOS[number]
+        return scenario.minutes * scenario.topology.nodes * max(1, len(scenario.topology.regions))
+
+    return sorted(SCENARIOS, key=cost, reverse=True)
 
 
 def run(words: Sequence[str], number: str) -> dict[str, Any]:
@@ -83,14 +89,16 @@ def late(one: dict[str, Any]) -> list[dict[str, str]]:
 
 def tell(results: dict[str, dict[str, Any]], *, real: bool) -> None:
     """The table, in the scenarios' order; of real servers also what was counted."""
-    print(f"\n{'':4}  {'result':<20}  {'simulated' if not real else 'length':>10}  {'wall':>9}  {'x real time':>11}")
+    length_name = "length" if real else "simulated"
+    print(f"\n{'':4}  {'result':<20}  {length_name:>10}  {'wall':>9}  {'CPU':>9}  {'x real time':>11}")
     for number in sorted(results):
         one = results[number]
         if "wall_seconds" not in one:
             print(f"{number:4}  {one['result']}")
             continue
-        length, wall = one["seconds"], one["wall_seconds"]
-        print(f"{number:4}  {one['result']:<20}  {length / 60:>6.1f} min  {wall:>7.1f} s  {length / wall:>11.1f}")
+        length, wall, cpu = one["seconds"], one["wall_seconds"], one["cpu_seconds"]
+        times = f"{length / 60:>6.1f} min  {wall:>7.1f} s  {cpu:>7.1f} s  {length / wall:>11.1f}"
+        print(f"{number:4}  {one['result']:<20}  {times}")
         if real:
             print(*counted(one), sep="\n")
         for finding in one["findings"]:

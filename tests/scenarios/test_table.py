@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.scenarios.__main__ import REAL, counted, late, skipped, tell
+from beamline_trio.scenarios import SCENARIOS
+from tests.scenarios.__main__ import REAL, by_cost, counted, late, skipped, tell
 
 COUNTS = {
     "begun": 24040,
@@ -34,6 +35,7 @@ def report(**changed: Any) -> dict[str, Any]:
         "planned_seconds": 240.00001,
         "seconds": 240.1,
         "wall_seconds": 253.0,
+        "cpu_seconds": 41.5,
         "findings": [finding, {"name": "memory not grown", "mark": "ok", "value": "1 -> 2 MB"}],
         "counts": COUNTS,
         "throughput": rates,
@@ -63,6 +65,14 @@ def test_the_table_has_a_line_of_each_run_and_each_finding_that_is_not_well(caps
     assert "fail: acked messages lost: 1 (7), must be 0" in told
     assert "5.2   ended with 1" in told
     assert "253.0 s" in told
+    assert "41.5 s" in told
+
+
+def test_what_costs_most_is_begun_first() -> None:
+    """Every scenario once; those of two regions with three servers each before all others."""
+    numbers = by_cost()
+    assert sorted(numbers) == sorted(SCENARIOS)
+    assert set(numbers[:2]) == {"5.2", "5.2d"}
 
 
 def test_a_compressed_real_run_is_over_within_five_minutes() -> None:
