@@ -40,23 +40,40 @@ DEMO: Final = ("demo", "--seconds", "12", "--metrics-port", "0")
 TESTED_EXTRAS: Final = "[server,testing,nkeys,typed,opentelemetry]"
 # Quick, and the same on every machine: no server, no property search.
 SMOKE: Final = "smoke or not (real_server or hypothesis or slow)"
-# About servers, hostile texts and hours of simulation, not about a Python; they would be half of its time.
+# About servers, hostile texts, hours of simulation and tools, not about a Python; they would be most of its time.
 NOT_SMOKE: Final = tuple(
-    f"--ignore=tests/{name}" for name in ("contract", "injection", "scenarios", "cluster", "mutants")
+    f"--ignore=tests/{name}"
+    for name in (
+        "alerts",
+        "cli",
+        "cluster",
+        "contract",
+        "examples",
+        "faults",
+        "injection",
+        "integration",
+        "mutants",
+        "scenarios",
+    )
 )
 # The whole suite feeds the parser 30,000 mutated streams; the smoke runs that many.
 SMOKE_MUTATED_STREAMS: Final = "5000"
 # Clusters of real servers are waited for by the minute: the nightly run has them.
 _WAITS_LONG: Final = "--ignore=tests/integration/clusters"
 # What the coverage is measured of: a measurement makes simulated hours and property tests last three times as long, and
-# but for some directories they hardly reach a line that the others do not. The first two mostly wait, the others
+# but for some directories they hardly reach a line that the others do not. The first three mostly wait, the others
 # compute.
 _CLIENT: Final = tuple(f"tests/{name}" for name in ("client", "connection", "jetstream", "protocol", "transport"))
+_SUITES: Final = ("tests/integration/suites", "tests/integration/router")
 _WHOLE: Final = ("tests/cluster", "tests/testing")
 _NOT_WHOLE: Final = tuple(f"--ignore={path}" for path in _WHOLE)
 MEASURED: Final = {
     "contract with real servers": ("-m", "real_server", "tests/contract"),
-    "real servers": ("-m", "real_server", "--ignore=tests/contract", _WAITS_LONG),
+    "suites with real servers": ("-m", "real_server", *_SUITES),
+    "other tests with real servers": (
+        *("-m", "real_server", "tests/integration", _WAITS_LONG),
+        *(f"--ignore={path}" for path in _SUITES),
+    ),
     "unit tests of the client": ("-m", SMOKE, *_CLIENT),
     "unit tests of the rest": ("-m", SMOKE, *_NOT_WHOLE, *(f"--ignore={path}" for path in _CLIENT)),
     "tests of clusters and of testing": ("-m", "not real_server", *_WHOLE),
@@ -171,11 +188,11 @@ def tests(session: nox.Session) -> None:
         part = functools.partial(_pytest, session, pythons[version], tree, "-m", SMOKE, *NOT_SMOKE, silent=True)
         record.run(f"smoke subset, Python {version}", part)
 
-    # Four at a time, of which two mostly wait.
+    # Five at a time, of which three mostly wait.
     parts = [functools.partial(measured, name, selection) for name, selection in MEASURED.items()]
     parts += [functools.partial(unmeasured, name, selection) for name, selection in UNMEASURED.items()]
     parts += [functools.partial(smoke, version) for version in pythons]
-    with session.chdir(tree), ThreadPoolExecutor(4) as pool:
+    with session.chdir(tree), ThreadPoolExecutor(5) as pool:
         list(pool.map(lambda part: part(), parts))
     # Last, so that its closing lines are what the terminal shows.
     print(*said, sep="\n", flush=True)

@@ -1,8 +1,8 @@
 """`python -m tests.mutants`: do the simulation's laws find bugs of the client?
 
-The unchanged package must pass the seeds under which each mutant has to be caught by a law. Then, if asked for, mutants
-are drawn, and the rate at which they are caught is printed with the diffs of those that survive: a survivor is a change
-that no law sees, or one that changes nothing that anybody can see.
+The unchanged package must pass the seeds under which the mutants were caught by a law, and more. Then, if asked for,
+mutants are drawn, and the rate at which they are caught is printed with the diffs of those that survive: a survivor is
+a change that no law sees, or one that changes nothing that anybody can see.
 
 Exit code 1 when the unchanged package fails, or one of the kept mutants is not caught.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -34,21 +35,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown := sorted(set(options.mutants) - {mutant.name for mutant in mutants}):
         sys.exit(f"there is no mutant {', '.join(unknown)}; the mutants are the *.diff of tests/mutants")
     with ThreadPoolExecutor(max_workers=min(2, os.cpu_count() or 1)) as pool:
-        unchanged = []
-        if not options.mutants:
-            for scenario in dict.fromkeys(mutant.scenario for mutant in mutants):
-                seeds = min(options.unchanged or options.seeds, SEEDS_MAX.get(scenario, options.seeds))
-                try_it = partial(try_mutant, None, scenario=scenario, seeds=seeds, errors=True)
-                unchanged.append((scenario, pool.submit(try_it)))
         caught = 0
+        shown: defaultdict[str, set[int]] = defaultdict(set)
         for mutant, result in _try_all(pool, partial(_try_fixed, seeds=options.seeds), mutants):
             caught += bool(result.law)
+            shown[mutant.scenario].add(result.seed)
             print(f"{mutant.name:<36} {_fixed(mutant, result)}", flush=True)
             if options.verbose:
                 print(f"    {mutant.breaks}\n    {result.reason}\n    {', '.join(result.laws)}")
         print(f"{caught} of {len(mutants)} mutants caught by a law")
         good = caught == len(mutants)
-        for scenario, trial in unchanged:
+        unchanged = {scenario: pool.submit(_try_unchanged, scenario, at, options) for scenario, at in shown.items()}
+        for scenario, trial in unchanged.items():
             good &= _report_unchanged(scenario, trial.result())
         if options.draw:
             _try_drawn(pool, options.draw, options.draw_seed, options.seeds)
@@ -60,7 +58,11 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--mutants", nargs="+", default=[], metavar="NAME", help="only these")
     parser.add_argument("--seeds", type=int, default=SEEDS, help=f"seeds 1 to this one (default {SEEDS})")
     parser.add_argument(
-        "--unchanged", type=int, metavar="N", help="the unchanged package passes so many (default: all)"
+        "--unchanged",
+        type=int,
+        default=SEEDS,
+        metavar="N",
+        help=f"what the unchanged package passes besides the seeds that show a mutant: 1 to N (default {SEEDS})",
     )
     parser.add_argument("--draw", type=int, default=0, metavar="N", help="so many drawn mutants behind them")
     parser.add_argument("--draw-seed", type=int, default=1, metavar="S", help="which ones")
@@ -72,6 +74,12 @@ def _try_all(
     pool: ThreadPoolExecutor, trial: Callable[[Mutant], Result], mutants: Sequence[Mutant]
 ) -> Iterator[tuple[Mutant, Result]]:
     yield from zip(mutants, pool.map(trial, mutants), strict=True)
+
+
+def _try_unchanged(scenario: str, shown: set[int], options: argparse.Namespace) -> Result:
+    """Under the seeds that have shown a mutant, and as many as are asked for."""
+    seeds = min(options.unchanged, SEEDS_MAX.get(scenario, options.unchanged))
+    return try_mutant(None, scenario=scenario, seeds=seeds, also=sorted(shown - set(range(seeds + 1))), errors=True)
 
 
 def _try_fixed(mutant: Mutant, *, seeds: int) -> Result:

@@ -18,6 +18,7 @@ _MUTANTS: Final = Path(__file__).parent
 _HUNK: Final = re.compile(r"@@ -(\d+)(?:,\d+)? \+\d+(?:,\d+)? @@")
 _BREAKS: Final = "# breaks: "
 _UNDER: Final = "# under: "
+_SEED: Final = "# seed: "
 
 
 class DiffError(Exception):
@@ -41,6 +42,7 @@ class Mutant:
         name: of its file, without the ending.
         breaks: which law it breaks, and how; empty for one that was drawn.
         scenario: the file of the scenario that it is tried under, below the root; empty = the workload of the mutants.
+        seed: one under which it was caught, which is tried first; 0 = one of the first few.
         files: path below the root -> hunks.
         text: the diff.
     """
@@ -48,6 +50,7 @@ class Mutant:
     name: str
     breaks: str
     scenario: str
+    seed: int
     files: dict[str, tuple[Hunk, ...]]
     text: str
 
@@ -58,13 +61,13 @@ def fixed_mutants() -> list[Mutant]:
 
 
 def parse_diff(name: str, text: str) -> Mutant:
-    """Read a unified diff with optional lines `# breaks: ...` and `# under: ...` above it.
+    """Read a unified diff with optional lines `# breaks: ...`, `# under: ...` and `# seed: ...` above it.
 
     Raises:
         DiffError: it is none.
     """
     files: dict[str, tuple[Hunk, ...]] = {}
-    path, breaks, scenario = "", "", ""
+    path, breaks, scenario, seed = "", "", "", 0
     lines = text.splitlines()
     index = 0
     while index < len(lines):
@@ -74,6 +77,8 @@ def parse_diff(name: str, text: str) -> Mutant:
             breaks = line.removeprefix(_BREAKS)
         elif line.startswith(_UNDER):
             scenario = line.removeprefix(_UNDER)
+        elif line.startswith(_SEED):
+            seed = int(line.removeprefix(_SEED))
         elif line.startswith("+++ "):
             path = line.removeprefix("+++ ").split("\t")[0].removeprefix("b/")
         elif found := _HUNK.match(line):
@@ -84,7 +89,7 @@ def parse_diff(name: str, text: str) -> Mutant:
             files[path] = (*files.get(path, ()), _hunk(int(found[1]) - 1, body))
     if not files or "" in files:
         raise DiffError(f"{name} is no unified diff: it has no file, or no hunk")
-    return Mutant(name, breaks, scenario, files, text)
+    return Mutant(name, breaks, scenario, seed, files, text)
 
 
 def apply_mutant(mutant: Mutant, root: Path) -> None:

@@ -1,6 +1,6 @@
 """Runs the workload, or another scenario, under one seed after another, and tells of each in a line of JSON.
 
-    python -m tests.mutants._judge FIRST LAST [--errors] [--scenario FILE]
+    python -m tests.mutants._judge SEED|FIRST:LAST ... [--errors] [--scenario FILE]
 
 Ends at the first seed in which a law is broken; with `--errors` also at the first one in which the scenario raises. The
 package under test is whichever PYTHONPATH leads to.
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import itertools
 import json
 import logging
 import os
@@ -29,14 +30,18 @@ MEMORY_BYTES_MAX: Final = 2 << 30
 def main() -> None:
     """See the module."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("first", type=int)
-    parser.add_argument("last", type=int)
+    parser.add_argument("seeds", nargs="+", metavar="SEED|FIRST:LAST")
     parser.add_argument("--errors", action="store_true")
     parser.add_argument("--scenario", default="")
     options = parser.parse_args()
     logging.disable(logging.CRITICAL)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES_MAX, MEMORY_BYTES_MAX))
-    judge(options.scenario, range(options.first, options.last + 1), errors=options.errors)
+    judge(options.scenario, itertools.chain.from_iterable(map(_numbers, options.seeds)), errors=options.errors)
+
+
+def _numbers(text: str) -> range:
+    first, _, last = text.partition(":")
+    return range(int(first), int(last or first) + 1)
 
 
 def judge(file: str, seeds: Iterable[int], *, errors: bool) -> None:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -75,6 +75,7 @@ def try_mutant(
     *,
     scenario: str = "",
     seeds: int = SEEDS,
+    also: Iterable[int] = (),
     errors: bool = False,
     time_box_seconds: float | None = None,
 ) -> Result:
@@ -83,7 +84,8 @@ def try_mutant(
     Args:
         mutant: what is changed.
         scenario: the file of a scenario below the root, if the mutant has none of its own; empty = the workload.
-        seeds: from 1 to this one, until a law is broken.
+        seeds: from 1 to this one, until a law is broken; those that are known to show the mutant first.
+        also: before these.
         errors: whether an error of the scenario is enough.
         time_box_seconds: it has been tried enough after so long, whatever seed it has come to.
 
@@ -93,7 +95,9 @@ def try_mutant(
     with copied_package(mutant) as copy:
         began = time.monotonic()
         file = mutant.scenario if mutant is not None and mutant.scenario else scenario
-        arguments = ["1", str(seeds), *(["--errors"] if errors else []), *in_scenario(file)]
+        first = [mutant.seed] if mutant is not None and mutant.seed else []
+        arguments = [*map(str, (*first, *also)), *([f"1:{seeds}"] if seeds else []), *in_scenario(file)]
+        arguments += ["--errors"] if errors else []
         output, complaint = run_module(copy, "tests.mutants._judge", *arguments, time_box_seconds=time_box_seconds)
         seconds = time.monotonic() - began
     return _result([json.loads(line) for line in output.splitlines()], complaint, seconds)

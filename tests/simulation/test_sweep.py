@@ -67,7 +67,7 @@ def _sweep(scenario: str, first: int, last: int) -> list[dict[str, Any]]:
     """Run some of the seeds; fails at the first one that is bad, and says how to see it again."""
     with copied_package() as copy:
         output, complaint = run_module(
-            copy, "tests.mutants._judge", str(first), str(last), "--errors", *in_scenario(scenario)
+            copy, "tests.mutants._judge", f"{first}:{last}", "--errors", *in_scenario(scenario)
         )
     runs = [json.loads(line) for line in output.splitlines()]
     assert not complaint, complaint
