@@ -76,6 +76,12 @@ class TestVotes:
         assert answers == [Voted(1, True), Voted(1, False), Voted(1, True)]
         assert voter.hear("n3", Vote(2, 0, 0)) == Voted(2, True)
 
+    def test_a_candidate_of_a_term_that_is_over_gets_no_vote(self) -> None:
+        """It is told the term, and the vote of that is still to be given."""
+        voter = Alone(term=5)
+        assert voter.hear("n2", Vote(4, 9, 4)) == Voted(5, False)
+        assert voter.hear("n3", Vote(5, 0, 0)) == Voted(5, True)
+
     def test_a_candidate_votes_for_itself(self) -> None:
         """Nobody else gets its vote in that term."""
         candidate = Alone()
@@ -142,6 +148,15 @@ class TestAppends:
         member.written()
         assert not [one for _, one in member.said if isinstance(one, Appended) and one.index]
         assert member.files.log_synced == 0
+
+    def test_a_write_of_a_term_that_is_over_confirms_nothing(self) -> None:
+        """Who led then may lead again, with other entries."""
+        member = Alone()
+        member.hear("n2", Append(1, 0, 0, 0, _entries(1, "a")))
+        member.hear("n2", Vote(2, 9, 2))
+        member.said.clear()
+        member.written()
+        assert member.said == []
 
     def test_only_what_is_the_leaders_is_decided(self) -> None:
         """The rest of the log may be another history, however far the leader has come."""

@@ -6,11 +6,12 @@ Must not know loads or what is measured.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from http import HTTPStatus
 from typing import final
 
 import trio
 
-from beamline_trio.simulation import NetworkFault, World
+from beamline_trio.simulation import NetworkFault, SimulatedServer, World
 from beamline_trio.transport import Dialer
 
 _SETTLE_SECONDS = 3.0
@@ -45,7 +46,7 @@ class SimulatedStage:
 
     async def healthy(self) -> bool:
         await trio.lowlevel.checkpoint()
-        return all(server.state == "running" for server in self._world.servers.values())
+        return all(_is_healthy(server) for server in self._world.servers.values())
 
     async def start(self, name: str) -> None:
         server = self._world.servers[name]
@@ -89,6 +90,14 @@ class SimulatedStage:
             fault.stop()
         self._faults.clear()
         await trio.lowlevel.checkpoint()
+
+
+def _is_healthy(server: SimulatedServer) -> bool:
+    try:
+        status, _ = server.monitoring("/healthz")
+    except OSError:
+        return False
+    return status == HTTPStatus.OK
 
 
 async def simulated_stage(world: World, regions: Mapping[str, int]) -> SimulatedStage:
