@@ -16,8 +16,9 @@ from typing import Any, Final
 import attrs
 
 WIDTH: Final = 1160
-_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 16, 54, 26
-_ALERTS_TOP: Final = 18
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 16, 66, 26
+_ALERTS_TOP: Final = 16
+_ALERTS_STEP: Final = 12
 _HEIGHT: Final = 104
 _GAP: Final = 26
 _MEGABYTE: Final = 1_000_000
@@ -129,20 +130,19 @@ def _bands(report: Mapping[str, Any], ends: float, height: float) -> Iterator[st
 
 
 def _alerts(report: Mapping[str, Any], ends: float) -> Iterator[str]:
-    """A bar above the panels while an alert is raised; what several tell is one bar."""
-    for alert in report["alerts"]:
-        over = 0.0
+    """A row above the panels for each alert that was raised, with a bar while it was; what several tell is one bar."""
+    for row, alert in enumerate(alert for alert in report["alerts"] if alert["raised"]):
+        y, name, over = _ALERTS_TOP + row * _ALERTS_STEP, escape(alert["name"]), 0.0
+        yield f'<text class="alert" x="{WIDTH - _RIGHT}" y="{y + 7}" text-anchor="end">{name}</text>'
         for one in sorted(alert["raised"], key=lambda one: one["begins"]):
             until = ends if one["ends"] is None else one["ends"]
             if until <= over:
                 continue
             begins, over = max(one["begins"], over), until
-            x, name = _x(begins, ends), escape(alert["name"])
+            x = _x(begins, ends)
             width = max(_x(until, ends) - x, 3.0)
-            yield f'<rect class="alert" x="{x:.1f}" y="{_ALERTS_TOP}" width="{width:.1f}" height="6">'
+            yield f'<rect class="alert" x="{x:.1f}" y="{y}" width="{width:.1f}" height="6">'
             yield f"<title>{name}, {begins:.0f} to {until:.0f} s</title></rect>"
-            middle = min(max(x + width / 2, _LEFT + 4 * len(name)), WIDTH - _RIGHT - 4 * len(name))
-            yield f'<text class="alert" x="{middle:.1f}" y="{_ALERTS_TOP + 18}" text-anchor="middle">{name}</text>'
 
 
 def _phases(report: Mapping[str, Any], ends: float, height: float) -> Iterator[str]:

@@ -1,5 +1,8 @@
 """Who asks: so many requests a second of the instances, each again until it is answered, as a caller would.
 
+Of three instances one may have lost its power, and its server does not know: every third attempt goes to it. So a
+caller does not count attempts, but goes on for longer than an instance is away.
+
 Must not know who answers.
 """
 
@@ -12,7 +15,7 @@ import trio
 from ..client import Client
 from ..protocol import NatsError
 
-ATTEMPTS: Final = 5
+DEADLINE_SECONDS: Final = 30.0
 _ATTEMPT_SECONDS: Final = 2.0
 _AGAIN_SECONDS: Final = 0.2
 
@@ -27,7 +30,7 @@ class Requester:
     Attributes:
         asked: requests that are over.
         again: of them, those that took more than one attempt.
-        failed: of them, those that had no answer to the last.
+        failed: of them, those that had no answer in time.
     """
 
     def __init__(self, rate: float, subject: str) -> None:
@@ -59,13 +62,12 @@ class Requester:
 
     async def _ask(self, client: Client, question: bytes) -> None:
         self._waiting += 1
-        for attempt in range(1, ATTEMPTS + 1):
-            if await self._answered(client, question):
-                self.again += attempt > 1
-                break
+        attempts, deadline = 1, trio.current_time() + DEADLINE_SECONDS
+        while not (answered := await self._answered(client, question)) and trio.current_time() < deadline:
+            attempts += 1
             await trio.sleep(_AGAIN_SECONDS)
-        else:
-            self.failed += 1
+        self.again += answered and attempts > 1
+        self.failed += not answered
         self.asked += 1
         self._waiting -= 1
 

@@ -158,7 +158,7 @@ def test_a_moment_without_a_ready_instance_fails_where_one_must_always_be() -> N
         assert found == {"moments without an instance that is ready": Mark.FAIL}
 
 
-def test_every_request_is_answered_by_its_last_attempt() -> None:
+def test_every_request_is_answered_in_its_time() -> None:
     """What took several attempts is told; what had none fails, and so does a run that asked for nothing."""
     for asked, failed, fails in ((200, 0, False), (200, 1, True), (0, 0, True)):
         found = marks(evidence(requests=Requests(asked=asked, again=3, failed=failed)))
