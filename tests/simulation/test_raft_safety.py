@@ -160,7 +160,8 @@ class TestAppends:
 
     def test_only_what_is_the_leaders_is_decided(self) -> None:
         """The rest of the log may be another history, however far the leader has come."""
-        member = Alone(term=1, entries=_entries(1, "a", "mine"))
+        member = Alone()
+        member.hear("n3", Append(1, 0, 0, 0, _entries(1, "a", "other")))
         member.hear("n2", Append(2, 1, 1, 2))
         assert member.applied == ["a"]
         member.hear("n2", Commit(2, 2))
