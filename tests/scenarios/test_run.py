@@ -30,8 +30,8 @@ def failed(report: dict[str, Any]) -> list[str]:
 def test_scenarios_hold(number: str) -> None:
     """Scenarios with faults of every kind, in two simulated minutes: no criterion fails.
 
-    5.2 in four, as on real servers: in less its alert of a long cut waits no longer than it takes to see that a short one
-    is over.
+    5.2 in four, as on real servers: in less its alert of a long cut waits no longer than it takes to see that a short
+    one is over.
     """
     report = run_scenario(find_scenario(number), attrs.evolve(SHORT, duration_minutes=4 if number == "5.2" else 2))
     assert failed(report) == []
