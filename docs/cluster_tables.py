@@ -17,6 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+from _places import parted
+
 ROOT: Final = Path(__file__).parents[1]
 PAGE: Final = ROOT / "docs" / "clusters.md"
 MEASUREMENTS: Final = ROOT / "docs" / "measurements"
@@ -115,14 +117,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
-    page = PAGE.read_text(encoding="utf-8")
-    before, begin, rest = page.partition(BEGIN)
-    inside, end, behind = rest.partition(END)
-    if not begin or not end:
-        raise SystemExit(f"{PAGE} has no place for the tables: the lines {BEGIN} and {END}")
+    before, place, behind = parted(PAGE, BEGIN, END)
     written = text(MEASUREMENTS)
     if options.check:
-        same = begin + inside + end == written
+        same = place == written
         print(f"docs/clusters.md {'is' if same else 'is NOT'} what docs/measurements says")
         return 0 if same else 1
     PAGE.write_text(before + written + behind, encoding="utf-8")

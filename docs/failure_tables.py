@@ -15,6 +15,8 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
+from _places import parted
+
 ROOT: Final = Path(__file__).parents[1]
 PAGE: Final = ROOT / "docs" / "failures.md"
 BEGIN: Final = "<!-- failure tables: filled by docs/failure_tables.py from build/failures.json -->"
@@ -94,14 +96,10 @@ def main() -> int:
     parser.add_argument("source", nargs="?", type=Path, default=ROOT / "build" / "failures.json")
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
-    page = PAGE.read_text(encoding="utf-8")
-    before, begin, rest = page.partition(BEGIN)
-    inside, end, behind = rest.partition(END)
-    if not begin or not end:
-        raise SystemExit(f"{PAGE} has no place for the tables: the lines {BEGIN} and {END}")
+    before, place, behind = parted(PAGE, BEGIN, END)
     written = text(json.loads(options.source.read_text(encoding="utf-8")))
     if options.check:
-        same = without_times(begin + inside + end) == without_times(written)
+        same = without_times(place) == without_times(written)
         print(f"docs/failures.md {'is' if same else 'is NOT'} what the suites have just shown")
         return 0 if same else 1
     PAGE.write_text(before + written + behind, encoding="utf-8")

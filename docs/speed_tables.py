@@ -20,6 +20,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from _places import parted
+
 ROOT = Path(__file__).parents[1]
 OURS = "beamline_trio"
 PEERS = ("nats-py", "nats-core", "natsio", "natsrpy")
@@ -117,10 +119,7 @@ def _markdown(lines: list[list[str]]) -> list[str]:
 def filled(page: Path, content: str) -> str:
     """A page with this instead of what it has between the same comments."""
     begin, end = content.partition("\n")[0], content.rpartition("\n")[2]
-    before, begins, rest = page.read_text(encoding="utf-8").partition(begin)
-    _, ends, behind = rest.partition(end)
-    if not begins or not ends:
-        raise SystemExit(f"{page} has no place for the table: the lines {begin} and {end}")
+    before, _, behind = parted(page, begin, end)
     return before + content + behind
 
 

@@ -14,6 +14,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from _places import parted
+
 ROOT: Final = Path(__file__).parents[1]
 PAGES: Final = ROOT / "docs" / "suites"
 SUITES: Final = ROOT / "tests" / "integration" / "suites"
@@ -46,10 +48,7 @@ def text(suite: Path) -> str:
 
 def filled(page: Path) -> str:
     """A page with its table as it must be."""
-    before, begin, rest = page.read_text(encoding="utf-8").partition(BEGIN)
-    _, end, behind = rest.partition(END)
-    if not begin or not end:
-        raise SystemExit(f"{page} has no place for its table: the lines {BEGIN} and {END}")
+    before, _, behind = parted(page, BEGIN, END)
     return before + text(suite_of(page)) + behind
 
 

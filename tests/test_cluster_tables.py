@@ -28,7 +28,7 @@ def measured(**faults: dict[str, Any]) -> dict[str, Any]:
 def page(tmp_path: Path) -> Path:
     """The generator and the page, where they may be changed."""
     (tmp_path / "docs" / "measurements").mkdir(parents=True)
-    for name in ("clusters.md", "cluster_tables.py"):
+    for name in ("clusters.md", "cluster_tables.py", "_places.py"):
         (tmp_path / "docs" / name).write_text(text_of(DOCS / name), encoding="utf-8")
     return tmp_path / "docs" / "clusters.md"
 

@@ -27,7 +27,7 @@ def report(**changes: Any) -> dict[str, Any]:
 def page(tmp_path: Path) -> Path:
     """The generator and the page, where they may be changed."""
     (tmp_path / "docs").mkdir()
-    for name in ("failures.md", "failure_tables.py"):
+    for name in ("failures.md", "failure_tables.py", "_places.py"):
         (tmp_path / "docs" / name).write_text(text_of(DOCS / name), encoding="utf-8")
     return tmp_path / "docs" / "failures.md"
 

@@ -39,7 +39,7 @@ def measured(row: str, *figures: dict[str, Any]) -> dict[str, Any]:
 def tree(tmp_path: Path) -> Path:
     """The generator and the pages, where they may be changed."""
     (tmp_path / "docs" / "measurements").mkdir(parents=True)
-    for page in (README, DOCS / "performance.md", DOCS / "speed_tables.py"):
+    for page in (README, DOCS / "performance.md", DOCS / "speed_tables.py", DOCS / "_places.py"):
         shutil.copy(page, tmp_path / page.relative_to(README.parent))
     return tmp_path
 
