@@ -102,6 +102,7 @@ class ClusterWatch:
         self._refusals: dict[str, str] = {}
         self._instances = 0
         self._link = client.stats().established
+        self._running = False
 
     # What is known
 
@@ -165,7 +166,21 @@ class ClusterWatch:
     # Looking
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Watch until the client is closed; started after the first look. Cancelled, it leaves nothing behind."""
+        """Watch until the client is closed; started after the first look. Cancelled, it leaves nothing behind.
+
+        Raises:
+            RuntimeError: it runs already.
+        """
+        if self._running:
+            await trio.lowlevel.checkpoint()
+            raise RuntimeError("this watch runs already; one task runs it, and any number may read it")
+        self._running = True
+        try:
+            await self._run(task_status)
+        finally:
+            self._running = False
+
+    async def _run(self, task_status: trio.TaskStatus[None]) -> None:
         started = False
         while self.client.state is not State.CLOSED:
             began = trio.current_time()

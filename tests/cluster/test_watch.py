@@ -219,6 +219,20 @@ async def test_cancelled_it_leaves_nothing(nats_world: World) -> None:
         assert scope.cancelled_caught
 
 
+async def test_one_task_runs_it(nats_world: World) -> None:
+    """A second one would take the looks of the first for its own; when the first has ended another may."""
+    async with watched(nats_world, one_region(), streams=["ORDERS"]) as rig:
+        watch = ClusterWatch(rig.nc, streams=["ORDERS"], options=QUICK)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(watch.run)
+            with pytest.raises(RuntimeError, match="runs already"):
+                await watch.run()
+            nursery.cancel_scope.cancel()
+        async with trio.open_nursery() as nursery:
+            await nursery.start(watch.run)
+            nursery.cancel_scope.cancel()
+
+
 async def test_a_look_without_a_link_is_a_checkpoint(nats_world: World) -> None:
     """It asks nobody, and lets others run."""
     server = await nats_world.start_server("nats")
