@@ -70,6 +70,17 @@ def test_a_run_in_which_all_was_well_has_no_finding() -> None:
     assert len(judge(seen, measure(seen))) >= 13
 
 
+@pytest.mark.parametrize("on, mark", [("simulation", None), ("real", Mark.FAIL)])
+def test_memory_is_compared_when_simulated_servers_forget_ids(on: str, mark: Mark | None) -> None:
+    """Until then each message is kept by servers in the same process; what grows behind that is a leak."""
+    settings = Settings(duration_minutes=75, rate=RATE, on=on)
+    plan = make_plan(find_scenario("2.1"), settings)
+    samples = [sample(at, memory_bytes=min(at, 600) * 600_000) for at in range(int(plan.seconds))]
+    assert marks(evidence(plan=plan, settings=settings, samples=samples)).get("memory not grown") is mark
+    leaking = [sample(at, memory_bytes=at * 600_000) for at in range(int(plan.seconds))]
+    assert marks(evidence(plan=plan, settings=settings, samples=leaking))["memory not grown"] is Mark.FAIL
+
+
 def test_nothing_is_given_up_where_handlers_do_well() -> None:
     """A dead letter is not lost, and yet nothing that restarts may lead to; where handlers fail it is what must be."""
     ledger = Ledger(lambda: 0.0, 4)
