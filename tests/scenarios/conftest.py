@@ -20,9 +20,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in left_out]
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True)
 def _quiet() -> Iterator[None]:
-    """Clients log every outage, and pytest keeps every line."""
+    """Clients log every outage, and pytest keeps every line. The tests of others see theirs again."""
     logger = logging.getLogger("beamline_trio")
     before = logger.level
     logger.setLevel(logging.CRITICAL)
