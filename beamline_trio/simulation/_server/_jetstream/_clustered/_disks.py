@@ -44,20 +44,21 @@ class StreamDisk:
         self.config = config
         self.messages = Messages(config)
         self.duplicates = Duplicates()
-        self._synced = (self.config, self.messages.copy(), self.duplicates.copy())
+        self._synced = (self.config, self.messages.copy(), self.duplicates.place())
 
     def sync(self) -> None:
         """Everything that was written is on the disk now."""
         self.files.sync()
         if not self._syncs:
-            self._synced = (self.config, self.messages.copy(), self.duplicates.copy())
+            self._synced = (self.config, self.messages.copy(), self.duplicates.place())
 
     def lose_unsynced(self) -> None:
         """The power failed."""
         self.files.lose_unsynced()
         if not self._syncs:
-            self.config, messages, duplicates = self._synced
-            self.messages, self.duplicates = messages.copy(), duplicates.copy()
+            self.config, messages, place = self._synced
+            self.messages = messages.copy()
+            self.duplicates.cut(place)
 
     def lose_memory(self) -> None:
         """A stream in memory: only the term and the vote are on disk."""
