@@ -63,20 +63,6 @@ def test_knows_what_came_within_the_window(steps: list[bytes | int | str]) -> No
         assert told == books.known(now)
 
 
-@given(STEPS)
-def test_what_another_one_remembers_is_the_same(steps: list[bytes | int | str]) -> None:
-    duplicates, books, now = Duplicates(), Books(), 100
-    for sequence, step in enumerate(steps, 1):
-        if isinstance(step, bytes):
-            publish(duplicates, books, step, sequence, now)
-        elif isinstance(step, int):
-            now += step
-    other = Duplicates()
-    other.remember_all(duplicates, duplicates.last_id)
-    assert dict(looked_up(other, now)) == books.known(now)
-    assert other.last_id == duplicates.last_id
-
-
 @pytest.mark.parametrize("forgotten", [False, True])
 def test_a_cut_takes_what_came_behind_the_place_and_nothing_else(forgotten: bool) -> None:
     duplicates = Duplicates()

@@ -8,7 +8,7 @@ Must not know messages beyond their ids.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import TypeAlias
 
 _Record: TypeAlias = tuple[int, bytes, int]
@@ -44,12 +44,6 @@ class Duplicates:
             self._count -= 1
             if self._order:
                 self._drop(self._order.pop())
-
-    def remember_all(self, ids: Iterable[_Record], last_id: bytes) -> None:
-        """Remember what another one does."""
-        for time, identity, sequence in ids:
-            self.recall(identity, sequence, time)
-        self.last_id = last_id
 
     def sequence_of(self, identity: bytes, oldest: int) -> int:
         """The sequence of the message with this id, if it came behind `oldest`; else 0."""

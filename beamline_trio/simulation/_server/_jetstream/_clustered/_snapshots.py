@@ -1,12 +1,17 @@
 """The state of a stream or a consumer as bytes, for a member that lacks too much of the log.
 
+A stream has a hundred thousand ids and more: they are packed as arrays, which need no object an id in between.
+
 Must not change what it packs.
 """
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from array import array
+from itertools import accumulate, pairwise
+from struct import Struct
+from typing import Any, Final
 
 from .._consumer_state import ConsumerState
 from .._duplicates import Duplicates
@@ -14,40 +19,51 @@ from .._messages import Messages, StoredMessage
 from .._stream_config import StreamConfig
 from ._assignments import pack, unpack
 
+# Of a message: sequence, time, expiry, size, lengths of subject, header, payload. Of an id: time, sequence, length.
+_MESSAGE: Final = Struct("=7q")
+_ID: Final = Struct("=3q")
+
 
 def pack_stream(config: StreamConfig, messages: Messages, duplicates: Duplicates) -> bytes:
-    """A stream: a line of JSON, and the bytes of its messages behind it."""
-    records: list[list[int]] = []
+    """A stream: a line of JSON, and behind it the numbers and then the bytes of its messages and of its ids."""
+    numbers = array("q")
     blobs: list[bytes] = []
     for message in messages:
         parts = (message.subject, message.header, message.payload)
-        records.append([message.sequence, message.time, message.expires, message.size, *map(len, parts)])
+        numbers.extend((message.sequence, message.time, message.expires, message.size, *map(len, parts)))
         blobs += parts
+    ids = list(duplicates)
+    for time, identity, sequence in ids:
+        numbers.extend((time, sequence, len(identity)))
+        blobs.append(identity)
     head = {
         "config": pack(config),
         "place": messages.place(),
-        "records": records,
-        "ids": [[time, identity.hex(), sequence] for time, identity, sequence in duplicates],
+        "messages": len(messages),
+        "ids": len(ids),
         "last_id": duplicates.last_id.hex(),
     }
-    return b"\n".join([json.dumps(head, separators=(",", ":")).encode(), b"".join(blobs)])
+    return b"".join([json.dumps(head, separators=(",", ":")).encode(), b"\n", numbers.tobytes(), *blobs])
 
 
 def unpack_stream(data: bytes) -> tuple[StreamConfig, Messages, Duplicates]:
     """What `pack_stream` made."""
-    line, _, blob = data.partition(b"\n")
-    head = json.loads(line)
-    config = unpack(StreamConfig, head["config"])
-    found, at = [], 0
-    for sequence, time, expires, size, *lengths in head["records"]:
-        parts = []
-        for length in lengths:
-            parts.append(blob[at : at + length])
-            at += length
+    end = data.index(b"\n") + 1
+    head = json.loads(data[:end])
+    ids_at = end + head["messages"] * _MESSAGE.size
+    at = ids_at + head["ids"] * _ID.size
+    found = []
+    for sequence, time, expires, size, *lengths in _MESSAGE.iter_unpack(data[end:ids_at]):
+        ends = [*accumulate(lengths, initial=at)]
+        parts = [data[one:other] for one, other in pairwise(ends)]
         found.append(StoredMessage(sequence, parts[0], parts[1], parts[2], time, expires, size))
+        at = ends[-1]
     duplicates = Duplicates()
-    ids = [(time, bytes.fromhex(identity), sequence) for time, identity, sequence in head["ids"]]
-    duplicates.remember_all(ids, bytes.fromhex(head["last_id"]))
+    for time, sequence, length in _ID.iter_unpack(data[ids_at : ids_at + head["ids"] * _ID.size]):
+        duplicates.recall(data[at : at + length], sequence, time)
+        at += length
+    duplicates.last_id = bytes.fromhex(head["last_id"])
+    config = unpack(StreamConfig, head["config"])
     return config, Messages.restored(config, found, head["place"]), duplicates
 
 
