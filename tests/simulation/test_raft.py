@@ -270,6 +270,15 @@ class TestFiles:
         files.lose_unsynced()
         assert (files.log.last_index, files.applied) == (3, 1)
 
+    def test_a_power_failure_leaves_no_hole_behind_what_is_applied(self) -> None:
+        """A majority may have decided what this disk had not yet written: the log ends where the state machine is."""
+        files = Files(syncs=True)
+        files.log.extend([Entry(1, b"a"), Entry(1, b"b"), Entry(1, b"c")])
+        files.written(1)
+        files.applied = 2
+        files.lose_unsynced()
+        assert (files.log.last_index, files.applied) == (2, 2)
+
     def test_log_forgets_what_a_snapshot_has(self) -> None:
         """Behind a snapshot the indices go on, and the term at its end is still known."""
         log = Log(0, 0, [Entry(1, b"a"), Entry(2, b"b"), Entry(2, b"c")])

@@ -5,6 +5,7 @@ The rules that keep it are looked at one by one, at a single member; and togethe
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 import pytest
@@ -12,14 +13,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from beamline_trio.simulation._server._raft import Entry, Message, Role, _leading, _member, _peer, encode
-from beamline_trio.simulation._server._raft._messages import Append, Appended, Commit, Vote, Voted
+from beamline_trio.simulation._server._raft._messages import Append, Appended, Commit, Received, Snapshot, Vote, Voted
 
 from ._raft_rig import Clock
 from ._raft_steps import StepMachine, Steps
 
 _STEPS = 1000
 _CHECKED_EVERY = 50
-_ELECTION_SECONDS_MAX = 9.0
+_ELECTION_SECONDS_MIN, _ELECTION_SECONDS_MAX = 4.0, 9.0
 
 
 class Alone(StepMachine):
@@ -56,6 +57,15 @@ class Alone(StepMachine):
 
 def _entries(term: int, *texts: str) -> tuple[Entry, ...]:
     return tuple(Entry(term, text.encode()) for text in texts)
+
+
+def _leader(entries: Sequence[Entry] = ()) -> Alone:
+    leader = Alone(term=3, entries=entries)
+    leader.stand()
+    leader.hear("n2", Voted(leader.files.term, True))
+    assert leader.raft is not None
+    assert leader.raft.leads
+    return leader
 
 
 class TestVotes:
@@ -98,6 +108,14 @@ class TestVotes:
         candidate.hear("n2", late)
         assert candidate.raft is not None
         assert candidate.raft.role is Role.CANDIDATE
+
+    def test_who_has_given_its_vote_stands_a_whole_election_later(self) -> None:
+        """Whoever got the vote has the time to win."""
+        voter = Alone()
+        for term in range(1, 6):
+            voter.clock.run_until(voter.clock.time + 0.9 * _ELECTION_SECONDS_MIN)
+            assert voter.hear("n2", Vote(term, 0, 0)) == Voted(term, True)
+        assert voter.files.term == 5
 
 
 class TestAppends:
@@ -149,6 +167,13 @@ class TestAppends:
         assert not [one for _, one in member.said if isinstance(one, Appended) and one.index]
         assert member.files.log_synced == 0
 
+    def test_what_takes_the_place_of_others_on_the_disk_is_confirmed_by_its_own_write(self) -> None:
+        """That the disk had those says nothing, neither to the leader nor when the power fails."""
+        member = Alone(term=2, entries=[*_entries(1, "a"), *_entries(2, "x", "y")])
+        assert member.hear("n2", Append(3, 1, 1, 0, _entries(3, "b"))) is None
+        member.crash()
+        assert member.texts == ["a"]
+
     def test_a_write_of_a_term_that_is_over_confirms_nothing(self) -> None:
         """Who led then may lead again, with other entries."""
         member = Alone()
@@ -167,19 +192,40 @@ class TestAppends:
         member.hear("n2", Commit(2, 2))
         assert member.applied == ["a"]
 
+    def test_what_was_decided_in_a_term_that_is_over_says_nothing_about_this(self) -> None:
+        """Disks that do not sync may have lost it, and another entry is there now."""
+        member = Alone()
+        member.hear("n2", Append(2, 0, 0, 0, _entries(2, "a")))
+        member.hear("n3", Commit(1, 1))
+        assert member.applied == []
+
+
+class TestSnapshots:
+    def test_a_piece_that_comes_again_counts_once(self) -> None:
+        """The leader repeats the first with each heartbeat; it is told how much has come."""
+        member = Alone()
+        state = json.dumps(["a", "b"]).encode()
+        first, second = (Snapshot(1, 2, 1, at, len(state), state[at : at + 5]) for at in (0, 5))
+        assert [member.hear("n2", piece) for piece in (first, first, second)] == [
+            Received(1, 2, 5),
+            Received(1, 2, 5),
+            Received(1, 2, 10),
+        ]
+        assert member.applied == ["a", "b"]
+
+    def test_a_snapshot_that_comes_late_takes_nothing_back(self) -> None:
+        """What the state machine has taken since stays, and the leader is told that the whole of it is there."""
+        member = Alone()
+        member.hear("n2", Append(1, 0, 0, 2, _entries(1, "a", "b")))
+        state = json.dumps(["a"]).encode()
+        assert member.hear("n2", Snapshot(1, 1, 1, 0, len(state), state)) == Received(1, 1, len(state))
+        assert (member.applied, member.files.applied) == (["a", "b"], 2)
+
 
 class TestDecisions:
-    def _leader(self, entries: Sequence[Entry]) -> Alone:
-        leader = Alone(term=3, entries=entries)
-        leader.stand()
-        leader.hear("n2", Voted(leader.files.term, True))
-        assert leader.raft is not None
-        assert leader.raft.leads
-        return leader
-
     def test_an_entry_of_an_older_term_is_not_decided_by_counting(self) -> None:
         """Though a majority has it: another leader could still replace it, until one of this term is decided."""
-        leader = self._leader(_entries(2, "old"))
+        leader = _leader(_entries(2, "old"))
         term = leader.files.term
         leader.written()
         leader.hear("n2", Appended(term, True, 1))
@@ -189,7 +235,7 @@ class TestDecisions:
 
     def test_the_leader_counts_what_its_disk_has(self) -> None:
         """Not what it has only taken in."""
-        leader = self._leader(())
+        leader = _leader()
         leader.propose("a")
         leader.hear("n2", Appended(leader.files.term, True, 2))
         assert leader.applied == []
@@ -199,15 +245,39 @@ class TestDecisions:
 
     def test_answers_of_an_older_term_do_not_count(self) -> None:
         """They are of another history."""
-        leader = self._leader(())
+        leader = _leader()
         leader.written()
         leader.hear("n2", Appended(leader.files.term - 1, True, 1))
         assert leader.raft is not None
         assert leader.raft.commit == 0
 
+    def test_a_peer_that_has_lost_its_disk_counts_no_longer(self) -> None:
+        """What it had confirmed is on the leader's disk alone by now."""
+        leader = _leader()
+        leader.hear("n2", Appended(leader.files.term, True, 1))
+        leader.hear("n2", Appended(leader.files.term, False, 0, 1))
+        leader.written()
+        assert leader.raft is not None
+        assert leader.raft.commit == 0
+
+    def test_who_hears_of_a_later_term_leads_no_longer(self) -> None:
+        """Another one may lead in that, whoever has told it."""
+        leader = _leader()
+        leader.hear("n3", Vote(leader.files.term + 1, 0, 0))
+        assert not leader.propose("a")
+        assert leader.raft is not None
+        assert leader.raft.role is Role.FOLLOWER
+
+    def test_who_has_stepped_down_proposes_nothing(self) -> None:
+        """It is a follower at once, not only when another one has been elected."""
+        leader = _leader()
+        assert leader.raft is not None
+        leader.raft.step_down()
+        assert not leader.propose("a")
+
     def test_a_peer_with_more_entries_is_sent_the_leaders(self) -> None:
         """What it has behind the leader's last entry was never decided, and goes."""
-        leader = self._leader(())
+        leader = _leader()
         answer = leader.hear("n3", Appended(leader.files.term, False, 9))
         assert isinstance(answer, Append)
         assert answer.previous_index == 1
@@ -221,12 +291,21 @@ class TestDecisions:
 
     def test_it_serves_when_its_own_first_entry_is_decided(self) -> None:
         """Before, it may not know all that was decided."""
-        leader = self._leader(_entries(2, "old"))
+        leader = _leader(_entries(2, "old"))
         assert leader.raft is not None
         assert not leader.raft.ready
         leader.written()
         leader.hear("n2", Appended(leader.files.term, True, 2))
         assert leader.raft.ready
+
+
+def test_only_what_is_applied_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log that is too long keeps what is still to be decided, and half as much as it may have before that."""
+    monkeypatch.setattr(_member, "LOG_MAX", 4)
+    member = Alone()
+    member.hear("n2", Append(1, 0, 0, 4, _entries(1, *"abcdef")))
+    log = member.files.log
+    assert (member.applied, log.base_index, log.last_index) == ([*"abcd"], 2, 6)
 
 
 def test_what_a_killed_process_had_not_synced_is_synced_by_the_next() -> None:
