@@ -73,6 +73,7 @@ def check_name(name: str, what: str = "name") -> str:
         raise InvalidSubjectError(
             f"{what} {_shown(name)} must be 1 to 255 characters without white space and without . * > / \\"
         )
+    _utf8(name)
     return name
 
 

@@ -188,6 +188,12 @@ def test_names_that_are_refused(name: str) -> None:
         check_name(name, "stream name")
 
 
+def test_a_name_that_is_no_text_of_utf8_is_refused() -> None:
+    """Half of a surrogate pair cannot be sent in any subject."""
+    with pytest.raises(InvalidSubjectError, match="not valid UTF-8"):
+        check_name("a\ud800")
+
+
 def test_an_inbox_prefix_is_named_in_its_error() -> None:
     """The text of a refused inbox prefix names the option and the reason."""
     with pytest.raises(InvalidSubjectError, match=r"inbox_prefix .*wildcard token"):
