@@ -6,6 +6,7 @@
 A claim is `create`, so of all instances one gets the key. What an instance finds under its own name and does not hold
 is a claim of its own whose answer it never saw (cancelled, or the link died): it takes it up again at once, by its
 revision. A release removes the claim by its revision, and so never another's; a confirmation needs none: it is done.
+Most routers keep no keys in a bucket: kv is imported by what uses it.
 
 Must not know messages, or where keys come from.
 """
@@ -15,14 +16,16 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import OrderedDict
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
 import trio
 
 from ..jetstream import JetStream
-from ..kv import Bucket, BucketConfig, Entry, KeyExistsError, WrongRevisionError, create_bucket
 from ._idempotence import CLAIM_SECONDS, TTL_SECONDS, Claim, IdempotenceStatistics, check_key, check_limits
+
+if TYPE_CHECKING:
+    from ..kv import Bucket, Entry
 
 _CLAIMED: Final = b"claimed "
 _DONE: Final = b"done"
@@ -86,6 +89,8 @@ class KVIdempotence:
             ValueError: see the class.
             NatsError: what `create_bucket` raises.
         """
+        from ..kv import BucketConfig, create_bucket
+
         config = BucketConfig(bucket=bucket, limit_marker_seconds=1, num_replicas=num_replicas)
         return cls(await create_bucket(js, config), ttl_seconds, claim_seconds=claim_seconds)
 
@@ -151,6 +156,8 @@ class KVIdempotence:
         except (TypeError, ValueError):
             await trio.lowlevel.checkpoint()
             raise
+        from ..kv import WrongRevisionError
+
         held = self._held.pop(key, None)
         if held is None:
             await trio.lowlevel.checkpoint()
@@ -177,6 +184,8 @@ class KVIdempotence:
 
     async def _take(self, name: str) -> tuple[Claim, int]:
         """Create the key, or take up what is there and nobody's: which answer that is, and the revision."""
+        from ..kv import KeyExistsError, WrongRevisionError
+
         for _ in range(_ATTEMPTS):
             try:
                 return Claim.NEW, await self._bucket.create(name, self._mine, ttl_seconds=self._claim_seconds)
