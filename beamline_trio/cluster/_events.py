@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-import attrs
-
 from ..connection import StageEvent
+from ..protocol import frozen
 
 
-@attrs.frozen
+@frozen
 class NodeDown(StageEvent):
     """A server of the cluster has not been seen for so long."""
 
@@ -21,7 +20,7 @@ class NodeDown(StageEvent):
     unseen_seconds: float
 
 
-@attrs.frozen
+@frozen
 class NodeUp(StageEvent):
     """A server that was down is seen again; for so long it was not."""
 
@@ -30,7 +29,7 @@ class NodeUp(StageEvent):
     down_seconds: float
 
 
-@attrs.frozen
+@frozen
 class LeaderChanged(StageEvent):
     """A group has another leader: the meta group, a stream, or a consumer as `STREAM > CONSUMER`."""
 
@@ -39,7 +38,7 @@ class LeaderChanged(StageEvent):
     leader: str
 
 
-@attrs.frozen
+@frozen
 class QuorumLost(StageEvent):
     """A group cannot decide anything: it has had no leader for so long, or most of its members are down."""
 
@@ -48,7 +47,7 @@ class QuorumLost(StageEvent):
     leaderless_seconds: float
 
 
-@attrs.frozen
+@frozen
 class QuorumRestored(StageEvent):
     """A group has a leader and most of its members again; for so long it had not."""
 
@@ -57,7 +56,7 @@ class QuorumRestored(StageEvent):
     lost_seconds: float
 
 
-@attrs.frozen
+@frozen
 class RegionCut(StageEvent):
     """No server of a region has been seen for so long: it is cut off from here, or all of it is down."""
 
@@ -65,7 +64,7 @@ class RegionCut(StageEvent):
     unseen_seconds: float
 
 
-@attrs.frozen
+@frozen
 class RegionHealed(StageEvent):
     """A region that was cut off is seen again; for so long it was not."""
 
@@ -77,7 +76,7 @@ class RegionHealed(StageEvent):
 WatchEvent: TypeAlias = NodeDown | NodeUp | LeaderChanged | QuorumLost | QuorumRestored | RegionCut | RegionHealed
 
 
-@attrs.frozen
+@frozen
 class RegionLeft(StageEvent):
     """A publisher cannot reach its home region: publishes `wait`, or are `kept` in a local stream; and why."""
 
@@ -86,7 +85,7 @@ class RegionLeft(StageEvent):
     reason: str
 
 
-@attrs.frozen
+@frozen
 class RegionReturned(StageEvent):
     """A publisher reaches its home region again, and nothing is kept any more; for so long none went there."""
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 
-import attrs
 import trio
 
 from ..connection import PendingFullError
+from ..protocol import frozen
 
 
-@attrs.frozen
+@frozen
 class Turn:
     """A place in a lane."""
 

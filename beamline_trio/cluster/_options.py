@@ -8,9 +8,10 @@ from __future__ import annotations
 import attrs
 
 from ..connection import number
+from ..protocol import frozen
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class WatchOptions:
     """The patience of a `ClusterWatch`.
 

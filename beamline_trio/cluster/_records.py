@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import Final
 
-import attrs
+from ..protocol import frozen
 
 # The group of all JetStream servers, as the server calls it.
 META_GROUP: Final = "_meta_"
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class NodeSeen:
     """A server that somebody has told of.
 
@@ -32,7 +32,7 @@ class NodeSeen:
     connections: int | None = None
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class GroupSeen:
     """A group that was asked about.
 
@@ -51,7 +51,7 @@ class GroupSeen:
     members: tuple[str, ...] = ()
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class Sighting:
     """What one of those who look has seen.
 
@@ -68,7 +68,7 @@ class Sighting:
     instances: int | None = None
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class NodeStatus:
     """What is known of a server; times are those of `trio.current_time()`.
 
@@ -96,7 +96,7 @@ class NodeStatus:
         return self.down_at is None
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class GroupStatus:
     """What is known of a group; times are those of `trio.current_time()`.
 
@@ -124,7 +124,7 @@ class GroupStatus:
         return self.lost_at is None
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class RegionStatus:
     """What is known of a region; times are those of `trio.current_time()`.
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 import attrs
 
 from ..connection import OptionsError, number
-from ..protocol import encode_pattern, encode_subject
+from ..protocol import encode_pattern, encode_subject, frozen
 
 # Where a message was stored: in its home region, or in the local stream that keeps it for there.
 Place: TypeAlias = Literal["home", "local"]
@@ -39,7 +39,7 @@ def _patterns(_: Any, field: Any, value: tuple[str, ...]) -> None:
         encode_pattern(subject)
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class LocalStream:
     """A stream of one's own region that keeps messages of another one while that is cut off.
 
@@ -58,7 +58,7 @@ class LocalStream:
     batch: int = attrs.field(default=256, validator=number(least=1, whole=True))
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class Home:
     """Where the messages of a `RegionPublisher` are at home.
 

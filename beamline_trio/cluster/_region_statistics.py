@@ -5,10 +5,10 @@ Must not know why.
 
 from __future__ import annotations
 
-import attrs
+from ..protocol import frozen
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class RegionStatistics:
     """The counters of a `RegionPublisher` at one moment.
 

@@ -15,12 +15,11 @@ import math
 from collections.abc import Hashable
 from typing import Final, Literal
 
-import attrs
 import trio
 
 from ..connection import OperationTimeoutError, OptionsError, PendingTimeoutError, State
 from ..jetstream import JetStream, JetStreamMessage, PubAck, is_retryable
-from ..protocol import Headers, HeadersInput, NatsError
+from ..protocol import Headers, HeadersInput, NatsError, frozen
 from ._events import RegionLeft, RegionReturned
 from ._home import MESSAGE_ID, HomeMessage, HomeStream
 from ._kept import Kept, rounds
@@ -33,7 +32,7 @@ from ._watch import ClusterWatch
 _DRAIN_PAUSE_SECONDS: Final = 0.1
 
 
-@attrs.frozen
+@frozen
 class RegionAck:
     """A message of a region is stored.
 

@@ -8,17 +8,16 @@ from __future__ import annotations
 import re
 from typing import Final
 
-import attrs
-
 from ..client import Client
 from ..connection import OptionsError
 from ..jetstream import pattern_of
+from ..protocol import frozen
 from ._regional import RegionPublisher
 
 _NAME: Final = "cluster"
 
 
-@attrs.frozen
+@frozen
 class RegionRoutes:
     """The publishers of a client, each with the subjects that it takes."""
 

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import attrs
 
+from ..protocol import frozen
 
-@attrs.frozen(kw_only=True)
+
+@frozen(kw_only=True)
 class ClusterStatistics:
     """The counters of a `ClusterWatch` at one moment.
 

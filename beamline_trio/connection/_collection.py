@@ -13,8 +13,7 @@ from collections import deque
 from enum import StrEnum
 from typing import TypeAlias
 
-import attrs
-
+from ..protocol import frozen
 from ._waiters import NEVER, Lot, Waiter
 
 Reply: TypeAlias = "tuple[bytes, bytes | None, bytes | None, bytes]"
@@ -40,7 +39,7 @@ class RepliesEnd(StrEnum):
     FAILED = "failed"
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class ReplyLimits:
     """What ends a collection, and what may be pending in it.
 

@@ -14,13 +14,13 @@ from ipaddress import ip_address
 
 import attrs
 
-from ..protocol import Credentials
+from ..protocol import Credentials, frozen
 from ..transport import AddressError, ServerAddress, parse_address
 
 _WITH_TLS = {"nats": "tls"}
 
 
-@attrs.frozen
+@frozen
 class Origin:
     """The link on which servers are told.
 

@@ -11,20 +11,19 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TypeAlias
 
-import attrs
 import trio
 
-from ..protocol import ServerError
+from ..protocol import ServerError, frozen
 
 
-@attrs.frozen
+@frozen
 class Connected:
     """The first link is established."""
 
     server: str
 
 
-@attrs.frozen
+@frozen
 class Disconnected:
     """The link was lost; reconnecting begins."""
 
@@ -32,7 +31,7 @@ class Disconnected:
     reason: str
 
 
-@attrs.frozen
+@frozen
 class Reconnected:
     """A link is established again: subscriptions are being replayed, and then what was pending is sent."""
 
@@ -41,7 +40,7 @@ class Reconnected:
     outage_seconds: float
 
 
-@attrs.frozen
+@frozen
 class ReconnectFailed:
     """One attempt on one server failed."""
 
@@ -50,33 +49,33 @@ class ReconnectFailed:
     reason: str
 
 
-@attrs.frozen
+@frozen
 class ServerDiscovered:
     """The cluster told of a server that was not in the pool."""
 
     server: str
 
 
-@attrs.frozen
+@frozen
 class Exhausted:
     """All reconnect attempts of this outage are spent; operations fail at once until a probe succeeds."""
 
     attempts: int
 
 
-@attrs.frozen
+@frozen
 class Closed:
     """The client is closed; the last event."""
 
 
-@attrs.frozen
+@frozen
 class ServerErrorReceived:
     """The server sent `-ERR`."""
 
     error: ServerError
 
 
-@attrs.frozen
+@frozen
 class SlowConsumer:
     """A subscription is full and drops; one event when it begins to, further drops are counted in the statistics."""
 
@@ -85,7 +84,7 @@ class SlowConsumer:
     pending_bytes: int
 
 
-@attrs.frozen
+@frozen
 class Dropped:
     """Operations left the pending queue unsent."""
 
@@ -94,7 +93,7 @@ class Dropped:
     reason: str
 
 
-@attrs.frozen
+@frozen
 class MessageSkipped:
     """A message could not be decoded and was skipped."""
 
@@ -102,7 +101,7 @@ class MessageSkipped:
     reason: str
 
 
-@attrs.frozen
+@frozen
 class CallbackFailed:
     """A callback of the user's raised: a subscription's (the message counts as delivered), or one of the options.
 
@@ -113,14 +112,14 @@ class CallbackFailed:
     error: str
 
 
-@attrs.frozen
+@frozen
 class LameDuck:
     """The server announced its shutdown."""
 
     server: str
 
 
-@attrs.frozen
+@frozen
 class Migrated:
     """The client has moved to another server, since the one it left shuts down; it was connected all the time."""
 
@@ -128,7 +127,7 @@ class Migrated:
     left: str
 
 
-@attrs.frozen
+@frozen
 class StageEvent:
     """What a stage above the client tells: the router has records of its own, which are kinds of this."""
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import ssl
 from typing import Final
 
-import attrs
 import trio
 
 from .._version import __version__
@@ -24,6 +23,7 @@ from ..protocol import (
     ServerError,
     ServerInfo,
     encode_connect,
+    frozen,
     server_error,
 )
 from ..transport import ServerAddress, TLSError
@@ -35,7 +35,7 @@ from ._sources import ask_credentials
 RECEIVE_BYTES: Final = 65_536
 
 
-@attrs.frozen
+@frozen
 class Established:
     """What a handshake gives.
 

@@ -6,10 +6,10 @@ definition.
 
 from __future__ import annotations
 
-import attrs
+from ..protocol import frozen
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class Ledger:
     """What became of every publish the client accepted (requests and replies are publishes too).
 

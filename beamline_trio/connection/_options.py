@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias
 
 import attrs
 
-from ..protocol import PAYLOAD_BYTES_MAX, Secret, ServerInfo
+from ..protocol import PAYLOAD_BYTES_MAX, Secret, ServerInfo, frozen
 from ..transport import HeadersCallback, TLSFiles, WebSocketHeaders
 from . import _validators as check
 from ._hiding import creds_of, headers_of, hide_in_place, hides_secrets, nkey_of, servers_of, text_or_none
@@ -35,7 +35,7 @@ _DROP_NEW: Any = "drop_new"
 
 
 @hides_secrets
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class ClientOptions:
     """How a client behaves. Durations are seconds, sizes bytes.
 

@@ -16,17 +16,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-import attrs
 import trio
 
-from ..protocol import PING, PONG
+from ..protocol import PING, PONG, frozen
 from ._coverage import Coverage
 from ._pace import CALLS_PER_CHECK
 from ._pongs import Pongs
 from ._waiters import NEVER, Lot, Waiter
 
 
-@attrs.frozen
+@frozen
 class Detached:
     """What a link leaves behind.
 

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 
 import attrs
 
-from ..protocol import NatsError
+from ..protocol import NatsError, frozen
 from ._backoff import next_delay
 from ._connection import Connection
 from ._pool import KnownServer, PoolServer
@@ -26,7 +26,7 @@ Answer = TypeVar("Answer")
 LEAST_SECONDS: Final = 0.001
 
 
-@attrs.frozen
+@frozen
 class Turn:
     """What comes next.
 

@@ -15,11 +15,11 @@ from typing import cast
 
 import attrs
 
-from ..protocol import AuthorizationError, Secret
+from ..protocol import AuthorizationError, Secret, frozen
 from ..transport import AddressError, ServerAddress, parse_address
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class PoolServer:
     """A server of the pool at one moment, as `choose_server` is given it. No credentials are in it.
 

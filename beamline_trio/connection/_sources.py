@@ -21,6 +21,7 @@ from ..protocol import (
     Secret,
     decode_seed,
     encode_public_key,
+    frozen,
     hidden,
     need_ed25519,
     parse_creds,
@@ -46,7 +47,7 @@ def text_of(value: str | Secret | TextCallback) -> Secret | TextCallback:
     return Secret(value) if isinstance(value, str) else value
 
 
-@attrs.frozen
+@frozen
 class NkeySigner:
     """An nkey whose seed is elsewhere, in a vault or a device.
 
@@ -59,7 +60,7 @@ class NkeySigner:
     sign: SignCallback = attrs.field(repr=False)
 
 
-@attrs.frozen
+@frozen
 class UserJWT:
     """A user's JWT whose seed is elsewhere, or that needs none.
 

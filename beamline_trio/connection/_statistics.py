@@ -8,7 +8,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import Final
 
-import attrs
+from ..protocol import frozen
 
 LATENCY_BOUNDS_SECONDS: Final = (
     0.0005,
@@ -57,7 +57,7 @@ class Latencies:
         self.total_seconds += seconds
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class Statistics:
     """A client's counters at one moment. Bytes are of the socket's streams, messages of the subscriptions.
 

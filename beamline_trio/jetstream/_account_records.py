@@ -10,10 +10,11 @@ from typing import Any
 
 import attrs
 
+from ..protocol import frozen
 from ._wire import EXTRA
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class AccountLimits:
     """What an account may use; -1 is unlimited."""
 
@@ -28,7 +29,7 @@ class AccountLimits:
     extra: Mapping[str, Any] = attrs.field(factory=dict, repr=False, metadata=EXTRA)
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class APIStatistics:
     """The API's own figures; `level` is what the server's JetStream can do (1 = 2.11, 2 = 2.12, 4 = 2.14, 5 = 2.15)."""
 
@@ -39,7 +40,7 @@ class APIStatistics:
     extra: Mapping[str, Any] = attrs.field(factory=dict, repr=False, metadata=EXTRA)
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class AccountInfo:
     """An account's use of JetStream; sizes are bytes."""
 

@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeAlias
 
 import attrs
 
+from ..protocol import frozen
 from ._wire import EXTRA, MOMENT
 
 DeliverPolicy: TypeAlias = Literal["all", "last", "new", "by_start_sequence", "by_start_time", "last_per_subject"]
@@ -20,7 +21,7 @@ AckPolicy: TypeAlias = Literal["none", "all", "explicit"]
 _EXPLICIT: Any = "explicit"
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class ConsumerConfig:
     """The configuration of a consumer. What is None is the server's default.
 
@@ -66,7 +67,7 @@ class ConsumerConfig:
     extra: Mapping[str, Any] = attrs.field(factory=dict, repr=False, metadata=EXTRA)
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class SequenceInfo:
     """A position: of the consumer's deliveries, and of the stream."""
 
@@ -76,7 +77,7 @@ class SequenceInfo:
     extra: Mapping[str, Any] = attrs.field(factory=dict, repr=False, metadata=EXTRA)
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class ConsumerInfo:
     """A consumer as the server tells of it; `extra` has what else it says (cluster, priority groups)."""
 

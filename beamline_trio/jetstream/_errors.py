@@ -9,9 +9,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-import attrs
-
-from ..protocol import NatsError
+from ..protocol import NatsError, frozen
 
 
 class JetStreamError(NatsError):
@@ -170,7 +168,7 @@ class PullRefusedError(JetStreamError):
         self.description = description
 
 
-@attrs.frozen
+@frozen
 class FailedPublish:
     """A publish of a pipelined publisher that was not acknowledged: where it went, its message id, and why."""
 

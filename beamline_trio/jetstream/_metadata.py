@@ -11,9 +11,7 @@ from __future__ import annotations
 import datetime
 from typing import Final
 
-import attrs
-
-from ..protocol import ProtocolError, decode_subject
+from ..protocol import ProtocolError, decode_subject, frozen
 
 ACK_PREFIX: Final = b"$JS.ACK."
 _OLD: Final = 9
@@ -24,7 +22,7 @@ _DIGITS_MAX: Final = 20
 _EPOCH: Final = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class Metadata:
     """Where a message comes from.
 

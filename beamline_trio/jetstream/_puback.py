@@ -11,14 +11,14 @@ from typing import Any, Final
 import attrs
 
 from ..connection import OperationTimeoutError, Outcome
-from ..protocol import Headers, HeadersInput, ProtocolError, check_number, check_text, encode_headers
+from ..protocol import Headers, HeadersInput, ProtocolError, check_number, check_text, encode_headers, frozen
 from ._errors import api_error
 from ._wire import decode_json
 
 MESSAGE_ID: Final = "Nats-Msg-Id"
 
 
-@attrs.frozen
+@frozen
 class PubAck:
     """A stream has stored a message, or (`outcome` is SKIPPED, the sequence 0) it was not sent because the client fails
     open.
@@ -53,7 +53,7 @@ def check_stored(subject: str, outcome: Outcome) -> None:
         )
 
 
-@attrs.frozen
+@frozen
 class Expectations:
     """What a publish asks of its stream; the arguments of `JetStream.publish` of these names."""
 

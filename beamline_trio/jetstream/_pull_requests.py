@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from typing import Final
 
-import attrs
 import trio
 
-from ..protocol import check_number
+from ..protocol import check_number, frozen
 from ._fields import SECONDS_MAX
 from ._wire import encode_json, nanoseconds
 
@@ -24,7 +23,7 @@ MARGIN_SECONDS_MAX: Final = 0.25
 EXPIRES_SECONDS_MIN: Final = 0.01
 
 
-@attrs.frozen
+@frozen
 class PullRequest:
     """One pull.
 

@@ -14,6 +14,7 @@ import trio
 from ..connection import ConnectionLostError, OptionsError, PendingTimeoutError
 from ..connection import number as _number
 from ..connection import one_of as _one_of
+from ..protocol import frozen
 from ._errors import APIError, NoStreamResponseError, PublishInProcessError
 
 # One type checker widens a literal that is given to attrs.field() to str.
@@ -26,7 +27,7 @@ def _share(_: Any, field: Any, value: Any) -> None:
         raise OptionsError(f"{field.name} is {value!r}; it must be a number from 0 to less than 1")
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class PublishRetry:
     """How `js.publish` tries again. All attempts carry one message id, so that the stream stores the message once.
 

@@ -16,12 +16,11 @@ from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Final
 
-import attrs
 import trio
 
 from ..client import living
 from ..connection import CALLS_PER_CHECK, NEVER, ClientClosedError, Pace, Waiter
-from ..protocol import NatsError, ServerError
+from ..protocol import NatsError, ServerError, frozen
 from ._errors import ConsumerDeletedError
 from ._message import JetStreamMessage
 from ._pull_account import PullAccount
@@ -36,7 +35,7 @@ GRACE_SECONDS: Final = 1.0
 RECEIVERS_UNCHECKED: Final = 16
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class SessionPlan:
     """What was asked of a session; see `Consumer.messages`."""
 

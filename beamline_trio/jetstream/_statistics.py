@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import attrs
-
 from ..connection import Latencies
+from ..protocol import frozen
 
 PUBLISH_WITH_ACK_FAILURE_REASONS: Final[tuple[str, ...]] = (
     "timeout",
@@ -56,7 +55,7 @@ NAK_REASONS: Final[tuple[str, ...]] = (
 )
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class JetStreamStatistics:
     """A client's JetStream counters at one moment.
 

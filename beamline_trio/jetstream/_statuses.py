@@ -9,9 +9,7 @@ import enum
 import re
 from typing import Final
 
-import attrs
-
-from ..protocol import decode_headers
+from ..protocol import decode_headers, frozen
 from ._errors import ConsumerDeletedError, JetStreamError, PullRefusedError
 
 
@@ -30,7 +28,7 @@ class Verdict(enum.Enum):
     FAILED = "failed"
 
 
-@attrs.frozen
+@frozen
 class Status:
     """One status message.
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import attrs
 
-from ..protocol import Headers, ProtocolError, check_name, decode_headers, encode_pattern
+from ..protocol import Headers, ProtocolError, check_name, decode_headers, encode_pattern, frozen
 from ._api import API
 from ._errors import APIError, MessageNotFoundError
 from ._management import checkpoints
@@ -25,7 +25,7 @@ from ._wire import decode_time
 _NOTHING_TO_DELETE: Final = (10057, "no message found")
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class StoredMessage:
     """A message in a stream.
 

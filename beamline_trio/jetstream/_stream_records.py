@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeAlias
 
 import attrs
 
+from ..protocol import frozen
 from ._wire import EXTRA, MOMENT
 
 Retention: TypeAlias = Literal["limits", "interest", "workqueue"]
@@ -18,7 +19,7 @@ Discard: TypeAlias = Literal["old", "new"]
 Storage: TypeAlias = Literal["file", "memory"]
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class Placement:
     """Where a stream may live."""
 
@@ -28,7 +29,7 @@ class Placement:
     extra: Mapping[str, Any] = attrs.field(factory=dict, repr=False, metadata=EXTRA)
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class SubjectTransform:
     """Subjects of `src` are stored as `dest`."""
 
@@ -37,7 +38,7 @@ class SubjectTransform:
     extra: Mapping[str, Any] = attrs.field(factory=dict, repr=False, metadata=EXTRA)
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class Republish:
     """What is stored is published again, from `src` to `dest`."""
 
@@ -47,7 +48,7 @@ class Republish:
     extra: Mapping[str, Any] = attrs.field(factory=dict, repr=False, metadata=EXTRA)
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class ConsumerLimits:
     """Defaults and bounds of a stream's consumers."""
 
@@ -56,7 +57,7 @@ class ConsumerLimits:
     extra: Mapping[str, Any] = attrs.field(factory=dict, repr=False, metadata=EXTRA)
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class StreamSource:
     """Another stream that a stream mirrors or takes from; `external` is what the server writes of its API."""
 
@@ -71,7 +72,7 @@ class StreamSource:
     extra: Mapping[str, Any] = attrs.field(factory=dict, repr=False, metadata=EXTRA)
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class StreamConfig:
     """The configuration of a stream. What is None is the server's default.
 
@@ -123,7 +124,7 @@ class StreamConfig:
     extra: Mapping[str, Any] = attrs.field(factory=dict, repr=False, metadata=EXTRA)
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class StreamState:
     """How much a stream holds."""
 
@@ -139,7 +140,7 @@ class StreamState:
     extra: Mapping[str, Any] = attrs.field(factory=dict, repr=False, metadata=EXTRA)
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class StreamInfo:
     """A stream as the server tells of it; `extra` has what else it says (cluster, mirror, sources, alternates)."""
 

@@ -13,9 +13,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-import attrs
-
-from ..protocol import NatsError
+from ..protocol import NatsError, frozen
 from ._api import API
 from ._management import stream_info, stream_names
 
@@ -24,7 +22,7 @@ STREAMS_CACHED_MAX: Final = 256
 SUBJECTS_CACHED_MAX: Final = 4_096
 
 
-@attrs.frozen
+@frozen
 class Window:
     """What is known of a stream: its name, its duplicate window, and the subjects that it takes."""
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 import attrs
 
 from ..jetstream import Placement, Republish, StreamConfig, StreamInfo
-from ..protocol import check_given, check_number
+from ..protocol import check_given, check_number, frozen
 from ._errors import NotABucketError
 from ._names import STREAM_PREFIX, check_bucket, stream_of, subject_of
 
@@ -36,7 +36,7 @@ def _seconds(least: float) -> Any:
     return check
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class BucketConfig:
     """The configuration of a bucket. What is None is the server's default, mostly no limit.
 
@@ -76,7 +76,7 @@ class BucketConfig:
     metadata: Mapping[str, str] | None = None
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class BucketStatus:
     """How a bucket stands.
 

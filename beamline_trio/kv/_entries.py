@@ -13,9 +13,7 @@ import datetime
 from enum import Enum
 from typing import Final
 
-import attrs
-
-from ..protocol import Headers
+from ..protocol import Headers, frozen
 from ._errors import InvalidEntryError
 from ._names import is_key, key_of
 
@@ -35,7 +33,7 @@ class Operation(Enum):
 _BY_MARKER: Final = {"MaxAge": Operation.PURGE, "Purge": Operation.PURGE, "Remove": Operation.DELETE}
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class Entry:
     """One revision of a key.
 

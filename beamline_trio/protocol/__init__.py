@@ -20,6 +20,7 @@ from ._errors import PayloadTooLargeError as PayloadTooLargeError
 from ._errors import PermissionsError as PermissionsError
 from ._errors import ProtocolError as ProtocolError
 from ._errors import ServerError as ServerError
+from ._frozen import frozen as frozen
 from ._headers import Headers as Headers
 from ._headers import HeadersInput as HeadersInput
 from ._headers import decode_headers as decode_headers

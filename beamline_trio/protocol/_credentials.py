@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import attrs
 
+from ._frozen import frozen
 from ._secret import Secret, hidden_or_none
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class Credentials:
     """A token, a user and password, a signed nonce with a public key or a JWT, or nothing.
 

@@ -18,12 +18,13 @@ import attrs
 
 from ._credentials import Credentials
 from ._errors import ProtocolError
+from ._frozen import frozen
 
 LANGUAGE = "python-trio"
 _INTEGER_MAX: Final = 2**63 - 1
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class ServerInfo:
     """What a server says of itself in INFO (nats-server 2.15); `raw` has every field as it came.
 
@@ -95,7 +96,7 @@ def decode_info(text: bytes) -> ServerInfo:
     )
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class ConnectOptions:
     """The fields of CONNECT. `headers` and `no_responders` go together: the server refuses the second alone."""
 

@@ -16,8 +16,7 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import Final
 
-import attrs
-
+from ..protocol import frozen
 from ._statistics import DURATION_BOUNDS_SECONDS
 
 _COPIES: Final = 12
@@ -34,7 +33,7 @@ class BackpressureLevel(enum.Enum):
     ACTIVE = "active"
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class Backpressure:
     """The thresholds of a router's backpressure levels: one that is reached is a warning, two are active.
 
@@ -72,7 +71,7 @@ class Backpressure:
             raise ValueError(f"recovery_seconds is {self.recovery_seconds}; it must be 0 or more")
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class BackpressureStatus:
     """What the level is, and from which numbers: `pending` messages, `in_flight` messages, `p95_seconds`."""
 

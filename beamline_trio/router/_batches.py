@@ -13,16 +13,15 @@ import math
 from collections.abc import Hashable, Iterable
 from typing import Generic, TypeVar
 
-import attrs
-
 from ..connection import OptionsError
+from ..protocol import frozen
 from ._lane_items import Item
 from ._lanes import Lanes
 
 T = TypeVar("T")
 
 
-@attrs.frozen
+@frozen
 class Batch:
     """That a route's handler takes lists of messages.
 

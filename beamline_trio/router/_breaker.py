@@ -15,8 +15,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any, Final, TypeAlias
 
-import attrs
-
+from ..protocol import frozen
 from ._rolling import RollingRate
 
 # How many of the keys that were not used for longest are looked at for one that can be forgotten.
@@ -41,7 +40,7 @@ BREAKER_TRANSITIONS: Final = (
 )
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class Breaker:
     """When a route's circuit breaker opens and closes.
 
@@ -99,7 +98,7 @@ class Breaker:
             )
 
 
-@attrs.frozen
+@frozen
 class BreakerTransition:
     """A breaker has changed; `key` is the one of its messages."""
 

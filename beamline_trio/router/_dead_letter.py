@@ -12,10 +12,8 @@ import datetime
 from enum import StrEnum
 from typing import Final
 
-import attrs
-
 from ..jetstream import Metadata
-from ..protocol import Headers
+from ..protocol import Headers, frozen
 from ._outcomes import one_line
 
 HISTORY_MAX: Final = 10
@@ -45,7 +43,7 @@ DEAD_LETTER_PREFIX: Final = "beamline-"
 ORIGINAL_PREFIX: Final = "Beamline-Original-"
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class Cause:
     """Why a message is given up.
 

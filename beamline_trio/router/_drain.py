@@ -12,17 +12,17 @@ import logging
 from collections.abc import Sequence
 from typing import Final
 
-import attrs
 import trio
 
 from ..client import Client
+from ..protocol import frozen
 from ._route_run import Account, RouteRun
 
 # Of the drain of a client: 25 of 30 seconds.
 FLUSH_FROM: Final = 5 / 6
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class DrainReport:
     """How a router's run ended.
 

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-import attrs
-
 from ..connection import StageEvent
+from ..protocol import frozen
 
 BreakerStateName: TypeAlias = Literal["closed", "open", "half_open"]
 BackpressureLevelName: TypeAlias = Literal["inactive", "warning", "active"]
 
 
-@attrs.frozen
+@frozen
 class BreakerChanged(StageEvent):
     """A circuit breaker of a route opened, turned half open, or closed; `key` is that of its messages, as text."""
 
@@ -25,7 +24,7 @@ class BreakerChanged(StageEvent):
     after: BreakerStateName
 
 
-@attrs.frozen
+@frozen
 class TenantOverflow(StageEvent):
     """A tenant has more than its part of a route's queue, and had not before; `tenant` as text."""
 
@@ -33,7 +32,7 @@ class TenantOverflow(StageEvent):
     tenant: str
 
 
-@attrs.frozen
+@frozen
 class RouteStopped(StageEvent):
     """A route has lost its durable, and takes no more messages; the others of its router go on."""
 
@@ -41,7 +40,7 @@ class RouteStopped(StageEvent):
     reason: str
 
 
-@attrs.frozen
+@frozen
 class BackpressureChanged(StageEvent):
     """A router is pressed harder, or less: its new level, and the numbers behind it."""
 
@@ -52,7 +51,7 @@ class BackpressureChanged(StageEvent):
     p95_seconds: float
 
 
-@attrs.frozen
+@frozen
 class IntakePaused(StageEvent):
     """Too many messages failed, and the router takes no more for so many seconds."""
 
@@ -62,7 +61,7 @@ class IntakePaused(StageEvent):
     pause_seconds: float
 
 
-@attrs.frozen
+@frozen
 class IntakeResumed(StageEvent):
     """The router takes messages again."""
 

@@ -22,7 +22,7 @@ from typing import Final, Protocol, runtime_checkable
 import attrs
 import trio
 
-from ..protocol import check_given, check_number
+from ..protocol import check_given, check_number, frozen
 
 TTL_SECONDS: Final = 3600.0
 CLAIM_SECONDS: Final = 60.0
@@ -37,7 +37,7 @@ class Claim(Enum):
     BUSY = "busy"
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class IdempotenceStatistics:
     """Counters at one moment.
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import enum
 
-import attrs
-
+from ..protocol import frozen
 from ._rolling import RollingRate
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class KillSwitch:
     """When a router stops taking messages, of all its routes.
 

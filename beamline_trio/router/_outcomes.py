@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 
 import attrs
 
-from ..protocol import Headers, HeadersInput, NatsError, encode_subject
+from ..protocol import Headers, HeadersInput, NatsError, encode_subject, frozen
 
 Confirm: TypeAlias = Literal["route", "stream", "server"]
 Encode: TypeAlias = Callable[[object], bytes]
@@ -53,7 +53,7 @@ def _confirm(_: object, field: attrs.Attribute[Any], value: object) -> None:
         raise ValueError(f"confirm is {value!r}; it must be one of {_CONFIRM}")
 
 
-@attrs.frozen
+@frozen
 class Publish:
     """An effect: publish this. It leaves when the handler has returned, and before its input is acked.
 
@@ -79,7 +79,7 @@ class Publish:
     confirm: Confirm | None = attrs.field(default="route", validator=_confirm, kw_only=True)
 
 
-@attrs.frozen
+@frozen
 class Reply:
     """An effect: answer the sender, where it wants an answer. Returned bytes are the same with no headers.
 
@@ -116,7 +116,7 @@ def _check_max_deliver(_: object, field: attrs.Attribute[Any], value: object) ->
         raise ValueError(f"max_deliver is {value!r}; it must be an integer of at least 1")
 
 
-@attrs.frozen
+@frozen
 class Retry:
     """Deliver it again. As a route's `retry=` it says how; returned by a handler it says now.
 
@@ -155,7 +155,7 @@ def _effects(effects: Sequence[Publish | Reply]) -> tuple[Publish | Reply, ...]:
     return tuple(effects)
 
 
-@attrs.frozen
+@frozen
 class DeadLetter:
     """It can never be done: to the route's dead letters with it, and no other try.
 

@@ -14,7 +14,7 @@ import attrs
 
 from ..connection import OptionsError
 from ..jetstream import ConsumerConfig
-from ..protocol import check_name, encode_pattern, encode_queue_group, encode_subject
+from ..protocol import check_name, encode_pattern, encode_queue_group, encode_subject, frozen
 from ._batches import Batch, Batches
 from ._breaker import Breaker
 from ._lanes import Lanes
@@ -46,7 +46,7 @@ _CONSUMER_OWN: Final = {
 }
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class RouteOptions:
     """See `Router.route`.
 

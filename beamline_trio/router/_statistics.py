@@ -15,7 +15,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import Any, Final
 
-import attrs
+from ..protocol import frozen
 
 # Of all routes: ok = handled, its effects confirmed, and acked or replied to; duplicate = acked or left out without
 # handling, since its key was handled before; discarded = a core message that the end of the router cut short;
@@ -58,7 +58,7 @@ DEAD_LETTER_REASONS: Final = (
 DURATION_BOUNDS_SECONDS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class RouteStatistics:
     """A route's counters at one moment.
 

@@ -16,10 +16,8 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-import attrs
-
 from ..client import Message
-from ..protocol import Headers
+from ..protocol import Headers, frozen
 
 TRACEPARENT: Final = "traceparent"
 TRACESTATE: Final = "tracestate"
@@ -33,7 +31,7 @@ _MEMBER: Final = re.compile(r"([a-z0-9][a-z0-9_\-*/@]{0,255})=[ -+\--<>-~]{0,255
 _FLAGS_KNOWN: Final = 0x03  # sampled, and (level 2) random
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class TraceContext:
     """Where in a trace a delivery stands.
 

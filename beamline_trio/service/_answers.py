@@ -9,8 +9,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final
 
-import attrs
-
+from ..protocol import frozen
 from ._records import Endpoint, Service
 
 PREFIX: Final = "$SRV"
@@ -19,7 +18,7 @@ _TYPE: Final = "io.nats.micro.v1.{}_response"
 _NANOSECONDS: Final = 1_000_000_000
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class Instance:
     """One instance of a service.
 

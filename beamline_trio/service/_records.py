@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import attrs
 
-from ..protocol import NatsError, encode_pattern
+from ..protocol import NatsError, encode_pattern, frozen
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]+\Z")
 _NUMBER: Final = r"(?:0|[1-9][0-9]*)"
@@ -26,7 +26,7 @@ class ServiceError(NatsError, ValueError):
     """A service or an endpoint has a name, a version or a subject that discovery does not take."""
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class EndpointStatistics:
     """What an endpoint has counted.
 
@@ -62,7 +62,7 @@ def _checked_subject(_: object, field: attrs.Attribute[str], value: str) -> None
     encode_pattern(value)
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class Endpoint:
     """Something that answers requests.
 
@@ -85,7 +85,7 @@ class Endpoint:
     statistics: Callable[[], EndpointStatistics] = EndpointStatistics
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class Service:
     """An instance of a service.
 

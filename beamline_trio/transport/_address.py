@@ -10,7 +10,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 import attrs
 
-from ..protocol import Credentials, Secret, credentials_of_url, hidden
+from ..protocol import Credentials, Secret, credentials_of_url, frozen, hidden
 from ._errors import AddressError
 
 DEFAULT_PORT: Final = 4222
@@ -18,7 +18,7 @@ _DEFAULT_PORTS: Final = {"nats": DEFAULT_PORT, "tls": DEFAULT_PORT, "ws": 80, "w
 _WEBSOCKET: Final = ("ws", "wss")
 
 
-@attrs.frozen
+@frozen
 class ServerAddress:
     """One server: scheme, host, port, and the credentials of its URL (never shown).
 

@@ -12,11 +12,13 @@ from typing import Final
 
 import attrs
 
+from ..protocol import frozen
+
 _ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _IDENTIFIER_LENGTH: Final = 22
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class Environment:
     """Wall clock and chance of one client.
 

@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 import trio
 
-from ..protocol import Secret, check_flag, check_given, hidden_or_none
+from ..protocol import Secret, check_flag, check_given, frozen, hidden_or_none
 from ._errors import TLSError, TLSFilesError, TLSFilesNotFoundError
 
 
@@ -33,7 +33,7 @@ def _secret(_: Any, field: Any, value: Secret | None) -> None:
         raise TypeError(f"{field.name} must be a str, not {type(value.reveal()).__name__}")
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class TLSFiles:
     """What TLS needs, as files in PEM.
 
