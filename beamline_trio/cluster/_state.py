@@ -2,7 +2,8 @@
 
 Silence is judged, absence is not: a node, a region or a group is given up only when it was looked for and not seen for
 its time. What nobody was asked about stays as it was. After an outage of the own link everything that was good begins
-its time anew, since nothing could have been seen meanwhile, and so do the groups of a region that was cut off.
+its time anew, since nothing could have been seen meanwhile, and so do the groups of a region that was cut off. What is
+known is current from a look on until the looks end.
 
 A group has lost its quorum when it has had no leader for its time, or when most of its members are down; not while its
 region is cut off from here, which is told as such.
@@ -41,6 +42,7 @@ class ClusterState:
         groups: name -> a group.
         regions: name -> a region.
         counters: of transitions.
+        current: whether there was a look, and there will be more.
 
     Args:
         options: after how long what is given up.
@@ -54,6 +56,7 @@ class ClusterState:
         self._groups = {name: GroupStatus(name=name, led_at=now, asked_at=now) for name in groups}
         self._regions: dict[str, RegionStatus] = {}
         self.counters = ClusterCounters()
+        self.current = False
 
     @property
     def nodes(self) -> Mapping[str, NodeStatus]:
@@ -71,7 +74,7 @@ class ClusterState:
         return MappingProxyType(self._regions)
 
     def resume(self, now: float) -> None:
-        """The own link was down, and is up again: what was good is so until it was looked for anew."""
+        """Nobody could look, and now somebody can: what was good is so until it was looked for anew."""
         for name, node in self._nodes.items():
             if node.down_at is None:
                 self._nodes[name] = attrs.evolve(node, seen_at=now, looked_at=now)
@@ -79,6 +82,10 @@ class ClusterState:
             if region.cut_at is None:
                 self._regions[name] = attrs.evolve(region, seen_at=now, looked_at=now)
         self._give_time(self._groups.values(), now)
+
+    def end(self) -> None:
+        """Nobody looks any more: what is known may be over."""
+        self.current = False
 
     def take(self, sightings: Iterable[Sighting], home: str, now: float) -> list[WatchEvent]:
         """One look: what all who look have seen; returns what has changed.
@@ -89,6 +96,7 @@ class ClusterState:
             now: by `trio.current_time()`.
         """
         self.counters.looks += 1
+        self.current = True
         sightings = list(sightings)
         events: list[WatchEvent] = []
         for sighting in sightings:

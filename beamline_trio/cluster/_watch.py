@@ -40,6 +40,10 @@ class ClusterWatch:
     A region is a cluster of a supercluster, by its name. What is seen depends on who may be asked: streams and
     consumers tell of their own servers; the system account or the monitoring endpoints of all.
 
+    Its word counts while it looks. Before the first look of `run()`, and when that has ended, it knows of no trouble:
+    `quorum` is True, `lacking()` empty, `is_cut()` False, and no gauge is shown. `nodes`, `groups` and `regions` stay
+    as they were last seen, with the times of that, and the counters stay.
+
     Args:
         client: whose events tell what changes, and that asks the JetStream API.
         streams: whose groups are watched.
@@ -107,6 +111,11 @@ class ClusterWatch:
     # What is known
 
     @property
+    def current(self) -> bool:
+        """Whether it looks: `run()` has looked and goes on, and the client is not closed. Any thread may ask."""
+        return self.state.current and self.client.state is not State.CLOSED
+
+    @property
     def nodes(self) -> Mapping[str, NodeStatus]:
         """Name -> a server that was seen or told of."""
         return self.state.nodes
@@ -123,8 +132,8 @@ class ClusterWatch:
 
     @property
     def quorum(self) -> bool:
-        """Whether every group has one, as far as it can be seen from here."""
-        return all(group.quorum for group in list(self.groups.values()))  # a thread may ask
+        """Whether every group has one, as far as it can be seen from here; any thread may ask."""
+        return not self.current or all(group.quorum for group in list(self.groups.values()))
 
     @property
     def instances(self) -> int:
@@ -133,6 +142,8 @@ class ClusterWatch:
 
     def lacking(self, streams: Iterable[str]) -> list[str]:
         """Why messages of some streams cannot be had just now, in words; those that are not watched are left out."""
+        if not self.current:
+            return []
         found: list[str] = []
         for name in streams:
             group = self.groups.get(name)
@@ -149,15 +160,17 @@ class ClusterWatch:
         A watch that cannot look any more, or does not run, has no say: what it saw last may be over.
         """
         known, options = self.regions.get(region), self.options
-        if known is None or known.connected:
+        if known is None or known.connected or not self.current:
             return False
         age = self._clock.current_time() - known.looked_at
         return age <= options.interval_seconds + options.answer_seconds + options.region_cut_after_seconds
 
     def partition_seconds(self, region: str) -> float:
-        """For how long a region has not been seen; 0 while it is connected. Any thread may ask."""
+        """For how long a region has not been seen; 0 while it is connected, or nobody looks. Any thread may ask."""
         known = self.regions.get(region)
-        return 0.0 if known is None or known.cut_at is None else self._clock.current_time() - known.cut_at
+        if known is None or known.cut_at is None or not self.current:
+            return 0.0
+        return self._clock.current_time() - known.cut_at
 
     def statistics(self) -> ClusterStatistics:
         """What it has counted by now."""
@@ -166,7 +179,10 @@ class ClusterWatch:
     # Looking
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Watch until the client is closed; started after the first look. Cancelled, it leaves nothing behind.
+        """Watch until the client is closed; started after the first look.
+
+        When it ends, cancelled or not, nothing runs on, and what was seen last is no word any more (see the class). It
+        may be run again: what was good has its whole time anew, and what was down is so until it is seen.
 
         Raises:
             RuntimeError: it runs already.
@@ -175,10 +191,12 @@ class ClusterWatch:
             await trio.lowlevel.checkpoint()
             raise RuntimeError("this watch runs already; one task runs it, and any number may read it")
         self._running = True
+        self.state.resume(trio.current_time())
         try:
             await self._run(task_status)
         finally:
             self._running = False
+            self.state.end()
 
     async def _run(self, task_status: trio.TaskStatus[None]) -> None:
         started = False

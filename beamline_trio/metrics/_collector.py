@@ -66,7 +66,11 @@ class Collector:
             self._accounts.add_router(router, client)
 
     def add_watch(self, watch: ClusterWatch) -> None:
-        """Show what a watch knows of its cluster, under the client that watches, until that is closed."""
+        """Show what a watch knows of its cluster, under the client that watches, until that is closed.
+
+        While the watch does not look, before its first look and when its `run()` has ended, there is none of its
+        gauges: only what it has counted is shown.
+        """
         with self._lock:
             self._accounts.add_watch(watch)
 

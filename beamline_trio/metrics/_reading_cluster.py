@@ -25,11 +25,13 @@ from ._series import (
 
 
 def read_watch(watch: ClusterWatch) -> Reading:
-    """A watch's series at this moment; what it was not told is left out."""
+    """A watch's series at this moment; what it was not told is left out, and all but totals while it does not look."""
     reading = Reading()
     numbers = reading.numbers
-    numbers[CLUSTER_QUORUM, ()] = watch.quorum
     numbers["router_cluster_leader_changes_total", ()] = watch.statistics().leader_changes
+    if not watch.current:
+        return reading
+    numbers[CLUSTER_QUORUM, ()] = watch.quorum
     if watch.instances_of is not None:
         numbers[INSTANCES_ACTIVE, ()] = watch.instances
     for name, node in list(watch.nodes.items()):  # the watch may learn of others meanwhile, in its own thread

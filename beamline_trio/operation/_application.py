@@ -30,7 +30,7 @@ class OperationApplication:
         collector: what `/metrics` shows.
         routers: that run on the client.
         watch: whose word counts for the streams of their routes: without a quorum, or in a region that is cut off,
-            nothing comes from them.
+            nothing comes from them. While it does not look it has no word, and readiness is that of no watch.
     """
 
     def __init__(

@@ -58,6 +58,20 @@ def new_state(*groups: str) -> ClusterState:
     return ClusterState(OPTIONS, groups, 0.0)
 
 
+def test_what_is_known_is_current_while_there_are_looks() -> None:
+    """Not before the first, nor from their end to the next; time that is given anew is no look."""
+    state = new_state("ORDERS")
+    assert not state.current
+    for now in (1.0, 2.0):
+        state.resume(now)
+        assert not state.current
+        state.take([led()], "east", now)
+        assert state.current
+        state.end()
+        assert not state.current
+        assert state.groups["ORDERS"].leader == "east-1"
+
+
 def test_a_node_is_down_when_it_was_looked_for_and_not_seen_for_its_time() -> None:
     """Neither the first silence nor the fifth second; then once, with how long; and up again at the first answer."""
     state = new_state()

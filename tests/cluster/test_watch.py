@@ -176,6 +176,86 @@ async def test_what_a_watch_that_looks_no_more_saw_last_is_no_word(nats_world: W
         assert not watch.regions["west"].connected
 
 
+@pytest.mark.parametrize("ending", ["cancelled", "closed"])
+async def test_a_watch_that_has_ended_knows_of_no_trouble(nats_world: World, ending: str) -> None:
+    """From its end on, at once: what it saw last stays to be read, and is no word any more."""
+    cluster = two_regions()
+    async with watched(nats_world, cluster, streams=["EAST"]), trio.open_nursery() as nursery:
+        async with open_client(nats_world.servers["nats"].url, dialer=nats_world.dialer("other")) as nc:
+            watch = ClusterWatch(nc, streams=["EAST", "WEST"], options=QUICK)
+            assert not watch.current
+            await nursery.start(watch.run)
+            cluster.down("west-1", "west-2", "west-3", "east-2", "east-3")
+            await trio.sleep(60)
+            assert watch.current
+            assert not watch.quorum
+            assert watch.is_cut("west")
+            assert watch.partition_seconds("west") > 50
+            assert len(watch.lacking(["EAST", "WEST"])) == 2
+            if ending == "cancelled":
+                nursery.cancel_scope.cancel()
+                await trio.testing.wait_all_tasks_blocked()
+                assert_no_word(watch)
+        assert_no_word(watch)
+
+
+def assert_no_word(watch: ClusterWatch) -> None:
+    assert not watch.current
+    assert watch.quorum
+    assert not watch.is_cut("west")
+    assert watch.partition_seconds("west") == 0
+    assert watch.lacking(["EAST", "WEST"]) == []
+    assert not watch.regions["west"].connected
+    assert not watch.groups["EAST"].quorum
+    assert watch.statistics().regions_cut == 1
+
+
+async def test_a_watch_that_runs_again_begins_anew(nats_world: World) -> None:
+    """Its word counts from its first look; what was cut off is so still, told once; what was well has all its time."""
+    cluster = two_regions()
+    async with watched(nats_world, cluster, streams=["EAST"]) as rig:
+        watch = ClusterWatch(rig.nc, system=rig.nc, streams=["EAST", "WEST"], options=QUICK)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(watch.run)
+            cluster.down("west-1", "west-2", "west-3")
+            await trio.sleep(60)
+            nursery.cancel_scope.cancel()
+        await trio.sleep(600)
+        cluster.down("east-3")
+        before = watch.statistics()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(watch.run)
+            await trio.testing.wait_all_tasks_blocked()
+            assert not watch.is_cut("west")
+            await trio.sleep(3)
+            assert watch.is_cut("west")
+            assert watch.partition_seconds("west") > 600
+            assert watch.nodes["east-3"].up
+            await trio.sleep(5)
+            assert not watch.nodes["east-3"].up
+            assert watch.statistics().regions_cut == before.regions_cut == 1
+            assert watch.statistics().nodes_down == before.nodes_down + 1
+            cluster.up("west-1", "west-2", "west-3")
+            await trio.sleep(3)
+            assert watch.regions["west"].connected
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_watch_that_runs_late_gives_its_groups_their_time(nats_world: World) -> None:
+    """A group without a leader when the first look comes may be choosing one, however long ago the watch was made."""
+    cluster = one_region()
+    async with watched(nats_world, cluster, system=True) as rig:
+        watch = ClusterWatch(rig.nc, streams=["ORDERS"], options=QUICK)
+        await trio.sleep(600)
+        cluster.down("east-2", "east-3")
+        async with trio.open_nursery() as nursery:
+            await nursery.start(watch.run)
+            assert watch.lacking(["ORDERS"]) == []
+            await trio.sleep(13)
+            assert watch.lacking(["ORDERS"]) == ["stream ORDERS has no quorum"]
+            nursery.cancel_scope.cancel()
+
+
 async def test_monitoring_endpoints_are_read_by_what_is_given(nats_world: World) -> None:
     """One that does not answer, or hangs, is a node that is not seen."""
     down: dict[str, OSError | float] = {}

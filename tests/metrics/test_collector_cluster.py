@@ -12,6 +12,8 @@ import trio.testing
 from beamline_trio import ClusterWatch, Message, OptionsError, Router, State
 from beamline_trio.cluster._records import GroupSeen, NodeSeen, Sighting
 from beamline_trio.metrics import Collector, Instance
+from beamline_trio.simulation import World
+from tests.cluster._fakes import QUICK, FakeCluster, watched
 from tests.metrics._clients import make_client, scrape, value
 
 
@@ -30,8 +32,8 @@ async def test_a_watch_shows_what_it_knows(autojump_clock: trio.testing.MockCloc
     watch = ClusterWatch(client, streams=["ORDERS"])
     collector.add_watch(watch)
     collector.add_watch(watch)
-    assert value(collector, "cluster_quorum") == 1
     look(watch, 0.0, "east-1", "east-1", "west-1")
+    assert value(collector, "cluster_quorum") == 1
     await trio.sleep(20)
     look(watch, 20.0, "east-2", "east-1")
     assert value(collector, "cluster_node_up", node="east-1") == 1
@@ -95,6 +97,45 @@ async def test_of_a_watch_whose_client_is_closed_only_what_it_has_counted_stays(
     shown = scrape(collector)
     assert value(collector, "cluster_leader_changes_total") == 1
     assert not [name for name, _ in shown if name.startswith(("router_cluster_n", "router_cluster_q", "router_region"))]
+
+
+async def test_a_watch_has_gauges_while_it_looks(nats_world: World) -> None:
+    """None before its first look and from its end on; they are back when it looks again, and what it counted stays."""
+    collector, cluster = Collector(), FakeCluster({"east": 3})
+    cluster.add_stream("ORDERS", "east")
+    async with watched(nats_world, cluster, streams=["ORDERS"]) as rig:
+        watch = ClusterWatch(rig.nc, streams=["ORDERS"], instances_of="prices", options=QUICK)
+        collector.add_watch(watch)
+        gauges = {f"router_{name}" for name in ("cluster_quorum", "cluster_node_up", "instances_active")}
+        for looked in range(2):
+            assert of_watches(collector) == {"router_cluster_leader_changes_total"}
+            async with trio.open_nursery() as nursery:
+                await nursery.start(watch.run)
+                assert of_watches(collector) > gauges
+                cluster.move("ORDERS", f"east-{2 + looked}")
+                await trio.sleep(3)
+                nursery.cancel_scope.cancel()
+        assert of_watches(collector) == {"router_cluster_leader_changes_total"}
+        (changes,) = [count for (name, _), count in scrape(collector).items() if name.endswith("leader_changes_total")]
+        assert changes == 2
+
+
+async def test_a_watch_that_has_ended_is_not_the_worse_of_two() -> None:
+    """What it saw last does not hide what one that looks sees under the same label."""
+    client, collector = make_client(), Collector()
+    ended, looks = ClusterWatch(client, streams=["ORDERS"]), ClusterWatch(client, streams=["ORDERS"])
+    for watch, names in ((ended, ("east-1",)), (looks, ("east-1", "east-2"))):
+        look(watch, 0.0, "east-1", "east-1", "east-2")
+        look(watch, 6.0, "east-1", *names)
+        collector.add_watch(watch)
+    assert value(collector, "cluster_node_up", node="east-2") == 0
+    ended.state.end()
+    assert value(collector, "cluster_node_up", node="east-2") == 1
+
+
+def of_watches(collector: Collector) -> set[str]:
+    parts = ("router_cluster_", "router_region_", "router_node_", "router_instances_")
+    return {name for name, _ in scrape(collector) if name.startswith(parts)}
 
 
 async def test_an_instance_shows_itself() -> None:

@@ -52,7 +52,10 @@ class Taking(Router):
 
 
 async def test_ready_is_that_the_streams_of_the_routes_can_be_had() -> None:
-    """Without a quorum, or in a region that is cut off, nothing comes: 503, and why; other streams do not count."""
+    """Without a quorum, or in a region that is cut off, nothing comes: 503, and why; other streams do not count.
+
+    What a watch saw last is no reason any more when it has ended.
+    """
     client, router = make_client(), Taking("orders")
     client.connection.state = State.CONNECTED
     router.route("in.>", stream="ORDERS", name="in")(handle)
@@ -72,6 +75,8 @@ async def test_ready_is_that_the_streams_of_the_routes_can_be_had() -> None:
     assert not application.ready
     look([seen("ORDERS", "east"), seen("OTHER", "east")], now=80.0)
     assert application("GET", "/readyz").body == b"stream ORDERS has no quorum\n"
+    watch.state.end()
+    assert application.ready, "a watch that has ended has no word"
     look([seen("ORDERS", "east", led=True)], now=81.0)
     assert application.ready
 
