@@ -79,6 +79,7 @@ class RegionPublisher:
         self._draining = False
         self._wanted = trio.Event()
         self._running = False
+        self._keeps = False  # whether the local stream is there to publish to
         self._trouble = ""
         self._left_at: float | None = None
         self._doubtful: dict[str, float] = {}
@@ -134,7 +135,7 @@ class RegionPublisher:
             RuntimeError: it has a local stream and does not run.
             NatsError: what `JetStream.publish` raises and no further attempt would mend.
         """
-        if self._kept is not None and not self._running:
+        if self._kept is not None and not self._keeps:
             await trio.lowlevel.checkpoint()
             raise RuntimeError(f"the publisher of {self.home.region!r} has a local stream: start its run() first")
         message = self._message(subject, payload, headers, message_id)
@@ -259,14 +260,17 @@ class RegionPublisher:
         """
         if self._running:
             await trio.lowlevel.checkpoint()
-            raise RuntimeError(f"the publisher of {self.home.region!r} runs already")
+            raise RuntimeError(
+                f"the publisher of {self.home.region!r} runs already; one task runs it, and any may publish by it"
+            )
         if self._kept is None:
             await trio.lowlevel.checkpoint()
             task_status.started()
             return
-        await self._kept.open()
-        self._running = True
+        self._running = True  # before the stream is asked: another run() may come meanwhile
         try:
+            await self._kept.open()
+            self._keeps = True
             if self._kept.count:
                 self._begin_to_drain()
             task_status.started()
@@ -277,7 +281,7 @@ class RegionPublisher:
                         pass  # the last one is that the client is closed
                 nursery.cancel_scope.cancel()
         finally:
-            self._running = False
+            self._running = self._keeps = False
 
     async def _drain_when_wanted(self, kept: Kept) -> None:
         while True:

@@ -294,11 +294,56 @@ async def test_it_checks_on_every_path(nats_world: World) -> None:
         with trio.testing.assert_checkpoints():
             await west.publish("a", 0)
     async with region(nats_world, LOCAL, host="early", runs=False) as west:
-        with pytest.raises(RuntimeError, match="start its run"), trio.testing.assert_checkpoints():
+        with trio.testing.assert_checkpoints(), pytest.raises(RuntimeError, match="start its run"):
             await west.publish("a", 0)
     async with region(nats_world, LOCAL, host="twice") as west:
-        with pytest.raises(RuntimeError, match="runs already"), trio.testing.assert_checkpoints():
+        with trio.testing.assert_checkpoints(), pytest.raises(RuntimeError, match="runs already"):
             await west.publisher.run()
+
+
+async def test_one_task_runs_it(nats_world: World) -> None:
+    """Of two that begin at once one is refused, told what to do, and the other is not disturbed."""
+    refused: list[str] = []
+    async with region(nats_world, LOCAL, runs=False) as west, trio.open_nursery() as nursery:
+
+        async def run() -> None:
+            try:
+                await west.publisher.run()
+            except RuntimeError as error:
+                refused.append(str(error))
+
+        nursery.start_soon(run)
+        nursery.start_soon(run)
+        await trio.sleep(5)
+        one_task = "the publisher of 'west' runs already; one task runs it, and any may publish by it"
+        assert refused == [one_task]
+        with west.away():
+            await west.publish("a", 0)
+        await west.settled()
+        assert await west.stored() == {"a": [0]}
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_publisher_whose_run_could_not_begin_may_run_again(nats_world: World) -> None:
+    """Cancelled, or refused by the local stream, while that is opened; nothing can be kept until it is."""
+    async with region(nats_world, LOCAL, runs=False) as west, trio.open_nursery() as nursery:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await west.publisher.run()
+        await west.tool.delete_stream("KEEP")
+        with pytest.raises(NatsError):
+            await west.publisher.run()
+        with pytest.raises(RuntimeError, match="start its run"):
+            await west.publish("a", 0)
+        await west.tool.create_stream(StreamConfig(name="KEEP", subjects=["kept.>"], retention="workqueue"))
+        nursery.start_soon(west.publisher.run)
+        await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(RuntimeError, match="start its run"):
+            await west.publish("a", 0)
+        await trio.sleep(5)
+        await west.publish("a", 0)
+        assert await west.stored() == {"a": [0]}
+        nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("home", [HERE, LOCAL], ids=["waits", "kept"])

@@ -300,13 +300,22 @@ async def test_cancelled_it_leaves_nothing(nats_world: World) -> None:
 
 
 async def test_one_task_runs_it(nats_world: World) -> None:
-    """A second one would take the looks of the first for its own; when the first has ended another may."""
+    """A second one is refused, as often as it comes, and the first looks on; when that has ended another may."""
     async with watched(nats_world, one_region(), streams=["ORDERS"]) as rig:
         watch = ClusterWatch(rig.nc, streams=["ORDERS"], options=QUICK)
         async with trio.open_nursery() as nursery:
             await nursery.start(watch.run)
-            with pytest.raises(RuntimeError, match="runs already"):
-                await watch.run()
+            for _ in range(2):
+                with (
+                    trio.fail_after(5),
+                    trio.testing.assert_checkpoints(),
+                    pytest.raises(RuntimeError, match="runs already; one task runs it"),
+                ):
+                    await watch.run()
+            looks = watch.statistics().looks
+            await trio.sleep(10.5)
+            assert watch.current
+            assert watch.statistics().looks == looks + 10
             nursery.cancel_scope.cancel()
         async with trio.open_nursery() as nursery:
             await nursery.start(watch.run)
