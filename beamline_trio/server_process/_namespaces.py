@@ -20,7 +20,7 @@ import re
 import shutil
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from pathlib import Path
-from typing import final
+from typing import TypeAlias, final
 
 import trio
 
@@ -34,6 +34,8 @@ _MADE_BY = re.compile(rf"{_PREFIX}(\d+)[bn]\d*")
 _FIRST_HOST = 11
 _PORTS_FIRST = 4222
 _CLEANUP_SECONDS = 20.0
+# Options of `ip` that name the sender's namespace, the target's address, and the sender's device to it.
+_Way: TypeAlias = tuple[tuple[str, ...], str, str]
 
 
 class NamespaceError(ServerProcessError):
@@ -50,10 +52,12 @@ class NamespaceLinks:
         self._subnet = subnet
         self._indices: dict[str, int] = {}
         self._ports: dict[str, int] = {}
-        self._cuts: set[tuple[str, str]] = set()
+        self._cuts: set[_Way] = set()
 
     async def prepare(self, names: Sequence[str]) -> None:
         """Make the namespaces of these servers, with their links to the bridge.
+
+        Cancelled, it has made a part of them; leaving the block removes it.
 
         Raises:
             NamespaceError: the system refused it.
@@ -70,7 +74,7 @@ class NamespaceLinks:
 
     def host(self, name: str) -> str:
         """The server's address in its namespace."""
-        return f"{self._subnet}.{_FIRST_HOST + self._indices[name]}"
+        return f"{self._subnet}.{_FIRST_HOST + self._index(name)}"
 
     def port(self, name: str) -> int:
         """4222 and those behind it: in its namespace a server is alone."""
@@ -92,24 +96,30 @@ class NamespaceLinks:
     async def cut(self, these: Iterable[str], those: Iterable[str], *, one_way: bool = False) -> None:
         """Let what these servers send to those (and back, unless `one_way`) get lost; `HOST` is this process's side.
 
+        Cancelled, it has cut a part; `heal` mends it.
+
         Raises:
-            NamespaceError: the system refused it.
+            NamespaceError: there is no such server, and nothing is cut; or the system refused it.
         """
         others = list(those)
         pairs = [(source, target) for source in these for target in others]
-        for source, target in pairs if one_way else [*pairs, *((target, source) for source, target in pairs)]:
-            self._cuts.add((source, target))
-            await self._neighbour("replace", source, target, "lladdr", _NOBODY, "nud", "permanent")
+        both = pairs if one_way else [*pairs, *((target, source) for source, target in pairs)]
+        for way in [self._way(source, target) for source, target in both]:
+            where, address, device = way
+            self._cuts.add(way)
+            await _ip(*where, "neighbour", "replace", address, "lladdr", _NOBODY, "nud", "permanent", "dev", device)
 
     async def heal(self) -> None:
-        """Undo every cut.
+        """Undo every cut, those too that were cancelled or refused midway. Cancelled, call it again.
 
         Raises:
             NamespaceError: the system refused it.
         """
-        for source, target in sorted(self._cuts):
-            await self._neighbour("del", source, target)
-            self._cuts.discard((source, target))
+        for way in sorted(self._cuts):
+            where, address, device = way
+            # `del` would fail for an entry that a cancelled cut has not made, or a cancelled healing has removed.
+            await _ip(*where, "neighbour", "flush", "to", address, "nud", "permanent", "dev", device)
+            self._cuts.discard(way)
 
     async def link_down(self, name: str) -> None:
         """Pull the server's cable: nothing comes from it or to it, this process's side included.
@@ -117,7 +127,7 @@ class NamespaceLinks:
         Raises:
             NamespaceError: the system refused it.
         """
-        await _ip("link", "set", self._outside(self._indices[name]), "down")
+        await _ip("link", "set", self._outside(self._index(name)), "down")
 
     async def link_up(self, name: str) -> None:
         """Plug it in again.
@@ -125,16 +135,22 @@ class NamespaceLinks:
         Raises:
             NamespaceError: the system refused it.
         """
-        await _ip("link", "set", self._outside(self._indices[name]), "up")
+        await _ip("link", "set", self._outside(self._index(name)), "up")
 
-    async def _neighbour(self, verb: str, source: str, target: str, *entry: str) -> None:
+    def _way(self, source: str, target: str) -> _Way:
         address = f"{self._subnet}.1" if target == HOST else self.host(target)
-        where = [] if source == HOST else ["-n", self._inside(source)]
-        device = self._bridge if source == HOST else "eth0"
-        await _ip(*where, "neighbour", verb, address, *entry, "dev", device)
+        if source == HOST:
+            return (), address, self._bridge
+        return ("-n", self._inside(source)), address, "eth0"
+
+    def _index(self, name: str) -> int:
+        if name not in self._indices:
+            known = ", ".join(self._indices) or "none"
+            raise NamespaceError(f"there is no server {name!r}, but {known}; prepare() it first")
+        return self._indices[name]
 
     def _inside(self, name: str) -> str:
-        return f"{_PREFIX}{self._number}n{self._indices[name]}"
+        return f"{_PREFIX}{self._number}n{self._index(name)}"
 
     def _outside(self, index: int) -> str:
         return f"{_PREFIX}{self._number}n{index}"
@@ -148,39 +164,42 @@ async def why_no_namespaces() -> str | None:
     if os.geteuid() != 0:
         return "only root may make network namespaces"
     try:
-        await _open_bridge(os.getpid(), await _free_subnet())
+        async with _open_bridge(os.getpid()):
+            return None
     except NamespaceError as error:
         return str(error)
-    await _remove(os.getpid())
-    return None
 
 
 @contextlib.asynccontextmanager
 async def open_namespace_links() -> AsyncGenerator[NamespaceLinks]:
     """Links through network namespaces, for `open_cluster(links=...)` inside the block.
 
-    Leaving it removes the namespaces and the bridge. What a killed process has left of its own is removed first.
-    One such block a process at a time.
+    Leaving it removes the namespaces and the bridge, also when it is cancelled while it is entered. What a killed
+    process has left of its own is removed first. One such block a process at a time.
 
     Raises:
-        NamespaceError: they cannot be made here (see `why_no_namespaces`).
+        NamespaceError: they cannot be made here (see `why_no_namespaces`), or this process has such a block.
     """
     await _remove_orphans()
-    number = os.getpid()
+    async with _open_bridge(os.getpid()) as subnet:
+        yield NamespaceLinks(os.getpid(), subnet)
+
+
+@contextlib.asynccontextmanager
+async def _open_bridge(number: int) -> AsyncGenerator[str]:
+    """A bridge, by its subnet; behind the block all is gone that was made under the number."""
+    bridge = f"{_PREFIX}{number}b"
     subnet = await _free_subnet()
+    if bridge in _interfaces():
+        raise NamespaceError(f"process {number} has its namespaces already ({bridge}); leave that block first")
     try:
-        await _open_bridge(number, subnet)
-        yield NamespaceLinks(number, subnet)
+        await _ip("link", "add", bridge, "type", "bridge")
+        await _ip("address", "add", f"{subnet}.1/24", "dev", bridge)
+        await _ip("link", "set", bridge, "up")
+        yield subnet
     finally:
         with trio.move_on_after(_CLEANUP_SECONDS, shield=True):
             await _remove(number)
-
-
-async def _open_bridge(number: int, subnet: str) -> None:
-    bridge = f"{_PREFIX}{number}b"
-    await _ip("link", "add", bridge, "type", "bridge")
-    await _ip("address", "add", f"{subnet}.1/24", "dev", bridge)
-    await _ip("link", "set", bridge, "up")
 
 
 async def _free_subnet() -> str:
