@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 import trio
 
 from beamline_trio import JetStream, NatsError, NoRespondersError
-from beamline_trio.jetstream import APIError, ConsumerConfig, StreamConfig
+from beamline_trio.jetstream import APIError, ConsumerConfig, PublishInProcessError, StreamConfig
 from beamline_trio.simulation import ServerConfig, SimulatedServer, World, run
 
 from ._clustered_rig import ask, client, followers, leader, make, payloads, play, until
@@ -152,6 +153,66 @@ class TestPubAcks:
                 assert payloads(leader(servers, "S")) == []
                 first.resume()
                 assert (await JetStream(nc).publish("S.a", b"y")).sequence == 2
+
+        play(scenario)
+
+    def test_attempt_under_an_id_that_is_not_decided_is_refused(self) -> None:
+        """The leader proposes an id once: until that is decided it answers 10158, and then that it is a duplicate."""
+
+        async def scenario(world: World, servers: list[SimulatedServer], js: JetStream) -> None:
+            await make(js)
+            others = followers(servers, "S")
+            async with client(world, leader(servers, "S")) as nc:
+                near = JetStream(nc)
+                await near.publish("S.a", b"before", message_id="zero")
+                for server in others:
+                    server.pause()
+                with pytest.raises(NatsError, match="no reply"):
+                    await near.publish("S.a", b"first", message_id="one")
+                for _ in range(2):
+                    with pytest.raises(PublishInProcessError, match="in process"):
+                        await near.publish("S.a", b"again", message_id="one")
+                for server in others:
+                    server.resume()
+                await trio.sleep(0.5)
+                assert (await near.publish("S.a", b"late", message_id="one")).duplicate
+                assert payloads(leader(servers, "S")) == [b"before", b"first"]
+
+        play(scenario)
+
+    def test_attempt_that_was_never_decided_is_in_nobodys_way(self) -> None:
+        """What a leader had proposed before another one came is forgotten: there, and here when it leads again."""
+
+        async def scenario(world: World, servers: list[SimulatedServer], js: JetStream) -> None:
+            await make(js)
+            old, others = leader(servers, "S"), followers(servers, "S")
+            async with client(world, old) as near, client(world, others[0]) as far:
+                with world.network.partition(old.host, [other.host for other in others]):
+                    with pytest.raises(NatsError, match="no reply"):
+                        await JetStream(near).publish("S.a", b"cut off", message_id="one")
+                    await until(lambda: any(other.leads("S") for other in others))
+                    assert not (await JetStream(far).publish("S.a", b"other")).duplicate
+                await until(lambda: payloads(old) == [b"other"])
+                await ask(js, "STREAM.LEADER.STEPDOWN.S", {"placement": {"preferred": old.name}})
+                await until(lambda: old.leads("S"))
+                assert not (await JetStream(near).publish("S.a", b"again", message_id="one")).duplicate
+            await trio.sleep(0.5)
+            assert [payloads(server) for server in servers] == [[b"other", b"again"]] * 3
+
+        play(scenario)
+
+    def test_what_a_server_could_not_propose_is_in_nobodys_way(self) -> None:
+        """A message that reaches a server as it ceases to lead is not proposed there, nor remembered."""
+
+        async def scenario(world: World, servers: list[SimulatedServer], js: JetStream) -> None:
+            await make(js)
+            follower = followers(servers, "S")[0]
+            process: Any = follower._process
+            process.jetstream.streams["S"].receive(b"S.a", b"", b"NATS/1.0\r\nNats-Msg-Id: one\r\n\r\n", b"late")
+            await ask(js, "STREAM.LEADER.STEPDOWN.S", {"placement": {"preferred": follower.name}})
+            await until(lambda: follower.leads("S"))
+            assert not (await js.publish("S.a", b"again", message_id="one")).duplicate
+            assert payloads(follower) == [b"again"]
 
         play(scenario)
 

@@ -67,6 +67,20 @@ class TestElections:
         assert first is not None
         assert first.step_down("n3") == "n2"
 
+    @pytest.mark.parametrize("seed", range(5))
+    def test_member_that_lacks_entries_and_wants_to_lead_costs_a_second(self, seed: int) -> None:
+        """Who is asked for a vote by a member that lacks entries stands for election itself, not only seconds later."""
+        group = _started(seed)
+        group.split("n3")
+        _propose(group, "a")
+        group.run(0.1)
+        term = group.members["n1"].files.term + 1
+        for name in ("n1", "n2"):
+            group.members[name].receive("n3", encode(messages.Vote(term, 1, 1)))
+        assert group.leader is None
+        group.run(1.0)
+        assert group.leader in (group.members["n1"], group.members["n2"])
+
     def test_leader_without_majority_steps_down(self) -> None:
         """A leader that hears of no majority leads on for ten to twenty seconds, and then no longer."""
         group = _started()

@@ -20,7 +20,7 @@ import attrs
 import trio
 
 from beamline_trio import Client, JetStream, NatsError, open_client
-from beamline_trio.jetstream import ConsumerConfig, Placement, StreamConfig
+from beamline_trio.jetstream import APIError, ConsumerConfig, Placement, StreamConfig
 from beamline_trio.transport import Dialer
 
 T = TypeVar("T")
@@ -143,9 +143,8 @@ def longest_gap(times: Iterable[float], since: float, until: float) -> float:
 
 
 def error_name(error: NatsError) -> str:
-    """The error's class, and the server's number where it has one."""
-    code = getattr(error, "err_code", None)
-    return type(error).__name__ if code is None else f"{type(error).__name__} {code}"
+    """The error's class, and the server's number where the class does not tell it."""
+    return f"APIError {error.err_code}" if type(error) is APIError else type(error).__name__
 
 
 @asynccontextmanager

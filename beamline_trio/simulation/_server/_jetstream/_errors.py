@@ -109,6 +109,7 @@ _TEXTS: Final = {
     10149: (400, "consumer does not exist"),
     10153: (400, "consumer inactive threshold exceeds system limit of {}"),
     10157: (400, "pedantic mode: {}"),
+    10158: (409, "duplicate message id is in process"),
     10165: (400, "invalid per-message TTL"),
     10166: (400, "per-message TTL is disabled"),
     10181: (400, "consumer ack policy invalid"),

@@ -117,7 +117,7 @@ class Stream:
         try:
             answer = self._take(subject, header, payload)
         except APIError as error:
-            answer = encode({"error": error.fields(), "stream": self.name, "seq": 0})
+            answer = self._refusal(error)
         if reply and not self.config.no_ack:
             self._jetstream.send(reply, answer)
 
@@ -198,6 +198,9 @@ class Stream:
             self.purge(message.subject, 0, 1)
         elif how == b"all":
             self.purge(b"", 0, 1)
+
+    def _refusal(self, error: APIError) -> bytes:
+        return encode({"error": error.fields(), "stream": self.name, "seq": 0})
 
     def _pub_ack(self, sequence: int, *, duplicate: bool = False) -> bytes:
         domain = self._jetstream.domain

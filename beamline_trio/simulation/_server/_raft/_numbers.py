@@ -10,7 +10,7 @@ from typing import Final
 HEARTBEAT_SECONDS: Final = 1.0
 # Without a word of a leader for so long, drawn anew each time, a member wants to lead.
 ELECTION_SECONDS: Final = (4.0, 9.0)
-# The same, for the first leader of a new group.
+# The same, for the first leader of a new group, and for who is asked for a vote by a member that lacks entries.
 CAMPAIGN_SECONDS: Final = (0.1, 0.8)
 # Without a word of a majority for so long, looked at so often, a leader steps down.
 LOST_QUORUM_SECONDS: Final = 10.0

@@ -244,6 +244,8 @@ class Raft:
         if granted:
             files.voted_for = sender
             self._heard()
+        elif vote.term == files.term and not files.voted_for:  # who asks lacks entries: stand before it asks again
+            self._watch(self._random.uniform(*CAMPAIGN_SECONDS))
         self._around.send(sender, Voted(files.term, granted))
 
     def _voted(self, sender: str, voted: Voted) -> None:

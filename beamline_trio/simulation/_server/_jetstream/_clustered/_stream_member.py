@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from .._errors import APIError
-from .._golang import encode
+from .. import _headers as headers
+from .._errors import APIError, api_error
 from .._messages import StoredMessage
 from .._sourcing import Copy
 from .._stream import Stream
@@ -56,6 +56,7 @@ class ReplicatedStream(Stream):
         self._disk = disk
         self._time = 0
         self._wanted = True
+        self._undecided: set[bytes] = set()  # ids of messages that this leader has proposed
         self.assignment = assignment
         self.members: dict[str, ConsumerMember] = {}
         self.created_for = ""
@@ -86,6 +87,7 @@ class ReplicatedStream(Stream):
     def follow(self) -> None:
         """This server does no longer."""
         self.stop_listening()
+        self._undecided.clear()
         self._cluster.stream_followed(self)
         if self._expiry_timer is not None:
             self._expiry_timer.cancel()
@@ -102,11 +104,17 @@ class ReplicatedStream(Stream):
 
     def receive(self, subject: bytes, reply: bytes, header: bytes, payload: bytes) -> None:
         """A message was published on one of its subjects: answered when it is decided."""
+        answers = bool(reply) and not self.config.no_ack
+        identity = headers.find(header, headers.MESSAGE_ID) if header else None
+        if identity in self._undecided:
+            if answers:
+                self._answer(reply, self._refusal(api_error(10158)))
+            return
         wanted = self.config.retention != "interest" or any(one.wants(subject) for one in self.members.values())
         numbers = (self._jetstream.now(), wanted, len(subject), len(header))
         entry = b"M %d %d %d %d\n%b%b%b" % (*numbers, subject, header, payload)
-        done = partial(self._answer, reply) if reply and not self.config.no_ack else None
-        self.group.propose(entry, done)
+        if self.group.propose(entry, partial(self._answer, reply) if answers else None) and identity:
+            self._undecided.add(identity)
 
     def take_copy(self, copy: Copy, done: Callable[[bool], None]) -> None:
         """Have what a mirror or a source has stored: in the order in which it comes."""
@@ -191,10 +199,13 @@ class ReplicatedStream(Stream):
         time, wanted, subject_size, header_size = map(int, line.split(b" ")[1:])
         self._time, self._wanted = time, bool(wanted)
         at = subject_size + header_size
+        header = rest[subject_size:at]
+        if self._undecided:
+            self._undecided.discard(headers.find(header, headers.MESSAGE_ID) or b"")
         try:
-            return self._take(rest[:subject_size], rest[subject_size:at], rest[at:])
+            return self._take(rest[:subject_size], header, rest[at:])
         except APIError as error:
-            return encode({"error": error.fields(), "stream": self.name, "seq": 0})
+            return self._refusal(error)
 
     def _apply_copy(self, data: bytes) -> bool:
         line, _, rest = data.partition(b"\n")
