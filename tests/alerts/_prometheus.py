@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import tempfile
 import urllib.parse
 import urllib.request
@@ -21,6 +20,8 @@ from typing import Any, Final
 
 import attrs
 import trio
+
+from beamline_trio.server_process._ports import choose_port
 
 START_SECONDS: Final = 20.0
 STOP_SECONDS: Final = 5.0
@@ -80,13 +81,6 @@ def _read_json(url: str) -> dict[str, Any]:
         return tree
 
 
-def free_port() -> int:
-    """A port of the loopback interface that nobody listens on now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
 @asynccontextmanager
 async def open_prometheus(directory: Path, rules: str, targets: Mapping[str, list[str]]) -> AsyncGenerator[Prometheus]:
     """Run one; `targets` are the addresses of each job. Its log is `prometheus.log` in the directory."""
@@ -99,7 +93,7 @@ async def open_prometheus(directory: Path, rules: str, targets: Mapping[str, lis
     }
     # JSON is YAML too.
     (directory / "prometheus.yml").write_text(json.dumps(configuration, indent=2), encoding="utf-8")
-    port = free_port()
+    port = choose_port("127.0.0.1")
     command = [
         str(find_prometheus()),
         f"--config.file={directory / 'prometheus.yml'}",

@@ -21,7 +21,7 @@ import attrs
 import trio
 
 from beamline_trio.server_process import Server, open_server
-from tests.alerts._prometheus import free_port
+from beamline_trio.server_process._ports import choose_port
 
 ROOT: Final = Path(__file__).parents[2]
 START_SECONDS: Final = 30.0
@@ -34,7 +34,7 @@ class RouterProcess:
         self._nursery = nursery
         self._server = server
         self._log = log
-        self._port = free_port()
+        self._port = choose_port("127.0.0.1")
         self._process: trio.Process | None = None
 
     @property

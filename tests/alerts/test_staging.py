@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from beamline_trio.server_process import ServerNotFoundError, find_nats_server
+from beamline_trio.server_process._ports import choose_port
 from tests._documents import DOCS, ROOT, text_of
-from tests.alerts._prometheus import free_port
 
 PAGE = DOCS / "operation" / "staging.md"
 PORTS = ("4222", "9001", "9090")
@@ -64,7 +64,7 @@ def test_every_block_of_the_walk_through_is_a_step() -> None:
 def test_the_walk_through_staging_goes_as_it_is_written(tmp_path: Path) -> None:
     """Every command of the page runs in its order, at other ports, and prints the lines that the page shows."""
     (tmp_path / "examples").symlink_to(ROOT / "examples")
-    ports = {port: str(free_port()) for port in PORTS}
+    ports = {port: str(choose_port("127.0.0.1")) for port in PORTS}
     executable = server()
     assert executable is not None
     path = os.pathsep.join([str(Path(sys.executable).parent), str(executable.parent), os.environ["PATH"]])

@@ -6,7 +6,6 @@ Must not know what is tested with it.
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import trio
 
 from beamline_trio.server_process import Server, open_server
+from beamline_trio.server_process._ports import choose_port
 from beamline_trio.transport import Dialer, TCPDialer
 
 from ._server import LIMIT_SECONDS, Rule, ServerConfig, User
@@ -97,7 +97,7 @@ async def open_real_server(config: ServerConfig, executable: Path) -> AsyncGener
 @asynccontextmanager
 async def open_real_cluster(names: Sequence[str], executable: Path) -> AsyncGenerator[list[RealServer]]:
     """Fresh servers joined by routes to the first of them; they have found each other."""
-    port = _free_port()
+    port = choose_port("127.0.0.1")
     async with AsyncExitStack() as stack:
         servers: list[RealServer] = []
         for name in names:
@@ -109,12 +109,6 @@ async def open_real_cluster(names: Sequence[str], executable: Path) -> AsyncGene
             servers.append(RealServer(process))
         await trio.sleep(_ROUTES_SECONDS)
         yield servers
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def config_text(config: ServerConfig) -> str:

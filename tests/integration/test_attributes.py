@@ -13,14 +13,15 @@ from anyio.streams.tls import TLSAttribute
 from beamline_trio import Disconnected, Reconnected, from_anyio, open_client
 from beamline_trio.client.attributes import ServerAttribute
 from beamline_trio.server_process import open_server
+from beamline_trio.server_process._ports import choose_port
 from tests.integration._certificates import write_certificates
-from tests.integration.test_security_matrix import free_port, websocket_config
+from tests.integration.test_security_matrix import websocket_config
 
 
 async def test_peer_tls_and_server(tmp_path: Path) -> None:
     """Over TCP, TLS, WebSocket in TLS and anyio: the server's address and identifier, and the TLS version."""
     certificates = write_certificates(tmp_path, "127.0.0.1")
-    port = free_port()
+    port = choose_port("127.0.0.1")
     tls = certificates.server_config()
     with trio.fail_after(20):
         async with open_server(config=f"{tls}\n{websocket_config(port, tls)}") as server:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import AsyncGenerator, Callable
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from beamline_trio import (
     open_client,
 )
 from beamline_trio.server_process import Server, open_server
+from beamline_trio.server_process._ports import choose_port
 
 from ._certificates import write_certificates
 
@@ -32,19 +32,10 @@ LIMIT_SECONDS = 30.0
 GRACE_SECONDS = 5.0
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on just now."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-
-
 @asynccontextmanager
 async def cluster(count: int, more: str = "") -> AsyncGenerator[list[Server]]:
     """Servers of one cluster, each of which knows the addresses of all, with more configuration."""
-    ports = free_ports(count)
+    ports = [choose_port("127.0.0.1") for _ in range(count)]
     routes = ", ".join(f"nats-route://127.0.0.1:{port}" for port in ports)
     async with AsyncExitStack() as stack:
         servers = []
@@ -95,7 +86,7 @@ async def test_the_servers_of_a_cluster_are_discovered() -> None:
         events: list[Event] = []
         async with trio.open_nursery() as nursery:
             await nursery.start(collect, nc, events)
-            (port,) = free_ports(1)
+            port = choose_port("127.0.0.1")
             seed = servers[0].config_path.read_text().split("routes: [")[1].split(",")[0].strip(" ]")
             config = f"cluster {{ name: c, listen: 127.0.0.1:{port}, routes: [{seed}] }}"
             async with open_server(config=config) as third:

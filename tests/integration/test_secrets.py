@@ -17,10 +17,11 @@ from beamline_trio import ClientOptions, NatsError, Reconnected, ReconnectFailed
 from beamline_trio.metrics import Collector
 from beamline_trio.operation import load_options
 from beamline_trio.server_process import open_server
+from beamline_trio.server_process._ports import choose_port
 from tests._shown import LogTexts, rich_text, texts_of_error, texts_of_objects
 from tests._user_jwt import Authority, creds_file, new_key
 from tests.integration._certificates import write_certificates
-from tests.integration.test_security_matrix import free_port, websocket_config
+from tests.integration.test_security_matrix import websocket_config
 
 pytestmark = pytest.mark.slow
 
@@ -159,7 +160,7 @@ async def test_secrets_in_urls(number: int, search: Search, logs: LogTexts) -> N
 async def test_websocket_headers(search: Search, logs: LogTexts, tmp_path: Path) -> None:
     """Headers and query of a WebSocket: refused by HTTP, broken off, silent, and over TLS that fails."""
     certificates = write_certificates(tmp_path, "127.0.0.1")
-    port = free_port()
+    port = choose_port("127.0.0.1")
     headers: Any = {"Authorization": f"Bearer {MARK}"}
     async with open_server(config=websocket_config(port, certificates.server_config())) as server:
         for url in (

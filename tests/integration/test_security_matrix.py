@@ -6,7 +6,6 @@ A row is a function; what it returns is what the table shows (`pytest tests/inte
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -35,6 +34,7 @@ from beamline_trio import (
     open_client,
 )
 from beamline_trio.server_process import open_server
+from beamline_trio.server_process._ports import choose_port
 from tests._user_jwt import Authority, Key, new_key
 from tests.integration._certificates import Certificates, write_certificates
 from tests.integration._recording_proxy import open_recording_proxy
@@ -85,12 +85,6 @@ async def refused(kind: type[Exception], url: str, **options: Any) -> str:
         async with open_client(url, **options):
             raise AssertionError
     return f"refused: {type(caught.value).__name__}"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def heard(events: EventStream, kind: type[object], times: int = 1) -> None:
@@ -373,7 +367,7 @@ def websocket_config(port: int, *more: str) -> str:
 
 @row("ws")
 async def _(stage: Stage) -> str:
-    port = free_port()
+    port = choose_port("127.0.0.1")
     async with open_server(config=websocket_config(port, "no_tls: true")):
         await works(f"ws://127.0.0.1:{port}")
         await works(f"ws://127.0.0.1:{port}/some/path?and=query", websocket_headers={"X-Forwarded-For": "192.0.2.7"})
@@ -382,7 +376,7 @@ async def _(stage: Stage) -> str:
 
 @row("wss")
 async def _(stage: Stage) -> str:
-    port = free_port()
+    port = choose_port("127.0.0.1")
     config = websocket_config(port, stage.certificates.server_config())
     async with open_server(config=config):
         await works(f"wss://127.0.0.1:{port}", tls=stage.files())
@@ -393,7 +387,7 @@ async def _(stage: Stage) -> str:
 
 @row("ws: nkey, JWT and a server that wants TLS of others")
 async def _(stage: Stage) -> str:
-    port, authority, user = free_port(), Authority(int(time.time()) - 60), new_key()
+    port, authority, user = choose_port("127.0.0.1"), Authority(int(time.time()) - 60), new_key()
     config = [stage.certificates.server_config(), websocket_config(port, "no_tls: true"), authority.server_config()]
     async with open_server(config="\n".join(config)):
         await works(f"ws://127.0.0.1:{port}", creds=authority.creds(user))
@@ -402,7 +396,7 @@ async def _(stage: Stage) -> str:
 
 @row("ws: reconnect")
 async def _(stage: Stage) -> str:
-    port = free_port()
+    port = choose_port("127.0.0.1")
     async with (
         open_server(config=websocket_config(port, "no_tls: true")) as server,
         open_client(f"ws://127.0.0.1:{port}") as nc,
