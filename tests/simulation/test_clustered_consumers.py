@@ -11,8 +11,11 @@ import trio
 from beamline_trio import JetStream, NatsError
 from beamline_trio.jetstream import Consumer, ConsumerConfig
 from beamline_trio.simulation import ServerConfig, SimulatedServer, World
+from beamline_trio.simulation._server._raft import _member
 
 from ._clustered_rig import ask, client, followers, leader, make, payloads, play, until
+
+_SYNC_SECONDS = 120.0
 
 
 async def _filled(js: JetStream, count: int = 10, **fields: object) -> Consumer:
@@ -62,6 +65,19 @@ class TestBooks:
                 assert [known[b"%d" % number] for number in range(3, 10)] == [2, 2, 2, 1, 1, 1, 1]
 
         play(scenario, seed=seed)
+
+    def test_acks_of_all_outlive_their_leader(self) -> None:
+        """The last ack stands for those before it, on the next leader too."""
+
+        async def scenario(world: World, servers: list[SimulatedServer], js: JetStream) -> None:
+            consumer = await _filled(js, ack_wait_seconds=1.0, ack_policy="all")
+            await (await consumer.fetch(6))[4].ack_sync()
+            await ask(js, "CONSUMER.LEADER.STEPDOWN.S.D")
+            await trio.sleep(3.0)
+            again = {message.payload for message in await consumer.fetch(10, expires_seconds=1.0)}
+            assert again == {b"5", b"6", b"7", b"8", b"9"}
+
+        play(scenario)
 
     def test_delivery_waits_for_a_majority(self) -> None:
         """A leader whose followers are paused hands nothing out: a delivery that is not known could come too often."""
@@ -119,15 +135,22 @@ class TestBooks:
         play(scenario, seed=seed)
 
     def test_books_of_what_a_power_failure_took_are_cut(self) -> None:
-        """All servers lose messages that were handed out, as without sync: the consumer goes on with what is left."""
+        """All servers lose messages that were handed out, as without sync: the consumer goes on with what is left.
+
+        And so does the next leader, when the stream is as long as before with other messages.
+        """
 
         async def scenario(world: World, servers: list[SimulatedServer], js: JetStream) -> None:
             consumer = await _filled(js, 5)
-            await trio.sleep(125.0)  # the books of five deliveries are synced behind the messages that are lost
+            await trio.sleep(125.0)
+            for message in await consumer.fetch(1):  # so that the books are synced again before the stream is
+                await message.ack_sync()
+            await trio.sleep(2.0)
             for number in range(5, 10):
                 await js.publish("S.a", b"%d" % number)
-            for message in await consumer.fetch(10):
+            for message in await consumer.fetch(10, expires_seconds=2.0):
                 await message.ack_sync()
+            await trio.sleep(_SYNC_SECONDS - 3.0)
             for server in servers:
                 server.crash()
             for server in servers:
@@ -136,18 +159,47 @@ class TestBooks:
             await trio.sleep(15.0)
             async with client(world, servers[0]) as nc:
                 there = JetStream(nc)
-                left = (await there.stream_info("S")).state.last_seq
-                assert (await there.publish("S.a", b"new")).sequence == left + 1
-                got = await (await there.consumer("S", "D")).fetch(20, expires_seconds=3.0)
-                assert got[-1].payload == b"new"
+                assert (await there.stream_info("S")).state.last_seq == 5
+                new = [b"new %d" % number for number in range(6)]
+                for payload in new:
+                    await there.publish("S.a", payload)
+                await ask(there, "CONSUMER.LEADER.STEPDOWN.S.D")
+                await trio.sleep(0.5)
+                got = await (await there.consumer("S", "D")).fetch(6, expires_seconds=3.0)
+                assert [message.payload for message in got] == new
 
-        play(scenario, config=ServerConfig())
+        play(scenario, config=ServerConfig(jetstream_sync_interval_seconds=_SYNC_SECONDS))
+
+    def test_partitioned_leader_confirms_no_ack(self) -> None:
+        """An ack that a leader took alone is gone: it is not confirmed, not even when the leader is back."""
+
+        async def scenario(world: World, servers: list[SimulatedServer], js: JetStream) -> None:
+            await _filled(js)
+            old = leader(servers, "S", "D")
+            others = followers(servers, "S", "D")
+            async with client(world, old) as near, client(world, others[0]) as far, near.subscribe("acks") as acks:
+                (message,) = await (await JetStream(near).consumer("S", "D")).fetch(1)
+                cut = world.network.partition(old.host, [other.host for other in others])
+                cut.start()
+                assert message.reply is not None
+                await near.publish(message.reply, b"+ACK", reply="acks")
+                await until(lambda: any(server.leads("S", "D") for server in others))
+                there = await JetStream(far).consumer("S", "D")
+                for other in await there.fetch(3, expires_seconds=2.0):
+                    await other.ack_sync()
+                cut.stop()
+                await trio.sleep(20.0)
+                with trio.move_on_after(1.0) as waiting:
+                    await acks.receive()
+                assert waiting.cancelled_caught
+
+        play(scenario)
 
 
 class TestPulls:
     @pytest.mark.parametrize("how", ["step down", "kill"])
     def test_those_who_wait_are_told_of_the_new_leader(self, how: str) -> None:
-        """A pull that waits is ended by the next leader with 409 Leadership Change, as by nats-server."""
+        """A pull that waits is ended by the next leader with 409 Leadership Change, as by nats-server; once."""
 
         async def scenario(world: World, servers: list[SimulatedServer], js: JetStream) -> None:
             await _filled(js, 0)
@@ -162,6 +214,28 @@ class TestPulls:
                 with trio.fail_after(30.0):
                     told = await pulls.receive()
                 assert (told.headers.status, told.headers.description) == (409, "Leadership Change")
+                await ask(JetStream(nc), "CONSUMER.LEADER.STEPDOWN.S.D")
+                with trio.move_on_after(1.0) as waiting:
+                    await pulls.receive()
+                assert waiting.cancelled_caught
+
+        play(scenario)
+
+    def test_the_next_leader_tells_nothing_to_who_has_what_it_waited_for(self) -> None:
+        """A pull that was served is over for all members."""
+
+        async def scenario(world: World, servers: list[SimulatedServer], js: JetStream) -> None:
+            await _filled(js, 0)
+            async with js.client.subscribe("pulls") as pulls:
+                body = b'{"batch":1,"expires":60000000000}'
+                await js.client.publish("$JS.API.CONSUMER.MSG.NEXT.S.D", body, reply="pulls")
+                await trio.sleep(0.2)
+                await js.publish("S.a", b"x")
+                assert (await pulls.receive()).payload == b"x"
+                await ask(js, "CONSUMER.LEADER.STEPDOWN.S.D")
+                with trio.move_on_after(1.0) as waiting:
+                    await pulls.receive()
+                assert waiting.cancelled_caught
 
         play(scenario)
 
@@ -205,9 +279,10 @@ class TestRetention:
             consumer = await js.create_consumer("S", ConsumerConfig(durable_name="D"))
             for number in range(6):
                 await js.publish("S.a", b"%d" % number)
-            for message in await consumer.fetch(4):
+            for message in reversed(await consumer.fetch(4)):
                 await message.ack_sync()
-            await trio.sleep(0.2)
+                await trio.sleep(0.2)
+                assert [message.payload in payloads(server) for server in servers] == [False] * 3
             assert [payloads(server) for server in servers] == [[b"4", b"5"]] * 3
             victim = leader(servers, "S")
             if victim is servers[0]:
@@ -221,6 +296,20 @@ class TestRetention:
             victim.start()
             await trio.sleep(8.0)
             assert [payloads(server) for server in servers] == [[]] * 3
+
+        play(scenario)
+
+    def test_what_needs_no_ack_goes_when_it_is_handed_out(self) -> None:
+        """On all servers, as what was acknowledged does."""
+
+        async def scenario(world: World, servers: list[SimulatedServer], js: JetStream) -> None:
+            await make(js, retention="interest")
+            consumer = await js.create_consumer("S", ConsumerConfig(durable_name="D", ack_policy="none"))
+            for number in range(3):
+                await js.publish("S.a", b"%d" % number)
+            assert len(await consumer.fetch(2)) == 2
+            await trio.sleep(0.2)
+            assert [payloads(server) for server in servers] == [[b"2"]] * 3
 
         play(scenario)
 
@@ -273,3 +362,32 @@ class TestConsumers:
             assert (await js.consumer_info("S", "D")).ack_floor.stream_seq == 10
 
         play(scenario)
+
+    @pytest.mark.parametrize("interval", [0.0, 5.0], ids=["synced", "not synced"])
+    def test_server_that_was_away_for_long_knows_the_books_and_who_waits(
+        self, interval: float, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It gets them as a snapshot, which a power failure does not take, and goes on from there when it leads."""
+        monkeypatch.setattr(_member, "LOG_MAX", 8)
+
+        async def scenario(world: World, servers: list[SimulatedServer], js: JetStream) -> None:
+            consumer = await _filled(js)
+            away = next(server for server in followers(servers, "S", "D") if server is not servers[0])
+            away.kill()
+            for message in await consumer.fetch(10):
+                await message.ack_sync()
+                await trio.sleep(1.0)  # what is not synced yet is kept in the log
+            async with js.client.subscribe("pulls") as pulls:
+                await js.client.publish("$JS.API.CONSUMER.MSG.NEXT.S.D", b'{"expires":60000000000}', reply="pulls")
+                away.start()
+                await trio.sleep(3.0)
+                away.crash()
+                away.start()
+                await trio.sleep(3.0)
+                await ask(js, "CONSUMER.LEADER.STEPDOWN.S.D", {"placement": {"preferred": away.name}})
+                with trio.fail_after(1.0):
+                    assert (await pulls.receive()).headers.status == 409
+            assert leader(servers, "S", "D") is away
+            assert await consumer.fetch(1, expires_seconds=1.0) == []
+
+        play(scenario, config=ServerConfig(jetstream_sync_interval_seconds=interval))
