@@ -19,7 +19,10 @@ from ._clustered_rig import ask, client, followers, leader, make, payloads, play
 class TestStreams:
     @pytest.mark.parametrize("replicas", [1, 3, 5])
     def test_each_replica_has_what_was_published(self, replicas: int) -> None:
-        """As many servers as the stream has replicas have its messages, whichever server the client is at."""
+        """As many servers as the stream has replicas have its messages, whichever server the client is at.
+
+        With the leader's time: a message is of one age everywhere.
+        """
 
         async def scenario(world: World, servers: list[SimulatedServer], js: JetStream) -> None:
             await make(js, replicas=replicas)
@@ -28,6 +31,8 @@ class TestStreams:
             await trio.sleep(0.1)
             having = [payloads(server) for server in servers if payloads(server)]
             assert having == [[b"0", b"1", b"2", b"3", b"4"]] * replicas
+            stored = [stream.messages for server in servers for stream in server.streams if payloads(server)]
+            assert stored == stored[:1] * replicas
 
         play(scenario, servers=5, at=4)
 
@@ -241,10 +246,15 @@ class TestPubAcks:
         play(scenario, seed=seed)
 
     def test_new_leader_comes_after_an_election(self) -> None:
-        """While nobody leads a stream a publish has no responders; after four to nine seconds, mostly, it has."""
+        """While nobody leads a stream a publish has no responders; after four to nine seconds, mostly, it has.
+
+        Whether or not it was configured anew before, which all members take.
+        """
 
         async def scenario(world: World, servers: list[SimulatedServer], js: JetStream) -> None:
             await make(js)
+            await js.update_stream(StreamConfig(name="S", subjects=("S.>",), num_replicas=3, max_msgs=9))
+            await trio.sleep(0.1)
             first = leader(servers, "S")
             async with client(world, followers(servers, "S")[0]) as nc:
                 first.kill()
@@ -339,6 +349,23 @@ class TestRestarts:
             away.start()
             await trio.sleep(4.0)
             assert payloads(away) == [b"before", *(b"%d" % number for number in range(10))]
+
+        play(scenario)
+
+    def test_stream_in_memory_is_empty_when_all_its_servers_were_down(self) -> None:
+        """Its making, and what its groups have voted, are on disk; what was stored is not."""
+
+        async def scenario(world: World, servers: list[SimulatedServer], js: JetStream) -> None:
+            await make(js, storage="memory")
+            await js.publish("S.a", b"x", message_id="m")
+            for server in servers:
+                server.kill()
+            for server in servers:
+                server.start()
+            await until(lambda: any(server.leads("S") for server in servers), 60.0)
+            async with client(world, servers[0]) as nc:
+                again = await JetStream(nc).publish("S.a", b"y", message_id="m")
+            assert (again.sequence, again.duplicate) == (1, False)
 
         play(scenario)
 
