@@ -103,9 +103,14 @@ def make_plan(scenario: Scenario, settings: Settings) -> Plan:
         spans.append(Span(phase.name, begins, begins + seconds))
         begins += seconds
     by_name = {span.name: span for span in spans}
-    faults = [fault for cycle in scenario.cycles for fault in _faults(cycle, by_name[cycle.phase], scale, settings)]
+    topology = _topology(scenario, settings)
+    # A longer run has more faults, not longer ones.
+    part = min(1.0, scale)
+    missing = _names(scenario.topology) - _names(topology)
+    cycles = [_met(cycle, missing, topology) for cycle in scenario.cycles]
+    faults = [fault for cycle in cycles for fault in _faults(cycle, by_name[cycle.phase], part, settings)]
     faults.sort(key=lambda fault: fault.begins)
-    return Plan(tuple(spans), tuple(faults), _topology(scenario, settings), scale)
+    return Plan(tuple(spans), tuple(faults), topology, scale)
 
 
 def _scale(scenario: Scenario, settings: Settings) -> float:
@@ -129,9 +134,24 @@ def _lengths(scenario: Scenario, scale: float) -> list[float]:
         phase.name: fixed[phase.name] for phase in scenario.phases if phase.minutes * 60 * scale < fixed[phase.name]
     }
     others = sum(phase.minutes * 60 for phase in scenario.phases if phase.name not in raised)
-    left = max(scenario.minutes * 60 * scale - sum(raised.values()), CYCLE_SECONDS_MIN)
-    part = min(1.0, left / others) if others else 1.0
+    left = max(scenario.minutes * 60 * scale - sum(raised.values()), min(others, CYCLE_SECONDS_MIN))
+    part = left / others if others else 1.0
     return [raised.get(phase.name, max(phase.minutes * 60 * part, fixed[phase.name])) for phase in scenario.phases]
+
+
+def _names(topology: Topology) -> set[str]:
+    """Its servers, instances and regions."""
+    places = topology.regions or (topology.cluster,)
+    servers = {f"{place}-{number + 1}" for place in places for number in range(topology.nodes)}
+    prefixes = [f"{region}-" for region in topology.regions] or [""]
+    instances = {f"{prefix}router-{number + 1}" for prefix in prefixes for number in range(topology.instances)}
+    return servers | instances | set(topology.regions)
+
+
+def _met(cycle: Cycle, missing: set[str], topology: Topology) -> Cycle:
+    """The cycle without those that a smaller topology lacks; where none of its regions is left it meets the others."""
+    left = tuple(one for one in cycle.targets if one not in missing)
+    return attrs.evolve(cycle, targets=left or topology.regions if cycle.targets else ())
 
 
 def _faults(cycle: Cycle, span: Span, scale: float, settings: Settings) -> Iterator[PlannedFault]:
@@ -165,6 +185,8 @@ def _topology(scenario: Scenario, settings: Settings) -> Topology:
     changed: dict[str, Any] = {}
     if topology.nodes > 1:
         nodes = topology.nodes if settings.nodes is None else settings.nodes
+        if nodes < 2:
+            raise ScenarioError(f"nodes is {nodes}; {scenario.number} is about a cluster, which has 2 servers or more")
         quorum = settings.quorum if settings.quorum is not None else nodes // 2 + 1
         if not nodes / 2 < quorum <= nodes:
             raise ScenarioError(f"quorum is {quorum} of {nodes} nodes; it must be more than half, and at most all")
@@ -172,7 +194,12 @@ def _topology(scenario: Scenario, settings: Settings) -> Topology:
     if topology.instances > 1 and settings.instances is not None:
         changed["instances"] = settings.instances
     if topology.regions:
-        changed["regions"] = _regions(topology, settings)
+        regions = changed["regions"] = _regions(topology, settings)
+        if len(regions) < 2 and any(Kind.REGION_CUT in cycle.kinds for cycle in scenario.cycles):
+            raise ScenarioError(
+                f"there is one region, {', '.join(regions)}, and {scenario.number} cuts regions off from each other; "
+                "let REGION_COUNT be 2 or more, and enable both"
+            )
     return attrs.evolve(topology, **changed)
 
 

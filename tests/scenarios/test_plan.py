@@ -101,6 +101,52 @@ def test_the_topology_is_the_settings_where_the_scenario_has_more_than_one() -> 
         make_plan(cluster, Settings(region_a=False, region_b=False))
 
 
+@pytest.mark.parametrize(
+    "number, settings, targets",
+    [
+        ("5.1", Settings(nodes=2), {"east-1", "east-2", ""}),
+        ("5.1", Settings(nodes=5), {"east-1", "east-2", "east-3", ""}),
+        ("5.2", Settings(regions=3, region_a=False), {"west"}),
+        ("5.2", Settings(regions=4, region_a=False, region_b=False), {"region-3", "region-4"}),
+        ("5.3", Settings(instances=2), {"router-1", "router-2"}),
+        ("5.3", Settings(instances=1), {"router-1"}),
+    ],
+)
+def test_faults_meet_only_who_is_there(number: str, settings: Settings, targets: set[str]) -> None:
+    """A smaller topology has fewer targets, and faults all the same."""
+    assert {fault.target for fault in make_plan(find_scenario(number), settings).faults} == targets
+
+
+@pytest.mark.parametrize(
+    "number, settings, text",
+    [
+        ("5.1", Settings(nodes=1), "nodes is 1; 5.1 is about a cluster"),
+        ("5.2", Settings(region_b=False), "there is one region, east, and 5.2 cuts regions off"),
+        ("5.2", Settings(regions=1), "there is one region, east, and 5.2 cuts regions off"),
+    ],
+)
+def test_a_topology_that_leaves_nothing_to_show_is_refused(number: str, settings: Settings, text: str) -> None:
+    """Before anything starts, with what to do."""
+    with pytest.raises(ScenarioError, match=text):
+        make_plan(find_scenario(number), settings)
+
+
+def test_a_longer_run_is_as_long_as_it_was_asked_to_be_and_has_more_faults() -> None:
+    """EXTENDED_TEST_DURATION_MIN: neither are faults farther apart, nor do they last longer."""
+    cycle = Cycle(phase="fault", kinds=(Kind.SERVER_KILL,), every_seconds=300, seconds=10, after_seconds=30)
+    plan = make_plan(scenario(cycle), Settings(duration_minutes=150))
+    assert [span.ends for span in plan.spans] == [600, 7800, 9000]
+    assert [fault.begins for fault in plan.faults] == [630 + 300 * number for number in range(24)]
+    assert all(fault.ends - fault.begins == 10 for fault in plan.faults)
+
+
+@pytest.mark.parametrize("seconds", [None, 60, 600])
+def test_a_cut_is_long_whatever_the_interval_is(seconds: float | None) -> None:
+    """The alert of a partition waits five minutes: EXTENDED_TEST_FAULT_INTERVAL_SEC is about faults that come again."""
+    faults = make_plan(find_scenario("5.2"), Settings(fault_interval_seconds=seconds)).faults
+    assert [fault.ends - fault.begins for fault in faults if fault.phase == "cut for long"] == [360]
+
+
 @pytest.mark.parametrize("number", SCENARIOS)
 def test_every_scenario_begins_with_a_base_and_ends_with_a_recovery_without_faults(number: str) -> None:
     """What is compared is compared with a time in which nothing was wrong, in the full and in a compressed run."""

@@ -35,7 +35,6 @@ SCENARIO: Final = Scenario(
         Cycle(
             phase="cut for long",
             kinds=(Kind.REGION_CUT,),
-            every_seconds=600,
             seconds=360,
             seconds_min=40,
             after_seconds=60,
