@@ -15,6 +15,7 @@ import trio
 
 from ..faults import error, intermittent
 from ._instance import Leave
+from ._limits import RECOVERY_SECONDS
 from ._load import Load
 from ._plan import PlannedFault
 from ._rig import End, Rig
@@ -97,9 +98,11 @@ async def _region_cut(ground: Ground, fault: PlannedFault) -> AsyncGenerator[Non
 async def _instance_away(how: Leave, ground: Ground, fault: PlannedFault) -> AsyncGenerator[None]:
     instance = ground.load.instances[fault.target or next(iter(ground.load.instances))]
     others = [other for other in ground.load.instances.values() if other is not instance]
-    # As whoever restarts one after another does: the next goes when those before are back.
-    while not all(other.ready for other in others):  # noqa: ASYNC110  # a process tells nobody
-        await trio.sleep(_LOOK_SECONDS)
+    # As whoever restarts one after another does: the next goes when those before are back. One that never is fails a
+    # criterion, and must not stop the run.
+    with trio.move_on_after(RECOVERY_SECONDS):
+        while not all(other.ready for other in others):  # noqa: ASYNC110  # a process tells nobody
+            await trio.sleep(_LOOK_SECONDS)
     async with AsyncExitStack() as stack:
         if how is Leave.KILL:
             await stack.enter_async_context(ground.rig.lose_host(instance.name))

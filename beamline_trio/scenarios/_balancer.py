@@ -23,6 +23,9 @@ _ANSWER_SECONDS: Final = 5.0
 class Balancer:
     """The load balancer of a run.
 
+    Raises:
+        ScenarioError: this machine has none.
+
     Attributes:
         asked: how often it was asked for a page that says that an instance is ready.
         refused: how often it had none.
@@ -30,21 +33,18 @@ class Balancer:
     """
 
     def __init__(self) -> None:
+        executable = find_haproxy()
+        if executable is None:
+            raise ScenarioError("there is no haproxy on this machine; install it, or run without a load balancer")
+        self._executable = executable
         self.asked = 0
         self.refused = 0
         self.serves = True
 
     @asynccontextmanager
     async def running(self, instances: Mapping[str, tuple[str, int]]) -> AsyncGenerator[None]:
-        """Run it in front of these instances' pages, and ask it every 100 ms.
-
-        Raises:
-            ScenarioError: this machine has none.
-        """
-        executable = find_haproxy()
-        if executable is None:
-            raise ScenarioError("there is no haproxy on this machine; install it, or run without a load balancer")
-        async with open_load_balancer(executable, instances) as address, trio.open_nursery() as nursery:
+        """Run it in front of these instances' pages, and ask it every 100 ms."""
+        async with open_load_balancer(self._executable, instances) as address, trio.open_nursery() as nursery:
             nursery.start_soon(self._ask, address)
             yield
             nursery.cancel_scope.cancel()

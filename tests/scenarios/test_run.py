@@ -12,6 +12,8 @@ import trio
 from beamline_trio import Client
 from beamline_trio.router import MemoryIdempotence
 from beamline_trio.scenarios import Expectations, ScenarioError, Settings, find_scenario, run_scenario
+from beamline_trio.scenarios._balancer import Balancer
+from beamline_trio.scenarios._instance import Instance
 from beamline_trio.scenarios._ledger import Ledger
 from beamline_trio.scenarios._pipeline import Pipeline
 from beamline_trio.scenarios._requests import Requester
@@ -124,6 +126,20 @@ def test_a_report_has_what_alerts_look_at_and_what_each_server_and_instance_used
     for used in report["resources"]["instances"].values():
         assert used["connections"] == {"base": 1, "most": 1, "end": 1}
         assert used["tasks"]["end"] <= used["tasks"]["base"] + 5
+
+
+def test_an_instance_that_never_comes_back_fails_the_run_and_does_not_stop_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next restart waits for it, but not for ever."""
+    monkeypatch.setattr(Instance, "come_back", lambda self: None)
+    report = run_scenario(find_scenario("5.3"), attrs.evolve(SHORT, rate=1))
+    assert "reconnect after a fault" in failed(report)
+
+
+def test_without_haproxy_a_load_balancer_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When it is made: where tasks run already, the error would come in a group, which is no answer for a user."""
+    monkeypatch.setattr("beamline_trio.scenarios._balancer.find_haproxy", lambda: None)
+    with pytest.raises(ScenarioError, match="there is no haproxy on this machine"):
+        Balancer()
 
 
 def test_the_run_is_told_as_it_goes() -> None:
