@@ -24,7 +24,7 @@ _BALANCER_SECONDS: Final = 2.0
 
 def available(evidence: Evidence) -> Iterator[Finding]:
     """All findings of it."""
-    for criterion in (_ready, _balanced, _answered, _remembered, _quorum, _alerts):
+    for criterion in (_ready, _alive, _balanced, _answered, _remembered, _quorum_holds, _quorum, _alerts):
         yield from criterion(evidence)
 
 
@@ -38,6 +38,13 @@ def _ready(evidence: Evidence) -> Iterable[Finding]:
     value = f"{len(unready)} in {looks:,} looks, {least} ready at the least"
     good = bool(looks and not unready and least)
     yield holds("moments without an instance that is ready", good, value, "0, looked at every 100 ms")
+
+
+def _alive(evidence: Evidence) -> Iterable[Finding]:
+    """A process that nobody has ended runs; one that ends by itself is started again, and told."""
+    if evidence.deaths:
+        found = ", ".join(f"{name} {count}" for name, count in evidence.deaths.items() if count)
+        yield holds("instances that ended by themselves", not found, found or "0", "0")
 
 
 def _balanced(evidence: Evidence) -> Iterable[Finding]:
@@ -93,6 +100,20 @@ def _remembered(evidence: Evidence) -> Iterable[Finding]:
 
 
 # The quorum
+
+
+def _quorum_holds(evidence: Evidence) -> Iterable[Finding]:
+    """Whatever happens to one server: but for what is to take the quorum, and for a while behind it."""
+    topology, kinds = evidence.plan.topology, (Kind.QUORUM_LOSS, Kind.REGION_CUT)
+    if topology.nodes < 2:
+        return
+    bands = [band for band in evidence.bands if band.fault.kind in kinds]
+    taken = [(band.begins, band.healed + limits.RECONNECT_SECONDS) for band in bands]
+    lacking = [one for one in evidence.samples if not (one.quorum and one.enough)]
+    wrong = [one for one in lacking if not any(begins <= one.at <= ends for begins, ends in taken)]
+    value = f"missing in {len(wrong)} looks" + (f", first at {wrong[0].at:,.0f} s" if wrong else "")
+    limit = f"none: {topology.quorum} of {topology.nodes} servers run, and each group has a leader"
+    yield holds("quorum holds", bool(evidence.samples and not wrong), value, limit)
 
 
 def _quorum(evidence: Evidence) -> Iterable[Finding]:

@@ -5,7 +5,7 @@ Must not judge, and must not know on what it runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import attrs
@@ -16,6 +16,7 @@ from ._ledger import Gap, Ledger
 from ._load import Load
 from ._metering import Metering
 from ._plan import Plan, PlannedFault
+from ._process_instance import ProcessInstance
 from ._rig import Rig
 from ._sampling import Sample, Sampler
 from ._scenario import Scenario
@@ -73,6 +74,7 @@ class Evidence:
         uses: what each server and instance used.
         balancer: how often the load balancer was asked for an instance that is ready, and how often it had none; None
             = there was none. unserved: moments at which it had none, and until when.
+        deaths: instance -> how often it ended by itself, where it is a process.
         watching: whether the instances watch their cluster, so that a lost quorum shows in readiness.
         settled: whether all that was published has ended.
         seconds: how long it was, with the working off behind the plan.
@@ -98,6 +100,7 @@ class Evidence:
     settled: bool
     seconds: float
     unserved: Sequence[tuple[float, float]] = ()
+    deaths: Mapping[str, int] = attrs.field(factory=dict)
     watching: bool = False
 
 
@@ -158,6 +161,7 @@ async def conduct(
         settled=settled,
         seconds=now(),
         unserved=sampler.unserved,
+        deaths={name: one.deaths for name, one in load.instances.items() if isinstance(one, ProcessInstance)},
         watching=load.watching,
     )
 

@@ -5,7 +5,7 @@ Must not run or write anything.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from statistics import median
 from typing import Final
 
@@ -14,7 +14,7 @@ import attrs
 from . import _limits as limits
 from ._availability import available
 from ._conductor import Evidence
-from ._finding import Finding, nothing
+from ._finding import Finding, holds, nothing
 from ._ledger import Gap
 from ._limits import Limit, Mark
 from ._recovery import THROUGHPUT_SHARE, Recovery, base_throughput, recoveries, throughput
@@ -61,7 +61,7 @@ def measure(evidence: Evidence) -> Measured:
     return Measured(
         base_rate=base,
         end_rate=throughput(samples, half, last.ends),
-        recoveries=recoveries(samples, healed, base),
+        recoveries=recoveries(samples, healed, base, plan.topology.instances * max(1, len(plan.topology.regions))),
         base=base_samples,
         end=[one for one in samples if half <= one.at <= last.ends],
         filled=_filled(evidence) or base_samples,
@@ -123,16 +123,25 @@ def _throughput(evidence: Evidence, measured: Measured) -> Iterable[Finding]:
 
 
 def _reconnects(_: Evidence, measured: Measured) -> Iterable[Finding]:
-    yield _within("reconnect", measured, lambda one: one.reconnect_seconds, limits.RECONNECT_SECONDS)
-    yield _within("recovery", measured, lambda one: one.recovery_seconds, limits.RECOVERY_SECONDS)
+    reconnects = [(one.reconnect_seconds, one.watched_seconds) for one in measured.recoveries]
+    yield _within("reconnect", reconnects, limits.RECONNECT_SECONDS)
+    # Faults that follow each other sooner than that leave no time; but what comes back between none of them fails.
+    waits = [(one.recovery_seconds, one.waited_seconds) for one in measured.recoveries]
+    yield _within("recovery", waits, limits.RECOVERY_SECONDS)
 
 
-def _within(name: str, measured: Measured, read: Callable[[Recovery], float | None], most: float) -> Finding:
-    """What was not seen fails when there was time for it; a shorter time until the next fault refutes nothing."""
-    seen = [seconds for one in measured.recoveries if (seconds := read(one)) is not None]
-    missing = [one for one in measured.recoveries if read(one) is None]
-    too_late = sum(one.watched_seconds >= most for one in missing)
-    value = f"longest {max(seen, default=0.0):.1f} s of {len(measured.recoveries)}"
+def _within(name: str, took: Sequence[tuple[float | None, float]], most: float) -> Finding:
+    """What was not seen before the next fault fails when there was time for it; a shorter time refutes nothing.
+
+    Args:
+        name: of what is to be seen.
+        took: of each fault the seconds until it was seen, or None, and for how long it was looked for.
+        most: it must take less.
+    """
+    seen = [seconds for seconds, _ in took if seconds is not None]
+    missing = [looked for seconds, looked in took if seconds is None]
+    too_late = sum(looked >= most for looked in missing)
+    value = f"longest {max(seen, default=0.0):.1f} s of {len(took)}"
     if missing:
         value += f", {too_late} not in time, {len(missing) - too_late} cut short by the next fault"
     mark = Mark.FAIL if too_late or max(seen, default=0.0) >= most else Mark.OK
@@ -142,27 +151,44 @@ def _within(name: str, measured: Measured, read: Callable[[Recovery], float | No
 # Resources
 
 
-def _resources(_: Evidence, measured: Measured) -> Iterable[Finding]:
+def _resources(evidence: Evidence, measured: Measured) -> Iterable[Finding]:
     base, filled, end = measured.base, measured.filled, measured.end
-    yield _grown("tasks", limits.TASKS, base, end, lambda sample: sample.tasks, 1, "")
-    yield _grown("memory", limits.MEMORY_BYTES, filled, end, lambda sample: sample.memory_bytes, 1_000_000, " MB")
-    yield _grown("connections", limits.CONNECTIONS, base, end, lambda sample: sample.connections, 1, "")
+    yield _grown("tasks", limits.TASKS, [one.tasks for one in base], [one.tasks for one in end])
+    yield _memory("memory", [one.memory_bytes for one in filled], [one.memory_bytes for one in end])
+    connections = [one.connections for one in base], [one.connections for one in end]
+    yield _grown("connections", limits.CONNECTIONS, *connections)
+    yield from _processes(evidence)
+
+
+def _processes(evidence: Evidence) -> Iterable[Finding]:
+    """The memory of instances that are processes of their own is in none of the samples."""
+    plan = evidence.plan
+    end_begins = (plan.recovery.begins + plan.recovery.ends) / 2
+    known: dict[str, list[tuple[float, int]]] = {}
+    for sample in evidence.uses:
+        for name, use in sample.instances.items():
+            if use.memory_bytes is not None:
+                known.setdefault(name, []).append((sample.at, use.memory_bytes))
+    for name, seen in sorted(known.items()):
+        before = [value for at, value in seen if at <= plan.base.ends]
+        after = [value for at, value in seen if at >= end_begins]
+        yield _memory(f"memory of {name}", before, after)
+
+
+def _memory(name: str, before: Sequence[int], after: Sequence[int]) -> Finding:
+    return _grown(name, limits.MEMORY_BYTES, before, after, 1_000_000, " MB")
 
 
 def _grown(
-    name: str,
-    limit: Limit,
-    base: Sequence[Sample],
-    end: Sequence[Sample],
-    read: Callable[[Sample], int],
-    unit: int,
-    suffix: str,
+    name: str, limit: Limit, before: Sequence[int], after: Sequence[int], unit: int = 1, suffix: str = ""
 ) -> Finding:
-    before = median([read(sample) for sample in base] or [0])
-    after = median([read(sample) for sample in end] or [0])
-    value = f"{before / unit:.0f} -> {after / unit:.0f}{suffix}"
+    """Medians are compared; what nobody has seen is not as if it had not grown."""
     text = f"+{limit.warn / unit:.0f} warn, +{limit.fail / unit:.0f}{suffix} fail"
-    return Finding(name=f"{name} not grown", mark=limit.mark(after - before), value=value, limit=text)
+    if not before or not after:
+        return holds(f"{name} not grown", False, "not known", text)
+    first, last = median(before), median(after)
+    value = f"{first / unit:.0f} -> {last / unit:.0f}{suffix}"
+    return Finding(name=f"{name} not grown", mark=limit.mark(last - first), value=value, limit=text)
 
 
 # What a scenario expects beside that
@@ -185,9 +211,20 @@ def _expected(evidence: Evidence, measured: Measured) -> Iterable[Finding]:
         cut = any(band.fault.kind is Kind.QUORUM_LOSS for band in evidence.bands)
         name = "longest gap in throughput" + (" while there is a quorum" if cut else "")
         yield Finding(name=name, mark=mark, value=f"{longest:.1f} s", limit=limit)
+        yield from _regions_go_on(evidence, expected.never_idle_seconds)
     yield from available(evidence)
     if expected.steady_recovery:
         yield from _steady(measured)
+
+
+def _regions_go_on(evidence: Evidence, most: float) -> Iterable[Finding]:
+    """What is at home in a region goes on there, cut off or not: the others must not hide that it stands still."""
+    for region in evidence.plan.topology.regions:
+        pulse = evidence.ledger.regions.get(region)
+        longest = max((gap.seconds for gap in pulse.gaps), default=0.0) if pulse is not None else 0.0
+        value = f"{longest:.1f} s" if pulse is not None else "nothing has ended there"
+        good = pulse is not None and longest <= most
+        yield holds(f"longest gap in throughput of {region}", good, value, f"<= {most:g} s")
 
 
 def _gaps_with_a_quorum(evidence: Evidence) -> Iterator[Gap]:
@@ -199,13 +236,15 @@ def _gaps_with_a_quorum(evidence: Evidence) -> Iterator[Gap]:
 
 
 def _steady(measured: Measured) -> Iterable[Finding]:
-    times = [one.recovery_seconds for one in measured.recoveries if one.recovery_seconds is not None]
-    if len(times) < 2:
+    *earlier, last = [None, *(one.recovery_seconds for one in measured.recoveries)]
+    first = next((seconds for seconds in earlier if seconds is not None), None)
+    if first is None or last is None:
+        value = "not seen" if last is None else "the only one"
+        yield holds("the last recovery", False, value, "no worse than the first")
         return
-    first, last = times[0], times[-1]
-    mark = Mark.OK if last <= max(first * _STEADY_FACTOR, first + _STEADY_SECONDS) else Mark.FAIL
-    value, limit = f"{last:.1f} s", f"no worse than the first, {first:.1f} s"
-    yield Finding(name="the last recovery", mark=mark, value=value, limit=limit)
+    most = max(first * _STEADY_FACTOR, first + _STEADY_SECONDS)
+    limit = f"<= {most:.1f} s; the first took {first:.1f} s"
+    yield holds("the last recovery", last <= most, f"{last:.1f} s", limit)
 
 
 _CRITERIA: Final = (_messages, _throughput, _reconnects, _resources, _expected)

@@ -77,7 +77,7 @@ class Ledger:
         over_delivered: deliveries beyond max_deliver.
         out_of_order: first deliveries before an earlier message of their key.
         publish_errors: what publishers were told, by the class of the error.
-        by_instance: instance -> deliveries to its handler. by_region: region -> messages that ended there.
+        by_instance: instance -> deliveries to its handler. regions: region -> messages that ended there.
         latencies: seconds from the beginning to the end, of what has ended since they were last taken.
         examples: what was wrong, in words; the first few.
     """
@@ -102,7 +102,7 @@ class Ledger:
         self.out_of_order = 0
         self.publish_errors: dict[str, int] = {}
         self.by_instance: dict[str, int] = {}
-        self.by_region: dict[str, int] = {}
+        self.regions: dict[str, Pulse] = {}
         self.latencies: list[float] = []
         self.examples: list[str] = []
 
@@ -110,6 +110,11 @@ class Ledger:
     def begun(self) -> int:
         """Messages that were to be published so far."""
         return len(self._flags)
+
+    @property
+    def by_region(self) -> dict[str, int]:
+        """How many messages have ended in each region."""
+        return {region: pulse.count for region, pulse in self.regions.items()}
 
     @property
     def outstanding(self) -> int:
@@ -201,7 +206,7 @@ class Ledger:
         if not self._flags[number] & _ENDED:
             now = self._now()
             self.ended.beat(now)
-            self.by_region[region] = self.by_region.get(region, 0) + 1
+            self.regions.setdefault(region, Pulse()).beat(now)
             self.latencies.append(now - self._begun_at[number])
         self._flags[number] |= how
 

@@ -80,7 +80,13 @@ class Load:
         processes = are_processes(scenario, topology, settings)
         watching = topology.nodes > 1
         make_process = (
-            partial(ProcessInstance, number=scenario.number, servers=rig.urls(), watching=watching)
+            partial(
+                ProcessInstance,
+                number=scenario.number,
+                servers=rig.urls(),
+                watching=watching,
+                client=scenario.client,
+            )
             if processes
             else None
         )

@@ -8,8 +8,9 @@ Must not decide when.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Final
 
 import trio
 
@@ -38,25 +39,36 @@ class ProcessInstance:
         number: of the scenario.
         servers: where it connects.
         watching: it watches the cluster of its servers, and is not ready without a quorum.
+        client: options of its client.
 
     Attributes:
         name: as given.
         address: where its pages are.
         restarts: how often it was ended.
+        deaths: how often it ended by itself.
         restart_seconds: from each end until it took messages again.
         recognised: None = what it was given and was done already cannot be seen.
         ready: whether it said at the last look that it takes messages.
     """
 
-    def __init__(self, name: str, number: str, servers: Sequence[str], *, watching: bool = False) -> None:
+    def __init__(
+        self,
+        name: str,
+        number: str,
+        servers: Sequence[str],
+        *,
+        watching: bool = False,
+        client: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
         self.name = name
         self.address = (_HOST, choose_port(_HOST))
         self.restarts = 0
+        self.deaths = 0
         self.restart_seconds: list[float] = []
         self.recognised: int | None = None
         self._left_at: float | None = None
         self.ready = False
-        self._options = _options(name, number, servers, self.address[1], watching=watching)
+        self._options = _options(name, number, servers, self.address[1], watching=watching, client=client)
         self._wanted = trio.Event()
         self._wanted.set()
         self._program: Program | None = None
@@ -78,6 +90,7 @@ class ProcessInstance:
                 await self._wanted.wait()
                 await self._revive(program)
                 await program.wait_exit()
+                self.deaths += self._left_at is None
 
     async def leave(self, how: Leave) -> None:
         """End it; it stays away until `come_back`."""
@@ -120,7 +133,9 @@ class ProcessInstance:
             await trio.sleep(_LOOK_SECONDS)
 
 
-def _options(name: str, number: str, servers: Sequence[str], port: int, *, watching: bool) -> ProgramOptions:
+def _options(
+    name: str, number: str, servers: Sequence[str], port: int, *, watching: bool, client: Mapping[str, Any]
+) -> ProgramOptions:
     """How it is started."""
     # Imported by name in its own process: here it would read the environment.
     target = "beamline_trio.scenarios._worker:router"
@@ -135,5 +150,6 @@ def _options(name: str, number: str, servers: Sequence[str], port: int, *, watch
             "BEAMLINE_SCENARIO_INSTANCE": name,
             "BEAMLINE_SCENARIO_NUMBER": number,
             "NATS_WATCH_CLUSTER": "true" if watching else "false",
+            **{f"NATS_{option.upper()}": str(value) for option, value in client.items()},
         },
     )

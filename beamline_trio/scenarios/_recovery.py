@@ -5,6 +5,7 @@ Must not wait.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Final
@@ -31,10 +32,12 @@ class Recovery:
     Attributes:
         fault: which.
         healed_at: when it, and what overlapped it, was taken back.
-        reconnect_seconds: from then until every client had its link; None = never.
+        reconnect_seconds: from then until every client had its link, and every instance was ready; None = not before
+            the next fault, or the end.
         recovery_seconds: from then until all that had waited was done, and throughput was that of the base; None =
             not before the next fault, or the end.
-        watched_seconds: from then until the next fault, or the end of the samples.
+        watched_seconds: from then until the next fault; inf = there is none, and the run has ended.
+        waited_seconds: from then until it had recovered, be it behind later faults; inf = it never has.
         depth_max: messages that waited, at the most.
     """
 
@@ -43,6 +46,7 @@ class Recovery:
     reconnect_seconds: float | None
     recovery_seconds: float | None
     watched_seconds: float
+    waited_seconds: float
     depth_max: int
 
 
@@ -59,7 +63,9 @@ def base_throughput(samples: Sequence[Sample], base: Span) -> float:
     return throughput(samples, base.begins + (base.ends - base.begins) / 10, base.ends)
 
 
-def recoveries(samples: Sequence[Sample], faults: Sequence[tuple[PlannedFault, float]], base: float) -> list[Recovery]:
+def recoveries(
+    samples: Sequence[Sample], faults: Sequence[tuple[PlannedFault, float]], base: float, instances: int = 1
+) -> list[Recovery]:
     """What came of each fault that was followed by a time without one.
 
     Of faults that overlap, or follow each other at once, recovery begins when the last of them is healed.
@@ -68,10 +74,11 @@ def recoveries(samples: Sequence[Sample], faults: Sequence[tuple[PlannedFault, f
         samples: of the run.
         faults: each with the moment at which it was healed, by their beginning.
         base: throughput without faults.
+        instances: of the router, over all regions.
     """
     found: list[Recovery] = []
     for fault, healed_at in faults:
-        until, healed = float("inf"), healed_at
+        until, healed = math.inf, healed_at
         for other, other_healed_at in faults:
             if other.begins >= healed + AT_ONCE_SECONDS:
                 until = min(until, other.begins)
@@ -79,7 +86,7 @@ def recoveries(samples: Sequence[Sample], faults: Sequence[tuple[PlannedFault, f
                 healed = max(healed, other_healed_at)
         first = bisect_left(samples, fault.begins, key=_moment)
         last = bisect_left(samples, until, key=_moment)
-        found.append(_recovery(fault, healed, samples[first:last], base))
+        found.append(_recovery(fault, healed, samples[first:last], samples[last:], base, instances))
     return found
 
 
@@ -87,16 +94,25 @@ def _moment(sample: Sample) -> float:
     return sample.at
 
 
-def _recovery(fault: PlannedFault, healed_at: float, samples: Sequence[Sample], base: float) -> Recovery:
+def _recovery(
+    fault: PlannedFault,
+    healed_at: float,
+    samples: Sequence[Sample],
+    later: Sequence[Sample],
+    base: float,
+    instances: int,
+) -> Recovery:
     after = [sample for sample in samples if sample.at >= healed_at]
-    connected = next((sample.at for sample in after if sample.connected and sample.ready), None)
+    connected = next((sample.at for sample in after if sample.connected and sample.ready >= instances), None)
     recovered = _recovered_at(after, base)
+    over = recovered if recovered is not None else _recovered_at(later, base)
     return Recovery(
         fault=fault,
         healed_at=healed_at,
         reconnect_seconds=None if connected is None else connected - healed_at,
         recovery_seconds=None if recovered is None else recovered - healed_at,
-        watched_seconds=max(0.0, samples[-1].at - healed_at) if samples else 0.0,
+        watched_seconds=math.inf if not later else max(0.0, samples[-1].at - healed_at) if samples else 0.0,
+        waited_seconds=math.inf if over is None else over - healed_at,
         depth_max=max((sample.outstanding + sample.backlog for sample in samples), default=0),
     )
 

@@ -37,7 +37,8 @@ class Sample:
         latency_seconds: the longest from beginning to end, of what ended in this second; 0 = nothing did.
         ready: instances that take messages. up: servers that serve.
         connected: whether every client has its link.
-        quorum: whether enough servers run. leader: of the streams; empty = none is known.
+        quorum: whether there is one, as the watches see it. enough: whether as many servers run as it needs.
+        leader: of the streams; empty = none is known.
         regions: those that are joined to another one.
         tasks: of trio. memory_bytes: of this process. connections: of clients to servers.
         by_instance: deliveries to each instance so far. by_region: messages that ended in each region so far.
@@ -61,6 +62,7 @@ class Sample:
     connections: int
     by_instance: tuple[int, ...] = ()
     by_region: tuple[int, ...] = ()
+    enough: bool = True
 
 
 class Spans:
@@ -157,7 +159,7 @@ class Sampler:
 
     def _sample(self) -> Sample:
         ledger, load, health = self._ledger, self._load, self._rig.health()
-        latencies = ledger.take_latencies()
+        latencies, by_region = ledger.take_latencies(), ledger.by_region
         seen = load.lookout.seen if load.lookout is not None else None
         return Sample(
             at=self._now(),
@@ -171,11 +173,12 @@ class Sampler:
             up=sum(health.up.values()),
             connected=load.connected,
             quorum=health.quorum if seen is None else seen.quorum,
+            enough=health.quorum,
             leader="" if seen is None else seen.leader,
             regions=0 if seen is None else seen.regions,
             tasks=trio.lowlevel.current_statistics().tasks_living,
             memory_bytes=resident_bytes() or 0,
             connections=health.connections,
             by_instance=tuple(ledger.by_instance.get(name, 0) for name in load.instances),
-            by_region=tuple(ledger.by_region.get(site.region, 0) for site in load.sites),
+            by_region=tuple(by_region.get(site.region, 0) for site in load.sites),
         )

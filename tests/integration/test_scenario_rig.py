@@ -87,7 +87,7 @@ async def test_an_instance_is_a_process_that_is_ended_and_comes_back() -> None:
         js = JetStream(nc)
         for config in streams_of(find_scenario("5.3"), ONE, ""):
             await js.create_stream(config)
-        instance = ProcessInstance("router-1", "5.3", rig.urls())
+        instance = ProcessInstance("router-1", "5.3", rig.urls(), client=find_scenario("5.1").client)
         async with nc.subscribe("done.>") as effects:
             await nursery.start(instance.run)
             for number, how in enumerate((Leave.DRAIN, Leave.KILL)):
@@ -99,5 +99,10 @@ async def test_an_instance_is_a_process_that_is_ended_and_comes_back() -> None:
                 assert not instance.ready
                 instance.come_back()
                 await until_ready(instance)
-            assert instance.restarts == 2
+            assert (instance.restarts, instance.deaths) == (2, 0)
+            assert instance._program is not None
+            instance._program.kill()  # nobody has asked for that
+            while not instance.deaths:  # noqa: ASYNC110  # a process tells nobody
+                await trio.sleep(0.05)
+            await until_ready(instance)
         nursery.cancel_scope.cancel()

@@ -24,6 +24,7 @@ from beamline_trio.scenarios._ledger import Gap, Ledger
 from beamline_trio.scenarios._limits import CONNECTIONS, MEMORY_BYTES, TASKS
 from beamline_trio.scenarios._metering import Metering
 from beamline_trio.scenarios._sampling import Spans
+from beamline_trio.scenarios._uses import Use, UseSample
 
 RATE = 10
 ROLLING = find_scenario("5.3")
@@ -247,6 +248,108 @@ def test_spans_are_from_the_first_look_to_the_first_that_is_otherwise() -> None:
     for now, so in enumerate((False, True, True, False, False, True, True)):
         spans.look(float(now), so=so)
     assert spans.spans == [(1.0, 3.0), (5.0, 6.0)]
+
+
+def test_what_comes_back_between_none_of_many_faults_fails() -> None:
+    """Each is followed by another one in less than the five minutes that recovery may take; all of them in more."""
+    settings = Settings(rate=RATE)
+    plan = make_plan(find_scenario("2.1"), settings)
+    bands = [Band(fault=fault, begins=fault.begins, healed=fault.ends) for fault in plan.faults]
+    for last, fails in ((bands[1].healed - 10, False), (bands[-1].healed, True)):
+        samples = [
+            sample(at, outstanding=500 if bands[0].begins <= at < last else 0) for at in range(int(plan.seconds))
+        ]
+        found = marks(evidence(settings=settings, plan=plan, bands=bands, samples=samples))
+        assert ("recovery after a fault" in found) == fails
+
+
+def test_every_instance_comes_back() -> None:
+    """The others take the messages meanwhile, and yet one that stays away has not reconnected."""
+    settings = Settings(rate=RATE)
+    plan = make_plan(ROLLING, settings)
+    fault = plan.faults[0]
+    bands = [Band(fault=fault, begins=fault.begins, healed=fault.ends)]
+    for ready, found in ((3, {}), (2, {"reconnect after a fault": Mark.FAIL})):
+        samples = [sample(at, ready=3 if at < fault.begins else ready) for at in range(int(plan.seconds))]
+        assert marks(evidence(settings=settings, plan=plan, bands=bands, samples=samples)) == found
+
+
+def test_the_quorum_holds_whatever_happens_to_one_server() -> None:
+    """Servers that run and groups that have a leader; but for what is to take it, and half a minute behind that."""
+    plan = make_plan(find_scenario("5.1"), Settings(rate=RATE))
+    one, lost = plan.faults[0], plan.faults[-1]
+    bands = [Band(fault=fault, begins=fault.begins, healed=fault.ends) for fault in (one, lost)]
+
+    def found(fault: PlannedFault, more: int, **changed: bool) -> bool:
+        samples = [
+            sample(at, ready=3, **changed) if fault.begins <= at < fault.ends + more else sample(at, ready=3)
+            for at in range(int(plan.seconds))
+        ]
+        return "quorum holds" in marks(evidence(plan=plan, bands=bands, samples=samples))
+
+    assert found(one, 0, quorum=False)
+    assert found(one, 0, enough=False)
+    assert not found(lost, 30, quorum=False, enough=False)
+    assert found(lost, 40, quorum=False)
+
+
+def test_a_region_that_stands_still_is_not_hidden_by_the_others() -> None:
+    """Each region has its own silence, and one in which nothing ends at all fails."""
+    scenario = attrs.evolve(find_scenario("5.2"), expectations=Expectations(never_idle_seconds=10))
+    plan = make_plan(scenario, Settings(rate=RATE))
+    samples = [sample(at) for at in range(int(plan.seconds))]
+    now = 0.0
+    ledger = Ledger(lambda: now, 4)
+
+    def end(region: str, at: float) -> None:
+        nonlocal now
+        now = at
+        number = ledger.begin()
+        ledger.note_acked(number, duplicate=False)
+        ledger.note_done(number, number, region)
+
+    for at in (0, 9, 18):
+        end("east", at)
+    found = marks(evidence(scenario=scenario, plan=plan, samples=samples, ledger=ledger))
+    assert found == {"longest gap in throughput of west": Mark.FAIL}
+    for at in (0, 10, 20):
+        end("west", at)
+    assert marks(evidence(scenario=scenario, plan=plan, samples=samples, ledger=ledger)) == {}
+    end("west", 31)
+    assert marks(evidence(scenario=scenario, plan=plan, samples=samples, ledger=ledger)) == found
+
+
+def test_an_instance_that_ends_by_itself_fails_the_run() -> None:
+    """It is started again, so that nothing else may show it."""
+    assert marks(evidence(deaths={"router-1": 0})) == {}
+    found = marks(evidence(deaths={"router-1": 0, "router-2": 1}))
+    assert found == {"instances that ended by themselves": Mark.FAIL}
+
+
+def test_an_instance_that_is_a_process_has_a_memory_of_its_own() -> None:
+    """It is in none of the samples of the process that runs the scenario; one that is not there at the end fails."""
+    plan = evidence().plan
+
+    def found(*memory: tuple[float, int]) -> dict[str, Mark]:
+        uses = [UseSample(at, {}, {"router-1": Use(memory_bytes=number)}) for at, number in memory]
+        return marks(evidence(uses=uses))
+
+    assert found((0, 10**8), (plan.seconds, 2 * 10**8)) == {}
+    assert found((0, 10**8), (plan.seconds, 2 * 10**8 + 1)) == {"memory of router-1 not grown": Mark.WARN}
+    assert found((0, 10**8), (plan.seconds, 3 * 10**8 + 1)) == {"memory of router-1 not grown": Mark.FAIL}
+    assert found((0, 10**8)) == {"memory of router-1 not grown": Mark.FAIL}
+
+
+def test_a_last_recovery_that_was_not_seen_is_worse_than_the_first() -> None:
+    """Neither is an earlier one taken for it, nor is a run of one fault one in which it was compared."""
+    scenario = attrs.evolve(find_scenario("2.1"), expectations=Expectations(steady_recovery=True))
+    faults = [PlannedFault(kind=Kind.PARTITION, phase="fault", begins=at, ends=at + 10) for at in (100, 200, 400)]
+    bands = [Band(fault=fault, begins=fault.begins, healed=fault.ends) for fault in faults]
+    seen = evidence(scenario=scenario, bands=bands)
+    assert marks(seen) == {}
+    never = [attrs.evolve(one, outstanding=500) if one.at >= 400 else one for one in seen.samples]
+    assert marks(attrs.evolve(seen, samples=never))["the last recovery"] is Mark.FAIL
+    assert marks(attrs.evolve(seen, bands=bands[:1])) == {"the last recovery": Mark.FAIL}
 
 
 def test_the_last_recovery_is_no_worse_than_the_first() -> None:

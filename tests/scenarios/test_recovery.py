@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from beamline_trio.scenarios import Kind, PlannedFault, Sample, Span
 from beamline_trio.scenarios._recovery import base_throughput, recoveries, throughput
 
@@ -40,6 +42,23 @@ def test_a_fault_after_which_nothing_ends_has_no_recovery() -> None:
     samples = samples_of([(50, 200)])
     (one,) = recoveries(samples, [(fault(50, 60), 60)], base=10)
     assert (one.reconnect_seconds, one.recovery_seconds) == (None, None)
+
+
+def test_a_fault_is_watched_until_the_next_one_and_waits_for_its_recovery_behind_that() -> None:
+    """What never came back by the end of a run had all the time there was."""
+    faults = [(fault(50, 60), 60.0), (fault(100, 110), 110.0)]
+    first, second = recoveries(samples_of([(50, 120)]), faults, base=10)
+    assert (first.watched_seconds, first.waited_seconds) == (39, 61)
+    assert (second.watched_seconds, second.waited_seconds) == (math.inf, 11)
+    never, _ = recoveries(samples_of([(50, 200)]), faults, base=10)
+    assert (never.watched_seconds, never.waited_seconds) == (39, math.inf)
+
+
+def test_a_reconnect_is_that_of_every_instance() -> None:
+    """One of two that is ready takes messages, and the other one is missed."""
+    samples = samples_of([(50, 64)])
+    (one,) = recoveries(samples, [(fault(50, 60), 60)], base=10, instances=2)
+    assert (one.reconnect_seconds, one.recovery_seconds) == (None, 5)
 
 
 def test_a_recovery_is_looked_for_until_the_next_fault() -> None:
