@@ -35,8 +35,8 @@ _IDENTITY: Final = re.compile(rb"\r\nSim-Id: ([^\r\n]{1,80})\r\n")
 _PUBLISHER: Final = re.compile(r"[!-9;-~]([ -9;-~]{0,46}[!-9;-~])?")
 # Longer than a header line with an identity: what may be cut by two writes.
 _OVERLAP_BYTES: Final = 96
-# A name, since the simulation does not know the client: written, and then no answer in time.
-_UNKNOWN_ERRORS: Final = ("OperationTimeoutError", "PublishUnknownError")
+# Names, since the simulation does not know the client: written, and then no answer in time, or none that decides.
+_UNKNOWN_ERRORS: Final = ("OperationTimeoutError", "PublishUnknownError", "PublishInProcessError")
 # Outcomes by which a publish tells that no server has it yet.
 _UNCONFIRMED: Final = ("queued", "skipped", "dropped")
 
