@@ -850,7 +850,7 @@ async def test_a_dial_can_fail(reason: str, expected: type[Exception], autojump_
     network = PairDialer()
     faults = FaultDialer(network)
     with faults.inject("connect", error(reason)) as injection:
-        with pytest.raises(expected, match="toy:4222"), trio.testing.assert_checkpoints():
+        with trio.testing.assert_checkpoints(), pytest.raises(expected, match="toy:4222"):
             async with opened(faults, network):
                 raise AssertionError("nobody answers")
         assert injection.hits == 1
