@@ -82,16 +82,9 @@ def _headline(report: Mapping[str, Any]) -> str:
 
 
 def _criteria(report: Mapping[str, Any]) -> str:
-    rows = [
-        (
-            f'<span class="{one["mark"]}">{one["mark"]}</span>',
-            escape(one["name"]),
-            escape(one["value"]),
-            escape(one["limit"]),
-        )
-        for one in report["findings"]
-    ]
-    return _table(("", "criterion", "found", "must be"), rows)
+    rows = [tuple(escape(one[part]) for part in ("mark", "name", "value", "limit")) for one in report["findings"]]
+    marked = [(f'<span class="{mark}">{mark}</span>', *others) for mark, *others in rows]
+    return _table(("", "criterion", "found", "must be"), marked)
 
 
 def _faults(report: Mapping[str, Any]) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import zlib
+from html import escape
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -113,11 +115,46 @@ def test_the_picture_has_a_line_of_each_series_and_a_band_of_each_fault(report: 
 
 
 def test_what_a_report_says_is_text_in_its_page(report: dict[str, Any]) -> None:
-    """A name with markup in it is shown, not obeyed."""
-    page = page_of({**report, "title": "<b>bold</b>", "about": "a & b"})
-    assert "&lt;b&gt;bold&lt;/b&gt;" in page
-    assert "<b>bold" not in page
-    assert "a &amp; b" in page
+    """Markup in any text and any name of it is shown, not obeyed: the page has the same elements and attributes."""
+    raised = {"target": "watch", "labels": ["watch", "east"], "since": 20.0, "begins": 30.0, "ends": 50.0}
+    full = {
+        **report,
+        "client_options": {"pending_max": 50_000},
+        "alerts": [{**one, "raised": [raised]} for one in report["alerts"]],
+        "counts": {**report["counts"], "publish_errors": {"TimeoutError": 1}, "examples": ["lost 7"]},
+        "availability": {**report["availability"], "restart_seconds_by_instance": {"router-1": [1.5]}},
+    }
+    page = page_of({**marked_up(full), "result": report["result"]})
+    assert elements_of(page) == elements_of(page_of(full))
+    assert page.count(escape(MARKUP)) > 50
+    picture_of(page)
+
+
+MARKUP = "<b>\"'&"
+
+
+def marked_up(data: Any) -> Any:
+    """Data with markup in all that is text, and one more name with markup in each mapping."""
+    if isinstance(data, str):
+        return data + MARKUP
+    if isinstance(data, list):
+        return [marked_up(one) for one in data]
+    if isinstance(data, dict):
+        marked = {name: marked_up(value) for name, value in data.items()}
+        return marked | dict([(MARKUP, value) for value in marked.values()][:1])
+    return data
+
+
+def elements_of(page: str) -> set[tuple[str, frozenset[str]]]:
+    """Each kind of element with the names of its attributes."""
+    found: set[tuple[str, frozenset[str]]] = set()
+
+    class Reader(HTMLParser):
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            found.add((tag, frozenset(name for name, _ in attrs)))
+
+    Reader().feed(page)
+    return found
 
 
 def test_a_cluster_has_its_quorum_and_regions_in_the_picture(report: dict[str, Any]) -> None:
