@@ -117,9 +117,8 @@ def _throughput(evidence: Evidence, measured: Measured) -> Iterable[Finding]:
     text, limit = f"{measured.base_rate:.1f} of {rate:g} a second", f">= {THROUGHPUT_SHARE:.0%}"
     yield Finding(name="throughput of the base", mark=mark, value=text, limit=limit)
     share = measured.end_rate / measured.base_rate if measured.base_rate else 0.0
-    mark = limits.THROUGHPUT_LOSS.mark(1 - share) if share >= THROUGHPUT_SHARE else Mark.FAIL
     text = f"{share:.1%} ({measured.end_rate:.1f} of {measured.base_rate:.1f} a second)"
-    yield Finding(name="throughput of the base is back", mark=mark, value=text, limit=f">= {THROUGHPUT_SHARE:.0%}")
+    yield holds("throughput of the base is back", share >= THROUGHPUT_SHARE, text, limit)
 
 
 def _reconnects(_: Evidence, measured: Measured) -> Iterable[Finding]:

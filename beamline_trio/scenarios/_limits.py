@@ -38,7 +38,5 @@ class Limit:
 TASKS: Final = Limit(50, 100)
 MEMORY_BYTES: Final = Limit(100 * _MEGABYTE, 200 * _MEGABYTE)
 CONNECTIONS: Final = Limit(5, 10)
-# Of the base's throughput, missing at the end.
-THROUGHPUT_LOSS: Final = Limit(0.10, 0.20)
 RECONNECT_SECONDS: Final = 30.0
 RECOVERY_SECONDS: Final = 300.0
