@@ -9,7 +9,15 @@ import pytest
 import trio
 import trio.testing
 
-from beamline_trio import Disconnected, InvalidSubjectError, OptionsError, Reconnected, ReconnectFailed, open_client
+from beamline_trio import (
+    Disconnected,
+    InvalidSubjectError,
+    OptionsError,
+    Reconnected,
+    ReconnectFailed,
+    State,
+    open_client,
+)
 from beamline_trio.cluster import (
     META_GROUP,
     ClusterWatch,
@@ -122,6 +130,41 @@ async def test_an_outage_of_the_own_link_is_no_news_of_the_cluster(nats_world: W
         assert rig.watch.quorum
         statistics = rig.watch.statistics()
         assert (statistics.nodes_down, statistics.quorums_lost) == (0, 0)
+
+
+async def test_a_look_during_which_the_link_was_lost_tells_nothing(nats_world: World) -> None:
+    """Nobody could answer it, so its silence is not that of the cluster; it is not counted, be the link back or not."""
+    hasty = WatchOptions(interval_seconds=1.0, answer_seconds=0.5, quorum_lost_after_seconds=0.6)
+    async with watched(nats_world, one_region(), streams=["ORDERS"], options=hasty) as rig:
+        await trio.sleep(0.8)
+        rig.cluster.silent = True
+        await trio.sleep(0.4)
+        looks = rig.watch.statistics().looks
+        nats_world.servers["nats"].stop()
+        await trio.sleep(0.7)
+        assert rig.nc.state is State.RECONNECTING
+        assert rig.watch.statistics().looks == looks == 1
+        assert rig.watch.statistics().quorums_lost == 0
+        assert rig.watch.quorum
+
+
+async def test_a_region_is_cut_off_by_no_look_that_is_too_old(nats_world: World) -> None:
+    """While the own link is down what was seen before may be over; the next look has its say again."""
+    async with watched(nats_world, two_regions(), streams=["EAST", "WEST"]) as rig:
+        rig.cluster.down("west-1", "west-2", "west-3")
+        await trio.sleep(60)
+        assert rig.watch.is_cut("west")
+        server = nats_world.servers["nats"]
+        server.stop()
+        await trio.sleep(5)
+        assert rig.watch.is_cut("west")
+        await trio.sleep(3)
+        assert not rig.watch.is_cut("west")
+        assert rig.watch.current
+        assert not rig.watch.regions["west"].connected
+        server.start()
+        await trio.sleep(30)
+        assert rig.watch.is_cut("west")
 
 
 async def test_a_stream_that_is_gone_is_refused_once_and_has_no_quorum_to_lose(
