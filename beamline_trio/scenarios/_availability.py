@@ -121,7 +121,7 @@ def _quorum(evidence: Evidence) -> Iterable[Finding]:
     for band in evidence.bands:
         if band.fault.kind is not Kind.QUORUM_LOSS:
             continue
-        during = [one for one in evidence.samples if band.begins + 1 < one.at < band.healed]
+        during = [one for one in evidence.samples if band.begins < one.at < band.healed]
         behind = [one for one in evidence.samples if one.at > band.healed + limits.RECONNECT_SECONDS]
         seen, back = any(not one.quorum for one in during), bool(behind) and behind[0].quorum
         value = f"{'seen' if seen else 'not seen'}, {'back' if back else 'not back'}"

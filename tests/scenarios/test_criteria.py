@@ -24,6 +24,7 @@ from beamline_trio.scenarios._ledger import Gap, Ledger
 from beamline_trio.scenarios._limits import CONNECTIONS, MEMORY_BYTES, TASKS
 from beamline_trio.scenarios._metering import Metering
 from beamline_trio.scenarios._sampling import Spans
+from beamline_trio.scenarios._streams import REMEMBERED_SECONDS
 from beamline_trio.scenarios._uses import Use, UseSample
 
 RATE = 10
@@ -80,6 +81,15 @@ def test_memory_is_compared_when_simulated_servers_forget_ids(on: str, mark: Mar
     assert marks(evidence(plan=plan, settings=settings, samples=samples)).get("memory not grown") is mark
     leaking = [sample(at, memory_bytes=at * 600_000) for at in range(int(plan.seconds))]
     assert marks(evidence(plan=plan, settings=settings, samples=leaking))["memory not grown"] is Mark.FAIL
+
+
+def test_a_run_that_ends_too_soon_behind_that_is_compared_with_its_base() -> None:
+    """What the memory would be compared with is its own end, which hides whatever has grown."""
+    settings = Settings(duration_minutes=12, rate=RATE)
+    plan = make_plan(find_scenario("2.1"), settings)
+    assert plan.recovery.begins < REMEMBERED_SECONDS + plan.base.ends - plan.base.begins < plan.seconds
+    samples = [sample(at, memory_bytes=at * 600_000) for at in range(int(plan.seconds))]
+    assert marks(evidence(plan=plan, settings=settings, samples=samples)) == {"memory not grown": Mark.FAIL}
 
 
 def test_nothing_is_given_up_where_handlers_do_well() -> None:
