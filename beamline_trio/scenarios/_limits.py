@@ -21,6 +21,10 @@ class Mark(enum.StrEnum):
     FAIL = "fail"
 
 
+# The worst mark of its findings -> the result of a run.
+RESULTS: Final = {Mark.OK: "passed", Mark.WARN: "passed with warnings", Mark.FAIL: "failed"}
+
+
 @attrs.frozen
 class Limit:
     """Above `warn` it is told, above `fail` the run has failed."""

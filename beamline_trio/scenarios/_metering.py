@@ -20,8 +20,32 @@ from ._alerting import AlertBook, Key, Raised, alerts_of
 # What the shipped alerts are written for.
 SCRAPE_SECONDS: Final = 15.0
 SCRAPE_SECONDS_MIN: Final = 1.0
-# Changes that are kept of a series; those that follow are counted by nobody, but alerts see them.
-_CHANGES_MAX: Final = 1_000
+# Changes that are kept of a series; those that follow are counted, and alerts see them.
+CHANGES_MAX: Final = 1_000
+
+
+class Series:
+    """The values of a series.
+
+    Attributes:
+        changes: the first of them, each from when it was seen; None = the series has ended.
+        dropped: changes that followed, and were not kept.
+    """
+
+    def __init__(self) -> None:
+        self.changes: list[tuple[float, float | None]] = []
+        self.dropped = 0
+        self._last: float | None = None
+
+    def take(self, now: float, value: float | None) -> None:
+        """A scrape."""
+        if self.changes and self._last == value:
+            return
+        self._last = value
+        if len(self.changes) < CHANGES_MAX:
+            self.changes.append((now, value))
+        else:
+            self.dropped += 1
 
 
 class Metering:
@@ -34,7 +58,7 @@ class Metering:
     Attributes:
         scrape_seconds: from one scrape to the next.
         book: what became of the alerts.
-        series: of each series the values, from when they were seen; None = it has ended.
+        series: of each series the values.
     """
 
     def __init__(self, now: Callable[[], float], scale: float) -> None:
@@ -42,7 +66,7 @@ class Metering:
         self._targets: dict[str, Collector] = {}
         self.scrape_seconds = max(SCRAPE_SECONDS * min(1.0, scale), SCRAPE_SECONDS_MIN)
         self.book = AlertBook(alerts_of(alert_rules(), scale))
-        self.series: dict[Key, list[tuple[float, float | None]]] = {}
+        self.series: dict[Key, Series] = {}
 
     @property
     def raised(self) -> Sequence[Raised]:
@@ -51,13 +75,12 @@ class Metering:
 
     @contextmanager
     def target(self, name: str) -> Generator[Collector]:
-        """A collector that is scraped under this name while this is entered."""
+        """A collector that is scraped under this name, which nobody else has, while this is entered."""
         collector = self._targets[name] = Collector()
         try:
             yield collector
         finally:
-            if self._targets.get(name) is collector:
-                del self._targets[name]
+            del self._targets[name]
 
     async def run(self) -> None:
         """Scrape all targets again and again."""
@@ -69,10 +92,7 @@ class Metering:
         now, values = self._now(), self._read()
         self.book.take(now, values)
         for key in sorted({*self.series, *values}):
-            changes = self.series.setdefault(key, [])
-            value = values.get(key)
-            if (not changes or changes[-1][1] != value) and len(changes) < _CHANGES_MAX:
-                changes.append((now, value))
+            self.series.setdefault(key, Series()).take(now, values.get(key))
 
     def _read(self) -> dict[Key, float]:
         wanted = {alert.metric for alert in self.book.alerts}

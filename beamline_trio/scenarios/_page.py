@@ -5,10 +5,11 @@ No scripts, and nothing from elsewhere. Must not judge.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any, Final
 
+from ._limits import RESULTS
 from ._picture import draw_timeline
 
 _STYLE: Final = """
@@ -37,7 +38,7 @@ text.line-a { fill: var(--a); } text.line-b { fill: var(--b); } text.line-c { fi
 text.line-d { fill: var(--d); }
 """
 _WHEN: Final = ("base", "most", "end")
-_RESULT_CLASSES: Final = {"passed": "ok", "passed with warnings": "warn", "failed": "fail"}
+_RESULT_CLASSES: Final = {result: mark.value for mark, result in RESULTS.items()}
 
 
 def page_of(report: Mapping[str, Any]) -> str:
@@ -118,9 +119,14 @@ def _alerts(report: Mapping[str, Any]) -> str:
             rows.append((*name, escape(whom), f"{one['since']:,.0f}", f"{one['begins']:,.0f}", until))
         if not alert["raised"]:
             rows.append((*name, "not raised", "", "", ""))
-    scraped = f"<p>scraped every {report['metrics']['scrape_seconds']:g} s</p>"
+    scraped = f"<p>scraped every {report['metrics']['scrape_seconds']:g} s{_dropped(report['metrics']['series'])}</p>"
     names = ("alert", "rule", "told by", "holds from (s)", "raised at (s)", "over at (s)")
     return scraped + _table(names, rows, numbers_from=3)
+
+
+def _dropped(series: Sequence[Mapping[str, Any]]) -> str:
+    count = sum(one["dropped"] for one in series)
+    return f"; {count:,} changes of series are not in the report, which keeps the first of each" if count else ""
 
 
 def _availability(report: Mapping[str, Any]) -> Iterable[tuple[str, object]]:

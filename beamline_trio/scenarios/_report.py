@@ -13,7 +13,7 @@ import attrs
 from ._conductor import Evidence
 from ._criteria import Measured, judge, measure
 from ._finding import Finding
-from ._limits import Mark
+from ._limits import RESULTS, Mark
 from ._sampling import Sample
 from ._uses import Use, summary_of
 
@@ -63,9 +63,7 @@ def report_of(evidence: Evidence) -> dict[str, Any]:
 def result_of(findings: Sequence[Finding]) -> str:
     """`passed`, `passed with warnings`, or `failed`."""
     marks = {finding.mark for finding in findings}
-    if Mark.FAIL in marks:
-        return "failed"
-    return "passed with warnings" if Mark.WARN in marks else "passed"
+    return RESULTS[next((mark for mark in (Mark.FAIL, Mark.WARN) if mark in marks), Mark.OK)]
 
 
 def _finding(finding: Finding) -> dict[str, str]:
@@ -157,17 +155,19 @@ def _alerts(evidence: Evidence) -> list[dict[str, Any]]:
 
 
 def _metrics(evidence: Evidence) -> dict[str, Any]:
-    """The series that alerts look at: from when on which value; null = it has ended."""
+    """The series that alerts look at: from when on which value (null = it has ended), and how many changes followed."""
+    metering = evidence.metering
     return {
-        "scrape_seconds": evidence.metering.scrape_seconds,
+        "scrape_seconds": metering.scrape_seconds,
         "series": [
             {
                 "target": target,
                 "name": name,
                 "labels": list(labels),
-                "changes": [[round(at, 3), value] for at, value in changes],
+                "changes": [[round(at, 3), value] for at, value in series.changes],
+                "dropped": series.dropped,
             }
-            for (target, name, labels), changes in sorted(evidence.metering.series.items())
+            for (target, name, labels), series in sorted(metering.series.items())
         ],
     }
 

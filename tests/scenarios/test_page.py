@@ -69,6 +69,14 @@ def test_an_alert_that_was_raised_has_a_bar_in_the_picture_and_a_row(report: dic
     assert "router_cluster_quorum == 0 for 30 s" not in page_of(report)  # its run is compressed, and so is the rule
 
 
+def test_changes_of_series_that_were_not_kept_are_told(report: dict[str, Any]) -> None:
+    """Those of all series together; where there are none there is nothing to tell."""
+    series = [{**one, "dropped": 700} for one in report["metrics"]["series"][:2]]
+    told = "; 1,400 changes of series are not in the report"
+    assert told in page_of({**report, "metrics": {**report["metrics"], "series": series}})
+    assert "not in the report" not in page_of(report)
+
+
 def test_what_was_asked_and_remembered_is_told(report: dict[str, Any]) -> None:
     """Requests, restarts and messages that came again; what is not known of them is left out."""
     seen = {
