@@ -136,7 +136,7 @@ def _run_one(scenario: Scenario, settings: Any) -> dict[str, Any]:
 
 
 def _write(report: dict[str, Any], directory: Path) -> None:
-    file = directory / f"scenario-{report['scenario']}-{report['on']}-seed-{report['seed']}.json"
+    file = directory / f"{_name(report)}.json"
     try:
         directory.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(report), encoding="utf-8")
@@ -144,6 +144,18 @@ def _write(report: dict[str, Any], directory: Path) -> None:
         raise CommandError(f"the report cannot be written: {error}", code=FAILED) from error
     report["file"] = str(file)
     _write_page(report, file)
+
+
+def _name(report: dict[str, Any]) -> str:
+    """Of its files: with a load or a rate that is not the usual one, so that they do not take the place of that."""
+    from ..scenarios import Settings
+
+    own = Settings()
+    load, rate = report["settings"]["load"], report["rate"]
+    parts = ["scenario", report["scenario"], report["on"], "seed", str(report["seed"])]
+    parts += [load] if load != own.load else []
+    parts += ["rate", f"{rate:g}"] if rate != own.rate else []
+    return "-".join(parts)
 
 
 def _write_page(report: dict[str, Any], file: Path) -> None:
@@ -169,13 +181,14 @@ def _report(say: Say, files: Sequence[Path], pages: bool) -> int:
 
 
 def _read(file: Path) -> dict[str, Any]:
+    from ..scenarios import ScenarioError, as_report
+
     try:
-        report = json.loads(file.read_text(encoding="utf-8"))
+        return as_report(json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
         raise CommandError(f"{file} cannot be read as a report: {error}") from error
-    if not isinstance(report, dict) or report.get("format") != 1:
-        raise CommandError(f"{file} is no report of this version; run the scenario again")
-    return report
+    except ScenarioError as error:
+        raise CommandError(f"{file} cannot be shown: {error}; run the scenario again") from error
 
 
 # What is said

@@ -15,8 +15,17 @@ from typing import Final
 
 import trio
 
-from ..server_process import ProxiedLinks, Server, open_proxied_links, open_server, open_supercluster
+from ..server_process import (
+    ProxiedLinks,
+    Server,
+    ServerNotFoundError,
+    find_nats_server,
+    open_proxied_links,
+    open_server,
+    open_supercluster,
+)
 from ..transport import Dialer, TCPDialer
+from ._errors import ScenarioError
 from ._memory import resident_bytes
 from ._rig import End, Health, has_quorum
 from ._scenario import Topology
@@ -139,8 +148,13 @@ async def open_real_rig(topology: Topology, seed: int) -> AsyncGenerator[RealRig
         seed: of all chance that is ours.
 
     Raises:
-        ServerProcessError: there is no nats-server, or one did not get ready.
+        ScenarioError: there is no nats-server.
+        ServerProcessError: one did not get ready.
     """
+    try:
+        find_nats_server()
+    except ServerNotFoundError as error:
+        raise ScenarioError(str(error)) from error
     ways = Ways()
     if topology.nodes == 1:
         async with open_server(jetstream=True, jetstream_settings="sync_interval: always", config=_LAME_DUCK) as server:

@@ -17,7 +17,7 @@ from ._limits import RESULTS, Mark
 from ._sampling import Sample
 from ._uses import Use, summary_of
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 # A timeline of more points than a picture is wide shows nothing more.
 POINTS_MAX: Final = 1_200
 

@@ -12,6 +12,7 @@ from typing import TypeAlias
 import pytest
 
 from beamline_trio.cli import main
+from beamline_trio.cli._scenario import _name
 from beamline_trio.scenarios import SCENARIOS
 
 Run: TypeAlias = Callable[..., tuple[int, str, str]]
@@ -50,7 +51,7 @@ def test_a_run_writes_a_report_and_tells_its_result(beamline: Run, tmp_path: Pat
     assert code == 0
     assert out.startswith("2.1  passed")
     assert "min" in out
-    file = tmp_path / "reports" / "scenario-2.1-simulation-seed-1.json"
+    file = tmp_path / "reports" / "scenario-2.1-simulation-seed-1-rate-10.json"
     assert json.loads(file.read_text())["scenario"] == "2.1"
     code, again, _ = beamline("report", str(file))
     assert (code, again.split()[:2]) == (0, ["2.1", "passed"])
@@ -61,13 +62,13 @@ def test_a_run_for_programs_is_an_object_a_scenario(beamline: Run) -> None:
     code, out, _ = beamline("run", "4.1", "--minutes", "2", "--rate", "5", "--seed", "3", "--json")
     said = json.loads(out)
     assert (code, said["scenario"], said["seed"], said["counts"]["lost"]) == (0, "4.1", 3, 0)
-    assert said["file"] == "scenario-reports/scenario-4.1-simulation-seed-3.json"
+    assert said["file"] == "scenario-reports/scenario-4.1-simulation-seed-3-rate-5.json"
 
 
 def test_a_report_of_a_run_that_failed_ends_with_1(beamline: Run, tmp_path: Path) -> None:
-    """Its failed criteria are named, with what was found and what had to be."""
+    """Its failed criteria are named, with what was found and what had to be; of a damaged one what is missing."""
     beamline("run", "4.1", "--minutes", "2", "--rate", "5", "--out", ".")
-    file = tmp_path / "scenario-4.1-simulation-seed-1.json"
+    file = tmp_path / "scenario-4.1-simulation-seed-1-rate-5.json"
     report = json.loads(file.read_text())
     report["result"] = "failed"
     report["findings"][0] = {"name": "acked messages lost", "mark": "fail", "value": "1 (7)", "limit": "0"}
@@ -75,6 +76,15 @@ def test_a_report_of_a_run_that_failed_ends_with_1(beamline: Run, tmp_path: Path
     code, out, _ = beamline("report", str(file))
     assert code == 1
     assert "FAIL  acked messages lost: 1 (7), must be 0" in out
+    del report["faults"]
+    file.write_text(json.dumps(report))
+    for words in ((), ("--html",)):
+        code, out, err = beamline("report", str(file), *words)
+        assert (code, out, err) == (
+            2,
+            "",
+            f"beamline: {file} cannot be shown: faults is missing; run the scenario again\n",
+        )
 
 
 @pytest.mark.parametrize(
@@ -97,9 +107,29 @@ def test_what_cannot_be_run_ends_with_2_and_a_line(beamline: Run, words: tuple[s
 
 def test_a_file_that_is_no_report_is_refused(beamline: Run, tmp_path: Path) -> None:
     """Also one of another version."""
-    (tmp_path / "other.json").write_text('{"format": 0}')
-    code, _, err = beamline("report", "other.json")
-    assert (code, "other.json is no report of this version" in err) == (2, True)
+    for text in ("[]", '{"format": 0}'):
+        (tmp_path / "other.json").write_text(text)
+        code, _, err = beamline("report", "other.json")
+        assert (code, "other.json cannot be shown: it is no report of this version" in err) == (2, True)
+
+
+@pytest.mark.parametrize("number", ["2.1", "5.1", "5.2"])
+def test_without_a_nats_server_nothing_runs_on_real_ones(
+    number: str, beamline: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One server, a cluster, regions: it cannot be run as asked, which is 2, with a line that says what to install."""
+    monkeypatch.setenv("NATS_SERVER", "/nowhere/nats-server")
+    code, out, err = beamline("run", number, "--on", "real")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "pip install 'beamline-trio[server]'" in err
+
+
+def test_files_of_another_load_or_rate_have_another_name() -> None:
+    """So none takes the place of the usual run; what follows the seed leaves the names of pictures as they are."""
+    usual = {"scenario": "2.1", "on": "simulation", "seed": 1, "rate": 100.0, "settings": {"load": "pipeline"}}
+    assert _name(usual) == "scenario-2.1-simulation-seed-1"
+    assert _name({**usual, "settings": {"load": "decisions"}}) == "scenario-2.1-simulation-seed-1-decisions"
+    assert _name({**usual, "rate": 0.5}) == "scenario-2.1-simulation-seed-1-rate-0.5"
 
 
 def test_the_environment_stands_in_for_options(beamline: Run, monkeypatch: pytest.MonkeyPatch) -> None:
