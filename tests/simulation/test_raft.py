@@ -118,6 +118,28 @@ class TestReplication:
         group.run(0.02)
         assert [machine.applied[-1] for machine in group.members.values()] == ["a"] * 3
 
+    def test_who_has_all_that_a_leader_told_lately_is_current(self) -> None:
+        """The leader is, and a follower that hears it; one that does not is not, nor one that lacks what is decided."""
+        group = _started()
+        leader, follower, other = (group.members[name].raft for name in group.names)
+        assert leader is not None
+        assert follower is not None
+        assert other is not None
+        _propose(group, "a")
+        group.run(0.1)
+        assert (leader.current, follower.current, other.current) == (True, True, True)
+        group.split("n3")
+        group.run(3.5)
+        assert (follower.current, other.current) == (True, False)
+        term, last = group.members["n2"].files.term, follower.last_index
+        ahead = messages.Append(term, last, term, last + 1)
+        group.members["n2"].receive("n1", encode(ahead))
+        assert not follower.current
+        group.run(1.5)
+        _propose(group, "b")
+        group.run(0.1)
+        assert follower.current
+
     def test_nothing_is_decided_without_a_majority(self) -> None:
         """A leader that is cut off decides nothing, and what it took is gone when the others have gone on."""
         group = _started()

@@ -17,9 +17,13 @@ class Following:
 
     Args:
         member: who follows.
+
+    Attributes:
+        told: up to here entries are decided, as a leader has said.
     """
 
     def __init__(self, member: Member) -> None:
+        self.told = 0
         self._member = member
         self._agreed = 0  # up to here the log is the leader's
         self._incoming: tuple[int, int, bytearray] | None = None
@@ -31,6 +35,7 @@ class Following:
     def append(self, leader: str, message: Append) -> None:
         """Take entries, and say so when they are on the disk."""
         member, previous = self._member, message.previous_index
+        self.told = max(self.told, message.commit)
         if previous > member.log.base_index and member.log.term_at(previous) != message.previous_term:
             hint = max(min(previous - 1, member.log.last_index), member.commit)
             member.around.send(leader, Appended(member.term, False, hint, previous))
@@ -45,6 +50,7 @@ class Following:
 
     def committed(self, message: Commit) -> None:
         """The leader has decided more."""
+        self.told = max(self.told, message.commit)
         self._member.decided(min(message.commit, self._agreed))
 
     def _say_agreed(self, leader: str, index: int, term: int) -> None:

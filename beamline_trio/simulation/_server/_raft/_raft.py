@@ -19,7 +19,7 @@ from ._following import Following
 from ._leading import Leading
 from ._member import Member
 from ._messages import Append, Appended, Commit, Forward, Message, Received, Snapshot, StepDown, Vote, Voted
-from ._numbers import CAMPAIGN_SECONDS, ELECTION_SECONDS
+from ._numbers import CAMPAIGN_SECONDS, CURRENT_SECONDS, ELECTION_SECONDS
 
 if TYPE_CHECKING:
     from .._surroundings import Timer
@@ -70,6 +70,7 @@ class Raft:
         self._timer: Timer | None = None
         self._timer_due = 0.0
         self._election_due = 0.0
+        self._heard_leader_at = -CURRENT_SECONDS
         self._was_ready = False
 
     # ----------------------------------------------------------------------------------------------------- lifecycle
@@ -119,6 +120,14 @@ class Raft:
     def ready(self) -> bool:
         """Whether it leads and has applied everything that was decided before."""
         return self._leading is not None and self._member.files.applied >= self._leading.began
+
+    @property
+    def current(self) -> bool:
+        """Whether it has applied what is decided; who does not lead knows that by what a leader has told it lately."""
+        if self._leading is not None:
+            return self.ready
+        lately = self._around.now() - self._heard_leader_at < CURRENT_SECONDS
+        return lately and self._member.files.applied >= self._following.told
 
     @property
     def commit(self) -> int:
@@ -190,6 +199,7 @@ class Raft:
             return
         self._follow(leader)
         self._heard()
+        self._heard_leader_at = self._around.now()
         if isinstance(message, Append):
             self._following.append(leader, message)
         else:

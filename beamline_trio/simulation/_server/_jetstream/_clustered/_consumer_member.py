@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from ._stream_member import ReplicatedStream
 
 _LEADERSHIP_CHANGE: Final = headers.block(409, "Leadership Change")
-# The stream here may lack what was handed out before: it comes, or a power failure has taken it everywhere.
+# The stream here may lack what was handed out before: it comes, or a power failure has taken it everywhere. So often is
+# looked for it while the stream has all that is decided.
 _CATCH_UP: Final = 10 * MILLISECOND
 _CATCH_UP_TRIES: Final = 1000
 
@@ -102,7 +103,7 @@ class ConsumerMember:
         books, last = self._disk.books, self.stream.messages.last_sequence
         behind = books is not None and last < books.last_stream
         if behind and self._patience:
-            self._patience -= 1
+            self._patience -= self.stream.group.raft.current
             self._wait = self._jetstream.call_at(self._jetstream.now() + _CATCH_UP, self._begin)
             return
         state = None if books is None else books.stored()
