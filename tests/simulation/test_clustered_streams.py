@@ -438,7 +438,10 @@ class TestRestarts:
 
 class TestNoLeader:
     def test_without_a_majority_the_api_says_that_it_is_unavailable(self) -> None:
-        """Silence first, then 10008 from who knows that nobody leads; in the end the stream has no responders."""
+        """Silence first, then 10008 from who knows that nobody leads; in the end the stream has no responders.
+
+        Who tells of a group without a leader names all of its members, itself too, as nats-server does.
+        """
 
         async def scenario(world: World, servers: list[SimulatedServer], js: JetStream) -> None:
             await make(js)
@@ -453,7 +456,9 @@ class TestNoLeader:
                 assert (await ask(there, "STREAM.INFO.S"))["cluster"]["leader"] == last.name
                 await trio.sleep(22.0)
                 assert (await ask(there, "STREAM.NAMES"))["error"]["err_code"] == 10008
-                assert "leader" not in (await ask(there, "STREAM.INFO.S"))["cluster"]
+                section = (await ask(there, "STREAM.INFO.S"))["cluster"]
+                assert "leader" not in section
+                assert {one["name"] for one in section["replicas"]} == {server.name for server in servers}
                 with pytest.raises(NoRespondersError):
                     await nc.request("S.a", b"x")
 

@@ -28,7 +28,7 @@ def peer_id(server: str) -> str:
 def group_fields(
     group: Group, cluster: str, now: float, text_at: Callable[[float], str], is_there: Callable[[str], bool]
 ) -> dict[str, Any]:
-    """The section, as the server that answers sees it; a leader says more of the others."""
+    """The section, as the server that answers sees it: it leaves itself out, unless there is no leader."""
     raft = group.raft
     if len(group.members) == 1:
         return {"name": cluster, "leader": group.members[0]}
@@ -38,11 +38,9 @@ def group_fields(
     if group.leading:
         fields["leader_since"] = text_at(raft.leader_since)
     fields |= {"system_account": True, "traffic_account": "$SYS"}
-    return fields | {
-        "replicas": [
-            _replica(group, peer, now, is_there) for peer in group.members if peer not in (raft.leader, group.hub.host)
-        ]
-    }
+    left_out = (raft.leader, group.hub.host) if raft.leader else ()
+    others = [peer for peer in group.members if peer not in left_out]
+    return fields | {"replicas": [_replica(group, peer, now, is_there) for peer in others]}
 
 
 def meta_fields(group: Group, cluster: str, now: float, is_there: Callable[[str], bool]) -> dict[str, Any]:
