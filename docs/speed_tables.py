@@ -4,7 +4,7 @@
 comments, and everything else of the pages stays as it is. Ratios are our median over the peer's, in the same run.
 
 The failovers of all tables are those of docs/measurements/failover.json, which is kept, as a median says too little of
-them: `python -m benchmarks --row failover --peers nats-py,natsio --json docs/measurements/failover.json`. With
+them: `python -m benchmarks --row failover --json docs/measurements/failover.json`. With
 `--failover` only their tables are written, with `--check` none is: exit code 1 says that they are not as measured.
 
 Must not measure anything.
