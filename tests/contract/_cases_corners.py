@@ -97,7 +97,7 @@ RESERVED: tuple[Case, ...] = (
             send(b"SUB own.gw 1\r\nSUB " + subject + b" 2\r\n" + pub(subject, b"x") + pub(subject, b"y", b"own.gw")),
             sync(),
             shows=b"-ERR 'Permissions Violation for Publish to \"" + subject,
-            lacks=b"MSG",
+            lacks=b"MSG ",
             private=True,
         )
         for subject in (b"$GR.a", b"_GR_.a", b"$NRG.a")
@@ -307,7 +307,7 @@ NUMBERS: tuple[Case, ...] = (
         send(b"SUB nb.14 1\r\nUNSUB 1 \r\n" + pub(b"nb.14")),
         sync(),
         shows=PONG,
-        lacks=b"MSG",
+        lacks=b"MSG ",
     ),
 )
 
@@ -411,7 +411,7 @@ FEATURES: tuple[Case, ...] = (
         sync(),
         quiet(0.1),
         shows=b"MSG tr.dest2 2 ",
-        lacks=b"HMSG",
+        lacks=b"HMSG ",
     ),
     case(
         "a message with a sampled traceparent",

@@ -171,7 +171,7 @@ LIMITS: tuple[Case, ...] = (
         "headers and payload of one byte more",
         b"SUB li.5 1\r\n" + hpub(b"li.5", BLOCK, b"x" * 83),
         TOO_LARGE,
-        b"HMSG",
+        b"HMSG ",
         SMALL,
     ),
     _dies("a too large payload with a reply subject", b"PUB li.6 r 101\r\n", TOO_LARGE, config=SMALL),

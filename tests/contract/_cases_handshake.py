@@ -262,7 +262,7 @@ CONNECT: tuple[Case, ...] = (
         send(hpub(b"h.a", b"NATS/1.0\r\nA: b\r\n\r\n", b"body")),
         sync("a", "b"),
         shows=("b", b"MSG h.a 1 4\r\nbody\r\n"),
-        lacks=b"HMSG",
+        lacks=b"HMSG ",
     ),
     case(
         "a client without headers may not send them",

@@ -160,7 +160,7 @@ PUBLISH: tuple[Case, ...] = (
         ),
         sync(),
         shows=PONG,
-        lacks=(b"MSG", b"-ERR"),
+        lacks=(b"MSG ", b"-ERR"),
     ),
     case(
         "a subject that is not utf-8",
@@ -258,7 +258,7 @@ HEADERS: tuple[Case, ...] = (
         send(b"SUB hd.f 1\r\n" + hpub(b"hd.f", b"", b"x")),
         sync(),
         shows=b"MSG hd.f 1 1\r\nx\r\n",
-        lacks=b"HMSG",
+        lacks=b"HMSG ",
     ),
     case(
         "a header block of one byte",
@@ -284,7 +284,7 @@ HEADERS: tuple[Case, ...] = (
         send(b"HPUB hd.i 19 18\r\n" + BLOCK + b"\r\n"),
         ended(),
         shows=b"INFO",
-        lacks=b"HMSG",
+        lacks=b"HMSG ",
     ),
     case("hpub with one size", hello(), send(b"HPUB hd.j 18\r\n" + BLOCK + b"\r\n"), ended(), shows=b"INFO"),
     case("hpub with five fields", hello(), send(b"HPUB hd.k a b 18 18\r\n" + BLOCK + b"\r\n"), ended(), shows=b"INFO"),

@@ -122,7 +122,7 @@ PUBLISH: tuple[Case, ...] = (
         send(b"SUB in.1 1\r\n" + pub(b"no.e", b"?", b"in.1")),
         sync(),
         shows=refuses('Publish to "no.e"'),
-        lacks=b"HMSG",
+        lacks=b"HMSG ",
         config=CONFIG,
     ),
     case(

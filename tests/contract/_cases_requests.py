@@ -72,7 +72,7 @@ NO_RESPONDERS: tuple[Case, ...] = (
         send(b"SUB in.6 1\r\n" + pub(b"nobody.6", b"?", b"in.6")),
         sync(),
         shows=PONG,
-        lacks=b"HMSG",
+        lacks=b"HMSG ",
     ),
     case(
         "nobody there and no reply subject",
@@ -80,7 +80,7 @@ NO_RESPONDERS: tuple[Case, ...] = (
         send(b"SUB in.7 1\r\n" + pub(b"nobody.7", b"?")),
         sync(),
         shows=PONG,
-        lacks=b"HMSG",
+        lacks=b"HMSG ",
     ),
     case(
         "nobody but oneself without echo",
@@ -95,7 +95,7 @@ NO_RESPONDERS: tuple[Case, ...] = (
         send(b"SUB in.9 1\r\n" + pub(b"in.9", b"?", b"in.9")),
         sync(),
         shows=b"MSG in.9 1 in.9 1\r\n?\r\n",
-        lacks=b"HMSG",
+        lacks=b"HMSG ",
     ),
     case(
         "nobody there with verbose",
@@ -178,7 +178,7 @@ QUEUE_GROUPS: tuple[Case, ...] = (
         send(b"SUB in.18 1\r\n" + pub(b"svc.3", b"?", b"in.18")),
         sync("a", "b"),
         shows=("b", b"MSG svc.3 9 in.18 1\r\n?\r\n"),
-        lacks=b"HMSG",
+        lacks=b"HMSG ",
     ),
     case(
         "one member gets all",
