@@ -14,7 +14,7 @@ import pytest
 from tests._documents import DOCS, README, rows, text_of
 
 HEADER = ("client", "version", "kills", "median", "p95", "longest")
-CLIENTS = ("beamline_trio", "nats-py", "natsio")
+CLIENTS = ("beamline_trio", "nats-py", "nats-core", "natsio", "natsrpy")
 
 
 def figure(contender: str, samples: list[float]) -> dict[str, Any]:
