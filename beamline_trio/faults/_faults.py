@@ -112,7 +112,8 @@ def close_connection(*, after: bool = False) -> OperationFault:
     """The connection breaks at the operation.
 
     Args:
-        after: the operation has been passed on whole before it; False = it does not reach the server.
+        after: the operation has been passed on whole before it (a real server that is busy writing to the closed link
+            may yet drop it unread, as with any reset); False = it does not reach the server.
     """
     return CloseConnection(after)
 

@@ -200,7 +200,11 @@ async def test_decide_dead_letter(scene: Scene) -> None:
         assert {payload: headers["Beamline-Cause"] for payload, headers in letters.items()} == {
             b"no provider": "rejected", b"broken": "handler_error",
         }  # fmt: skip
-        assert (letters[b"no provider"]["Beamline-Deliveries"], letters[b"broken"]["Beamline-Deliveries"]) == ("1", "3")
+        # A busy real server that writes to the closed link before it reads from it drops what it had not read: then the
+        # letter of the second delivery is the first that is stored.
+        deliveries = {"1"} if scene.nats.simulated else {"1", "2"}
+        assert letters[b"no provider"]["Beamline-Deliveries"] in deliveries
+        assert letters[b"broken"]["Beamline-Deliveries"] == "3"
         assert (await routed.js.stream_info(DEAD)).state.messages == 2
         assert [one.subject for one in await routed.stored(STREAM, "result.")] == ["result.0", "result.3"]
         assert outcomes(router.routes["decide"])["dead_lettered"] == 2
