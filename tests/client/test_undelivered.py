@@ -179,7 +179,7 @@ async def test_who_leaves_is_told_when_a_handler_drained(autojump_clock: MockClo
 async def test_run_client_tells_it_too(autojump_clock: MockClock) -> None:
     """The lower form ends with the error when nobody else has got it."""
     server = ToyServer()
-    with pytest.RaisesGroup(UndeliveredError):
+    with pytest.RaisesGroup(UndeliveredError) as caught:
         async with trio.open_nursery() as nursery:
             options = ClientOptions(servers=server.url, **BRIEF)
             nc: Client = await nursery.start(run_client, options, MemoryDialer(server))
@@ -187,6 +187,9 @@ async def test_run_client_tells_it_too(autojump_clock: MockClock) -> None:
             await nc.publish("a")
             with trio.move_on_after(1):
                 await nc.drain()
+    (error,) = caught.value.exceptions
+    assert isinstance(error, UndeliveredError)
+    assert counts(error) == (1, 0)
 
 
 async def test_exhausted_is_told_at_once(autojump_clock: MockClock) -> None:

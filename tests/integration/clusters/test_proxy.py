@@ -264,6 +264,7 @@ async def test_a_client_behind_a_held_proxy_notices_and_comes_back() -> None:
         proxy.release()
         with trio.fail_after(LIMIT_SECONDS):
             await nc.flush()
+        assert nc.stats().restored
 
 
 async def test_cancelled_while_it_carries() -> None:
