@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 import trio
 
-from beamline_trio import JetStream, NatsError
+from beamline_trio import Client, JetStream, NatsError, Subscription
 from beamline_trio.jetstream import Consumer, ConsumerConfig
 from beamline_trio.simulation import ServerConfig, SimulatedServer, World
 from beamline_trio.simulation._server._raft import _member
@@ -25,6 +25,17 @@ async def _filled(js: JetStream, count: int = 10, **fields: object) -> Consumer:
         await js.publish("S.a", b"%d" % number, headers={"Sim-Id": f"p/{number}"})
     await trio.sleep(0.1)
     return consumer
+
+
+async def _pull(nc: Client, body: bytes) -> None:
+    """Ask for messages, to the subject `pulls`."""
+    await nc.publish("$JS.API.CONSUMER.MSG.NEXT.S.D", body, reply="pulls")
+
+
+async def _hears_nothing(sub: Subscription) -> None:
+    with trio.move_on_after(1.0) as waiting:
+        await sub.receive()
+    assert waiting.cancelled_caught
 
 
 def _leads(servers: list[SimulatedServer]) -> bool:
@@ -189,9 +200,7 @@ class TestBooks:
                     await other.ack_sync()
                 cut.stop()
                 await trio.sleep(20.0)
-                with trio.move_on_after(1.0) as waiting:
-                    await acks.receive()
-                assert waiting.cancelled_caught
+                await _hears_nothing(acks)
 
         play(scenario)
 
@@ -205,7 +214,7 @@ class TestPulls:
             await _filled(js, 0)
             old = leader(servers, "S", "D")
             async with client(world, followers(servers, "S", "D")[0]) as nc, nc.subscribe("pulls") as pulls:
-                await nc.publish("$JS.API.CONSUMER.MSG.NEXT.S.D", b'{"batch":5,"expires":60000000000}', reply="pulls")
+                await _pull(nc, b'{"batch":5,"expires":60000000000}')
                 await trio.sleep(0.2)
                 if how == "kill":
                     old.kill()
@@ -215,9 +224,7 @@ class TestPulls:
                     told = await pulls.receive()
                 assert (told.headers.status, told.headers.description) == (409, "Leadership Change")
                 await ask(JetStream(nc), "CONSUMER.LEADER.STEPDOWN.S.D")
-                with trio.move_on_after(1.0) as waiting:
-                    await pulls.receive()
-                assert waiting.cancelled_caught
+                await _hears_nothing(pulls)
 
         play(scenario)
 
@@ -227,15 +234,12 @@ class TestPulls:
         async def scenario(world: World, servers: list[SimulatedServer], js: JetStream) -> None:
             await _filled(js, 0)
             async with js.client.subscribe("pulls") as pulls:
-                body = b'{"batch":1,"expires":60000000000}'
-                await js.client.publish("$JS.API.CONSUMER.MSG.NEXT.S.D", body, reply="pulls")
+                await _pull(js.client, b'{"batch":1,"expires":60000000000}')
                 await trio.sleep(0.2)
                 await js.publish("S.a", b"x")
                 assert (await pulls.receive()).payload == b"x"
                 await ask(js, "CONSUMER.LEADER.STEPDOWN.S.D")
-                with trio.move_on_after(1.0) as waiting:
-                    await pulls.receive()
-                assert waiting.cancelled_caught
+                await _hears_nothing(pulls)
 
         play(scenario)
 
@@ -248,7 +252,7 @@ class TestPulls:
             async with client(world, followers(servers, "S", "D")[0]) as nc, nc.subscribe("pulls") as pulls:
                 old.kill()
                 await trio.sleep(0.5)
-                await nc.publish("$JS.API.CONSUMER.MSG.NEXT.S.D", b"1", reply="pulls")
+                await _pull(nc, b"1")
                 with trio.fail_after(1.0):
                     assert (await pulls.receive()).headers.status == 503
 
@@ -260,8 +264,7 @@ class TestPulls:
         async def scenario(world: World, servers: list[SimulatedServer], js: JetStream) -> None:
             await _filled(js, 3)
             async with js.client.subscribe("pulls") as pulls:
-                body = b'{"batch":10,"no_wait":true}'
-                await js.client.publish("$JS.API.CONSUMER.MSG.NEXT.S.D", body, reply="pulls")
+                await _pull(js.client, b'{"batch":10,"no_wait":true}')
                 got = [await pulls.receive() for _ in range(4)]
             assert [message.payload for message in got[:3]] == [b"0", b"1", b"2"]
             assert got[3].headers.status == 404
@@ -378,7 +381,7 @@ class TestConsumers:
                 await message.ack_sync()
                 await trio.sleep(1.0)  # what is not synced yet is kept in the log
             async with js.client.subscribe("pulls") as pulls:
-                await js.client.publish("$JS.API.CONSUMER.MSG.NEXT.S.D", b'{"expires":60000000000}', reply="pulls")
+                await _pull(js.client, b'{"expires":60000000000}')
                 away.start()
                 await trio.sleep(3.0)
                 away.crash()
