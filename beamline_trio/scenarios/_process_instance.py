@@ -90,7 +90,7 @@ class ProcessInstance:
                 await self._wanted.wait()
                 await self._revive(program)
                 await program.wait_exit()
-                self.deaths += self._left_at is None
+                self._note_end()
 
     async def leave(self, how: Leave) -> None:
         """End it; it stays away until `come_back`."""
@@ -118,8 +118,13 @@ class ProcessInstance:
             try:
                 await program.start()
             except ServerStartError:
+                self._note_end()  # it may have been ready already, for whoever looked
                 await trio.sleep(_START_AGAIN_SECONDS)
                 await self._wanted.wait()
+
+    def _note_end(self) -> None:
+        """It has ended: by itself, unless it was sent away, or was not back yet."""
+        self.deaths += self._left_at is None
 
     async def _look(self, program: Program) -> None:
         while True:

@@ -48,7 +48,10 @@ def tasks_of_this_run() -> int:
 
 @asynccontextmanager
 async def nothing_left() -> AsyncGenerator[None]:
-    """Descriptors, threads and tasks are the same before and after the block, without the garbage collector."""
+    """No descriptor, thread or task behind the block that was not there before it, without the garbage collector.
+
+    One that ends meanwhile is not of the block: trio lets a thread go that nobody has needed for ten seconds.
+    """
     gc.collect()
     gc.disable()
     try:
@@ -57,7 +60,9 @@ async def nothing_left() -> AsyncGenerator[None]:
         after = (descriptors(), threads(), tasks_of_this_run())
     finally:
         gc.enable()
-    assert after == before
+    assert after[0] == before[0]
+    assert after[1] <= before[1]
+    assert after[2] == before[2]
 
 
 async def use(nc: Client) -> None:

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
-from beamline_trio import JetStream, open_client
+from beamline_trio import Client, JetStream, open_client
 from beamline_trio.scenarios import Topology, find_scenario
 from beamline_trio.scenarios._instance import Leave
 from beamline_trio.scenarios._process_instance import ProcessInstance
@@ -16,6 +16,7 @@ from beamline_trio.scenarios._real import RealRig, open_real_rig
 from beamline_trio.scenarios._rig import End
 from beamline_trio.scenarios._streams import streams_of
 from beamline_trio.scenarios._subjects import number_of, payload_of
+from beamline_trio.server_process import _program
 
 ONE = Topology()
 
@@ -27,10 +28,26 @@ async def rig_of(topology: Topology) -> AsyncGenerator[RealRig]:
             yield rig
 
 
+async def make_streams(nc: Client) -> JetStream:
+    """Those of the scenario of rolling restarts."""
+    js = JetStream(nc)
+    for config in streams_of(find_scenario("5.3"), ONE, ""):
+        await js.create_stream(config)
+    return js
+
+
 async def until_ready(instance: ProcessInstance) -> None:
     while True:
         if instance.ready:
             return
+        await trio.sleep(0.05)
+
+
+async def until_dead(instance: ProcessInstance) -> None:
+    """Kill it, for which nobody has asked, and wait until that is told."""
+    assert instance._program is not None
+    instance._program.kill()
+    while not instance.deaths:  # noqa: ASYNC110  # a process tells nobody
         await trio.sleep(0.05)
 
 
@@ -84,9 +101,7 @@ async def test_a_host_that_is_cut_off_hears_nothing_until_it_is_whole() -> None:
 async def test_an_instance_is_a_process_that_is_ended_and_comes_back() -> None:
     """It drains on SIGTERM, is killed by SIGKILL, and each of its lives works on the same durable."""
     async with rig_of(ONE) as rig, open_client(*rig.urls()) as nc, trio.open_nursery() as nursery:
-        js = JetStream(nc)
-        for config in streams_of(find_scenario("5.3"), ONE, ""):
-            await js.create_stream(config)
+        js = await make_streams(nc)
         instance = ProcessInstance("router-1", "5.3", rig.urls(), client=find_scenario("5.1").client)
         async with nc.subscribe("done.>") as effects:
             await nursery.start(instance.run)
@@ -100,9 +115,20 @@ async def test_an_instance_is_a_process_that_is_ended_and_comes_back() -> None:
                 instance.come_back()
                 await until_ready(instance)
             assert (instance.restarts, instance.deaths) == (2, 0)
-            assert instance._program is not None
-            instance._program.kill()  # nobody has asked for that
-            while not instance.deaths:  # noqa: ASYNC110  # a process tells nobody
-                await trio.sleep(0.05)
+            await until_dead(instance)
             await until_ready(instance)
+        nursery.cancel_scope.cancel()
+
+
+async def test_an_instance_that_ends_as_it_begins_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever looks may find it ready before its start has: then it is back, and its end is one by itself."""
+    async with rig_of(ONE) as rig, open_client(*rig.urls()) as nc, trio.open_nursery() as nursery:
+        await make_streams(nc)
+        instance = ProcessInstance("router-1", "5.3", rig.urls())
+        await nursery.start(instance.run)
+        monkeypatch.setattr(_program, "_POLL_SECONDS", 5.0)
+        await instance.leave(Leave.KILL)
+        instance.come_back()
+        await until_ready(instance)
+        await until_dead(instance)
         nursery.cancel_scope.cancel()

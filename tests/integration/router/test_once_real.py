@@ -10,6 +10,7 @@ import random
 from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import attrs
@@ -98,7 +99,10 @@ async def test_an_instance_that_dies_at_any_point_doubles_nothing(point: str, tm
 
 
 async def test_a_key_is_done_once_in_its_time() -> None:
-    """Within its time to live no copy is handled, whichever of the two instances it comes to; behind it one is."""
+    """Within its time to live no copy is handled, whichever of the two instances it comes to; behind it one is.
+
+    On a busy machine the copies may take longer than that, and then more than one is.
+    """
     ttl_seconds = 3
     async with open_pipe_with_runs(forgetful=True) as pipe:
         async with pipe.start(PROGRAM, 0.0, ttl_seconds) as one, pipe.start(PROGRAM, 0.0, ttl_seconds) as other:
@@ -106,15 +110,17 @@ async def test_a_key_is_done_once_in_its_time() -> None:
             await pipe.worked_off(LIMIT_SECONDS)
             await put(pipe, *[b"a"] * 20)
             await pipe.worked_off(LIMIT_SECONDS)
-            assert {payload: len(times) for payload, times in (await said(pipe, "B")).items()} == {b"a": 1}
+            before = (await said(pipe, "B"))[b"a"]
             await trio.sleep(ttl_seconds + LATE_SECONDS)
             await put(pipe, *[b"a"] * 20)
             await pipe.worked_off(LIMIT_SECONDS)
             await trio.sleep(0.5)
             taken = [program.lines[-1]["taken"] for program in (one, other)]
-        first, second = (await said(pipe, "B"))[b"a"]
-        assert len((await said(pipe, "RUNS"))[b"a"]) == 2
-    assert second - first >= ttl_seconds
+        handled = await said(pipe, "B")
+        runs = await said(pipe, "RUNS")
+    assert list(handled) == [b"a"]
+    assert len(runs[b"a"]) == len(handled[b"a"]) > len(before)
+    assert all(later - earlier >= ttl_seconds for earlier, later in pairwise(handled[b"a"]))
     assert all(taken), taken
 
 
