@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import weakref
 from typing import Any
 
 import pytest
@@ -366,6 +368,26 @@ class TestRestarts:
             async with client(world, servers[0]) as nc:
                 again = await JetStream(nc).publish("S.a", b"y", message_id="m")
             assert (again.sequence, again.duplicate) == (1, False)
+
+        play(scenario)
+
+    @pytest.mark.parametrize("how", ["kill", "crash", "stop"])
+    def test_nothing_keeps_a_process_that_has_ended(self, how: str) -> None:
+        """The connections that it had are remembered, and it is not: hours of restarts take no more memory."""
+
+        async def scenario(world: World, servers: list[SimulatedServer], js: JetStream) -> None:
+            await make(js)
+            server = followers(servers, "S")[0]
+            async with client(world, server) as nc:
+                await JetStream(nc).publish("S.a", b"x")
+                ended = weakref.ref(server._process)
+                getattr(server, how)()
+                await trio.sleep(1.0)
+                server.start()
+                await trio.sleep(30.0)
+            gc.collect()
+            assert ended() is None
+            assert any(record.state == "over" for record in world.network.connections())
 
         play(scenario)
 

@@ -1,5 +1,7 @@
 """One connection: its two ends, and the record of it that stays.
 
+It is remembered when it is over, and lets go of who owned its ends: a server that was killed would else stay for ever.
+
 Must not know conditions or faults.
 """
 
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from ._end import End, Owner
+from ._end import NOBODY, End, Owner
 from ._pipe import Pipe
 
 if TYPE_CHECKING:
@@ -80,7 +82,7 @@ class Connection:
         self.ended_at: float | None = None
         self.how = ""
         self.over = False
-        self._answers = answers
+        self._answers: Callable[[], Owner] | None = answers
         self.dialler = End(self, *source)
         self.listener = End(self, *target, answers())
         self._lay_pipes()
@@ -94,8 +96,9 @@ class Connection:
 
     def accept(self) -> None:
         """The handshake has ended at the target too."""
-        listener = self.listener
-        if listener.host.listeners.get(listener.port) is self._answers:
+        listener, answers = self.listener, self._answers
+        self._answers = None
+        if answers is not None and listener.host.listeners.get(listener.port) is answers:
             listener.owner.opened(listener)
         else:
             listener.reset()
@@ -112,8 +115,10 @@ class Connection:
         both_ended = dialler.eof_received and listener.eof_received
         if not self.over and (both_ended or (_is_done(dialler) and _is_done(listener))):
             self.over = True
-            dialler.outward.close()
-            listener.outward.close()
+            self._answers = None
+            for end in (dialler, listener):
+                end.outward.close()
+                end.owner = NOBODY
             self.network.connection_over(self)
 
     def touches(self, a: Host, b: Host | None = None) -> bool:

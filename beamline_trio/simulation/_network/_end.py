@@ -47,6 +47,23 @@ class Owner(Protocol):
         ...
 
 
+class _Nobody:
+    """The owner of an end on which nothing can happen any more."""
+
+    def opened(self, end: End) -> None: ...
+
+    def arrived(self, data: bytes) -> None: ...
+
+    def ended(self) -> None: ...
+
+    def broken(self, reason: str) -> None: ...
+
+    def has_room(self) -> None: ...
+
+
+NOBODY: Final = _Nobody()
+
+
 class End:
     """One end.
 
