@@ -5,6 +5,10 @@ simulation's). A record is the frames of each client and how its link ended. Rec
 
 - INFO: keys and their order stay; the values of `_VOLATILE` keys are replaced by their types;
 - deliveries of one message to several subscriptions of one link, which come side by side, are sorted by sid;
+- deliveries of several JetStream consumers, side by side, are put in order of the consumers, those of one staying as
+  they came: a stream wakes a goroutine for each;
+- a pull that ends as its consumer is deleted comes before the answer to the deletion, when they are side by side: other
+  goroutines again, and of a busy server the answer comes first one time in ten;
 - deliveries to the sids of a queue group, on any link, are compared as one sorted heap;
 - an end behind -ERR is an end: whether it comes as FIN or as reset depends on bytes behind the error;
 - the server's pings are left out of scripts about JetStream, many of which last longer than the first one takes;
@@ -78,6 +82,11 @@ _JETSTREAM_MASKS = (
     (re.compile(rb'"rtt":\d+'), b'"rtt":<rtt>'),
     (re.compile(rb'"(name|consumer)":"[A-Za-z0-9]{8}"'), rb'"\1":"<drawn>"'),
     (_NANOSECONDS, b"<ns>"),
+)
+_DELIVERY = re.compile(rb"H?MSG \S+ \S+ \$JS\.ACK\.(?P<consumer>[^. ]+\.[^. ]+)\.")
+_PULL_DELETED = re.compile(rb"\AHMSG \S+ \S+ \d+ \d+\r\nNATS/1\.0 409 Consumer Deleted\r\n")
+_DELETION_ANSWER = re.compile(
+    rb'\AMSG \S+ \S+ \d+\r\n\{"type":"io\.nats\.jetstream\.api\.v1\.(stream|consumer)_delete_response","success":true'
 )
 
 
@@ -325,7 +334,8 @@ def mask(transcript: Transcript, queue_sids: Container[object] = frozenset(), *,
                 chosen.append(f"  a queue group < {_without_sid(frame)!r}")
             else:
                 kept.append(frame)
-        lines += [f"  {client} < {_masked(frame)!r}" for frame in _in_order_of_sids(kept)]
+        ordered = _in_order_of_goroutines(_in_order_of_sids(kept))
+        lines += [f"  {client} < {_masked(frame)!r}" for frame in ordered]
         lines.append(f"  {client} : {_ending(transcript, client)}")
     if transcript.missed:
         lines.append(f"  waited in vain: {transcript.missed}")
@@ -407,3 +417,22 @@ def _in_order_of_sids(frames: list[bytes]) -> list[bytes]:
             run = []
         run.append(frame)
     return ordered + sorted(run)
+
+
+def _in_order_of_goroutines(frames: list[bytes]) -> list[bytes]:
+    """What goroutines of one kind sent, side by side, is put in an order; what one of them sent stays as it came."""
+    ordered: list[bytes] = []
+    for _, run in itertools.groupby(frames, key=lambda frame: _goroutine(frame)[0]):
+        ordered += sorted(run, key=lambda frame: _goroutine(frame)[1])
+    return ordered
+
+
+def _goroutine(frame: bytes) -> tuple[str, bytes]:
+    """The kind and the name of the one that sent a frame, among those which do not wait for each other."""
+    if match := _DELIVERY.match(frame):
+        return "consumers", match["consumer"]
+    if _PULL_DELETED.search(frame):
+        return "deletion", b"1 consumer"
+    if _DELETION_ANSWER.search(frame):
+        return "deletion", b"2 answer"
+    return "", b""
