@@ -1,7 +1,8 @@
 """Those who look: by the JetStream API, by the system account, by monitoring endpoints, and for instances.
 
 Each asks what it asks at once and gives one sighting of what has answered within the time. Silence is an answer, which
-`_state` judges; a refusal is a failure, which the watch tells.
+`_state` judges, as long as the own server gives a sign of life: of one that hangs nobody could have been heard. A
+refusal is a failure, which the watch tells.
 
 Must not judge, and must not keep anything from one look to the next.
 """
@@ -101,19 +102,24 @@ class JetStreamProbe:
     async def look(self, seconds: float, refused: Refused) -> Sighting | None:
         """See Probe."""
         seen: dict[str, Sighting] = {}
+        own = _OwnServer(self._jetstream.client)
 
         async def ask(name: str) -> None:
             try:
                 seen[name] = await self._questions[name]()
             except (NatsError, trio.TooSlowError) as error:
+                own.heard |= isinstance(error, (APIError, NoRespondersError))
                 if not _is_silence(error):
                     seen[name] = _sighting_of_refusal(name, error)
                     refused(name, error)
 
         with trio.move_on_after(seconds):
             async with trio.open_nursery() as nursery:
+                nursery.start_soon(own.ask)
                 for name in self._questions:
                     nursery.start_soon(ask, name)
+        if not seen and not own.heard:
+            return None
         silent = tuple(GroupSeen(name=name) for name in self._questions if name not in seen)
         ordered = [seen[name] for name in self._questions if name in seen]
         nodes = tuple(node for one in ordered for node in one.nodes)
@@ -207,15 +213,44 @@ class MonitorProbe:
         return attrs.evolve(seen, nodes=(*seen.nodes, *unseen))
 
 
+class _OwnServer:
+    """The server that a client is connected to: what comes from others comes through it.
+
+    Attributes:
+        heard: whether it has given a sign of life since this look began.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self.heard = False
+
+    async def ask(self) -> None:
+        """A ping, which it answers by itself."""
+        with suppress(NatsError):
+            await self._client.flush()
+            self.heard = True
+
+
 async def _answers(client: Client, subject: str, seconds: float, refused: Refused) -> list[bytes] | None:
-    """What all who answer a subject say; None: it could not be asked."""
+    """What all who answer a subject say; None: it could not be asked, or the own server hangs."""
+    own = _OwnServer(client)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(own.ask)
+        answers = await _collect(client, subject, seconds, refused, own)
+        nursery.cancel_scope.cancel()
+    return answers if answers or own.heard else None
+
+
+async def _collect(
+    client: Client, subject: str, seconds: float, refused: Refused, own: _OwnServer
+) -> list[bytes] | None:
     answers: list[bytes] = []
     try:
         async with client.request_many(subject, deadline_seconds=seconds, stall_seconds=seconds * _STALL) as replies:
             async for reply in replies:
                 answers.append(bytes(reply.payload))
     except NoRespondersError:
-        return []
+        own.heard = True
     except (NatsError, trio.TooSlowError) as error:
         if not _is_silence(error):
             refused(subject, error)

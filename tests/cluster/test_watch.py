@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from typing import Any
 
 import pytest
 import trio
@@ -130,6 +131,24 @@ async def test_an_outage_of_the_own_link_is_no_news_of_the_cluster(nats_world: W
         assert rig.watch.quorum
         statistics = rig.watch.statistics()
         assert (statistics.nodes_down, statistics.quorums_lost) == (0, 0)
+
+
+@pytest.mark.parametrize("what", [{"streams": ["ORDERS"]}, {"instances_of": "prices"}, {"system": True}])
+async def test_an_own_server_that_hangs_is_no_news_of_the_cluster(nats_world: World, what: dict[str, Any]) -> None:
+    """Through it nobody is heard, so nothing is given up until the pings notice, and nothing is told behind that."""
+    async with watched(nats_world, one_region(), **what) as rig:
+        await trio.sleep(0.8)
+        server = nats_world.servers["nats"]
+        server.pause()
+        await trio.sleep(20)
+        assert rig.nc.state is State.CONNECTED
+        assert (rig.watch.quorum, rig.watch.instances) == (True, int("instances_of" in what))
+        await trio.sleep(40)
+        server.resume()
+        assert {type(event) for event in await rig.told(60)} == {Disconnected, ReconnectFailed, Reconnected}
+        assert (rig.watch.quorum, rig.watch.instances) == (True, int("instances_of" in what))
+        statistics = rig.watch.statistics()
+        assert (statistics.nodes_down, statistics.quorums_lost, statistics.failures) == (0, 0, 0)
 
 
 async def test_a_look_during_which_the_link_was_lost_tells_nothing(nats_world: World) -> None:
