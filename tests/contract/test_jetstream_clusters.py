@@ -202,6 +202,22 @@ async def test_a_pull_that_waits_is_told_of_the_next_leader(replicated: Sequence
         assert not list(told.headers)
 
 
+async def test_a_pull_that_is_over_is_told_of_no_leader(replicated: Sequence[ReplicatedServer]) -> None:
+    """Whoever was told that the time is up hears nothing of the next leader."""
+    async with _client(replicated[0]) as nc, nc.subscribe("pulls") as pulls:
+        await _make(nc)
+        await nc.publish("$JS.API.CONSUMER.MSG.NEXT.S.D", b'{"batch":5,"expires":500000000}', reply="pulls")
+        with trio.fail_after(_LED_SECONDS):
+            assert (await pulls.receive()).headers.status == 408
+        await trio.sleep(0.5)
+        before = (await _section(nc, "CONSUMER.INFO.S.D"))["leader"]
+        await _ask(nc, "CONSUMER.LEADER.STEPDOWN.S.D")
+        await trio.sleep(0.5)
+        assert (await _section(nc, "CONSUMER.INFO.S.D"))["leader"] != before
+        with trio.move_on_after(1.0):
+            raise AssertionError(f"told again: {(await pulls.receive()).headers}")
+
+
 async def test_without_a_leader_nobody_listens(replicated: Sequence[ReplicatedServer]) -> None:
     """While a stream has no leader its publishers and pulls have no responders, and its infos get no answer."""
     async with _client(replicated[0]) as nc:

@@ -126,6 +126,7 @@ class ConsumerMember:
         if self._wait is not None:
             self._wait.cancel()
         self._unsent.clear()
+        self._proposed = 0  # another leader may have put less in the place of it
         consumer, self.consumer = self.consumer, None
         if consumer is not None:
             self._jetstream.consumer_followed(self, consumer)

@@ -197,8 +197,10 @@ class Membership:
                 continue
             member = known_stream
             member.assignment = assignment
-            for name in [name for name in member.members if name not in assignment.consumers]:
-                self._leave_consumer(member, name)
+            for consumer_name, one in list(member.members.items()):
+                wanted = assignment.consumers.get(consumer_name)
+                if wanted is None or wanted.members.name != one.group.name:
+                    self._leave_consumer(member, consumer_name)
             for consumer in assignment.consumers.values():
                 known = member.members.get(consumer.name)
                 if known is None:

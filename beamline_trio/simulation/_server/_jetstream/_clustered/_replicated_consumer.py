@@ -5,6 +5,7 @@ Must not know how entries are decided, nor what other members do.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .._consumer import Consumer
@@ -58,15 +59,22 @@ class _LeaderState(ConsumerState):
 
 
 class _OrderedWaiting(Waiting):
-    """Those who wait are told behind what they are sent."""
+    """Those who wait are told behind what they are sent; whoever follows hears when somebody waits no longer."""
 
-    def __init__(self, member: ConsumerMember, *args: Any) -> None:
+    def __init__(self, member: ConsumerMember, checked: Callable[[], None], *args: Any) -> None:
         super().__init__(*args)
         self._member = member
+        self._checked = checked
 
     def replies(self) -> dict[str, None]:
         """Where those who wait listen."""
         return {request.reply.decode("utf-8", "replace"): None for request in self._queue}
+
+    def check(self, *, end_of_stream: bool) -> int:
+        """End what is over; the other members are told of that."""
+        asked = super().check(end_of_stream=end_of_stream)
+        self._checked()
+        return asked
 
     def tell(self, to: bytes, status: int, text: str, **fields: object) -> None:
         self._member.in_order(lambda: super(_OrderedWaiting, self).tell(to, status, text, **fields))
@@ -97,16 +105,14 @@ class ReplicatedConsumer(Consumer):
         return reading
 
     def _wait(self) -> Waiting:
-        return _OrderedWaiting(self._member, self.jetstream, self.config, self.state)
+        return _OrderedWaiting(self._member, self._waiting_checked, self.jetstream, self.config, self.state)
 
     def request(self, reply: bytes, body: bytes) -> None:
         """Somebody asks for messages; the other members are told of those who wait."""
         super().request(reply, body)
         self._tell_of_waiting()
 
-    def signal(self) -> None:
-        """There may be something to do."""
-        super().signal()
+    def _waiting_checked(self) -> None:
         if len(self._known) != len(self.waiting):
             self._tell_of_waiting()
 
