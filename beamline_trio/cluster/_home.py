@@ -17,6 +17,7 @@ from typing import Final
 import attrs
 import trio
 
+from ..client import PublishEncoder
 from ..connection import OperationTimeoutError
 from ..jetstream import (
     ConsumerConfig,
@@ -25,9 +26,10 @@ from ..jetstream import (
     PublisherError,
     PublishRetry,
     StreamConfig,
+    check_message_id,
     is_unknown,
 )
-from ..protocol import Headers, NatsError
+from ..protocol import Headers, HeadersInput, NatsError
 from ._region_options import Home
 
 MESSAGE_ID: Final = "Nats-Msg-Id"
@@ -73,6 +75,7 @@ class HomeStream:
     def __init__(self, jetstream: JetStream, home: Home) -> None:
         self._jetstream = jetstream
         self._home = home
+        self._encoder = PublishEncoder(jetstream.client.connection)
         self._retry = PublishRetry(
             attempts=1,
             attempt_timeout_seconds=home.attempt_timeout_seconds,
@@ -81,6 +84,20 @@ class HomeStream:
         self._config: StreamConfig | None = None
         self.found = 0
         self.unchecked = 0
+
+    def check(
+        self, subject: str, payload: bytes | bytearray | memoryview, headers: HeadersInput | None, message_id: str
+    ) -> int:
+        """Raise what every attempt would raise, before the message waits or is kept; the bytes that it takes.
+
+        Raises:
+            TypeError, ValueError, InvalidSubjectError, InvalidHeaderError, PayloadTooLargeError: see
+                `JetStream.publish`.
+        """
+        block = Headers(headers if headers is not None else ())
+        block[MESSAGE_ID] = check_message_id(message_id)
+        block["Nats-Expected-Stream"] = self._home.stream
+        return len(self._encoder.encode(subject, payload, None, block))
 
     async def ask(self) -> str | None:
         """Whether it answers: None, or why not."""

@@ -29,8 +29,9 @@ from ..jetstream import (
     MessageNotFoundError,
     PubAck,
     PublishRetry,
+    StreamConfig,
 )
-from ..protocol import Headers
+from ..protocol import Headers, InvalidHeaderError
 from ._home import HomeMessage
 from ._region_options import Home, LocalStream
 
@@ -40,6 +41,10 @@ MESSAGE_ID: Final = "Beamline-Home-Msg-Id"
 # Seconds since 1970 of the attempt at home that may have stored it.
 UNKNOWN_SINCE: Final = "Beamline-Home-Unknown-Since"
 _OWN: Final = (SUBJECT, KEY, MESSAGE_ID, UNKNOWN_SINCE, "Nats-Msg-Id", "Nats-Expected-Stream")
+# What a server acts by is for the home, and goes under another name past the server that keeps it.
+_TO_SERVERS: Final = "Nats-"
+_ASIDE: Final = "Beamline-Home-"
+_EXPECTATION: Final = "Nats-Expected-Last-"
 _ATTEMPTS: Final = 10
 # Looks at which only the stream knew of a message, before the consumer is made anew.
 _BEHIND_MAX: Final = 20
@@ -74,6 +79,15 @@ class Kept:
         self.storing = 0
         self.stored = 0
 
+    async def check(self) -> None:
+        """Refuse a stream that would lose what it keeps; what another one has kept goes home whatever it is.
+
+        Raises:
+            NatsError: the stream is not there.
+            OptionsError: it drops the oldest message when it is full, or messages of some age.
+        """
+        _check_limits((await self._jetstream.stream_info(self._local.stream)).config)
+
     async def open(self) -> None:
         """Make the consumer anew: it begins with the oldest message that is kept.
 
@@ -88,7 +102,7 @@ class Kept:
                 f"the stream {local.stream} keeps messages of other regions and has the retention "
                 f"{info.config.retention}; it must be workqueue, so that what went home is kept no longer"
             )
-        name = "".join(one if one.isalnum() else "-" for one in local.subject)
+        name = _consumer_name(local.subject)
         with suppress(ConsumerNotFoundError):
             await self._jetstream.delete_consumer(local.stream, name)
         config = ConsumerConfig(durable_name=name, filter_subject=local.subject, max_ack_pending=local.batch)
@@ -101,13 +115,16 @@ class Kept:
     async def store(self, message: HomeMessage, key: Hashable) -> PubAck:
         """Keep a message.
 
+        The stream may keep messages of several homes, and the same id for each of them.
+
         Raises:
+            InvalidHeaderError: it expects a last message of its home, which only that knows.
             NatsError: the stream does not take it.
         """
-        headers = Headers(message.headers if message.headers is not None else ())
+        headers = _set_aside(message.headers)
         headers[SUBJECT] = message.subject
         headers[MESSAGE_ID] = message.message_id
-        headers[KEY] = f"{zlib.crc32(str(key).encode('utf-8', 'surrogatepass')):08x}"
+        headers[KEY] = _sum(str(key))
         if message.unknown_since is not None:
             ago = trio.current_time() - message.unknown_since
             headers[UNKNOWN_SINCE] = f"{self._environment.wall_clock() - ago:.3f}"
@@ -117,7 +134,7 @@ class Kept:
                 self._local.subject,
                 message.payload,
                 headers=headers,
-                message_id=message.message_id,
+                message_id=f"{self._home.region}:{self._home.stream}:{message.message_id}",
                 expected_stream=self._local.stream,
                 retry=self._retry,
             )
@@ -177,7 +194,7 @@ class Kept:
         elif metadata.stream_sequence <= self._earlier or metadata.delivered > 1:
             since = metadata.timestamp.timestamp()
         now, clock = trio.current_time(), self._environment.wall_clock()
-        own = [(name, value) for name, value in headers.items() if name not in _OWN]
+        own = [(_taken_up(name), value) for name, value in headers.items() if name not in _OWN]
         message = HomeMessage(
             subject=headers.get(SUBJECT) or kept.subject,
             payload=bytes(kept.payload),
@@ -186,6 +203,50 @@ class Kept:
             unknown_since=None if since is None else now - (clock - since),
         )
         return headers.get(KEY) or message.subject, message
+
+
+def _check_limits(config: StreamConfig) -> None:
+    """Whoever has an ack of the stream that keeps a message counts on it."""
+    losses = (
+        ("max_msgs", config.max_msgs, config.discard == "new"),
+        ("max_bytes", config.max_bytes, config.discard == "new"),
+        ("max_msgs_per_subject", config.max_msgs_per_subject, config.discard_new_per_subject),
+        ("max_age_seconds", config.max_age_seconds, False),
+    )
+    for name, limit, refuses in losses:
+        if limit is not None and limit > 0 and not refuses:
+            raise OptionsError(
+                f"the stream {config.name} keeps messages of other regions and would drop some of them by its "
+                f"{name} of {limit:g}; take that away, or let it refuse the new one (discard='new', and "
+                "discard_new_per_subject=True for one of a subject), which the publish is told of"
+            )
+
+
+def _consumer_name(subject: str) -> str:
+    """One for each subject: where its letters, digits and dots do not tell it apart from all others, with a sum."""
+    name = "".join(one if one.isalnum() else "-" for one in subject)
+    return name if subject.replace(".", "").isalnum() else f"{name}-{_sum(subject)}"
+
+
+def _sum(text: str) -> str:
+    return f"{zlib.crc32(text.encode('utf-8', 'surrogatepass')):08x}"
+
+
+def _set_aside(own: Headers | None) -> Headers:
+    """A message's headers as the stream that keeps it is to have them."""
+    headers = Headers()
+    for name, value in own.items() if own is not None else ():
+        if name.startswith(_EXPECTATION):
+            raise InvalidHeaderError(
+                f"the header {name} expects something of the home of the message, which is away, and the stream that "
+                "keeps it meanwhile knows nothing of it; publish it when the region is back"
+            )
+        headers.add(_ASIDE + name if name.startswith(_TO_SERVERS) else name, value)
+    return headers
+
+
+def _taken_up(name: str) -> str:
+    return name.removeprefix(_ASIDE) if name.startswith(_ASIDE + _TO_SERVERS) else name
 
 
 def _moment(text: str, otherwise: float) -> float:

@@ -24,6 +24,18 @@ class Turn:
     size: int
 
 
+def check_key(key: Hashable) -> None:
+    """What belongs together is found by its key.
+
+    Raises:
+        TypeError: it cannot be.
+    """
+    try:
+        hash(key)
+    except TypeError:
+        raise TypeError(f"key is {key!r:.100}; it must be hashable, as a str or a tuple is") from None
+
+
 class Lanes:
     """The lanes of one publisher.
 

@@ -44,7 +44,8 @@ class LocalStream:
     """A stream of one's own region that keeps messages of another one while that is cut off.
 
     Attributes:
-        stream: its name; it is there already, on file, with as many replicas as messages are worth.
+        stream: its name; it is there already, a work queue on file with as many replicas as messages are worth. It may
+            be shared by publishers of several regions. When it is full it refuses, and drops nothing by age.
         subject: one of its subjects, without wildcards, that this publisher has for itself, over restarts too: as
             `kept.west.orders-1`, with the name of the instance. A second publisher at the same one would mix the order.
         after_seconds: for so long publishes try their home before they are kept here; an election and its pause take no
@@ -68,7 +69,7 @@ class Home:
         subjects: of that stream, for `route_by_region`; may have wildcards.
         local: keeps messages while the region is cut off; None = publishes wait, in memory.
         waiting_messages_max: publishes that may wait; beyond that they are refused.
-        waiting_bytes_max: the same in bytes.
+        waiting_bytes_max: the same in bytes, with subjects and headers.
         waiting_timeout_seconds: of a publish that waits; None = as long as its caller does.
         attempt_timeout_seconds: without a PubAck for so long an attempt has failed.
         pause_seconds: before the first attempt of who finds out whether the home answers again; doubled each time.

@@ -19,11 +19,11 @@ import trio
 
 from ..connection import OperationTimeoutError, OptionsError, PendingTimeoutError, State
 from ..jetstream import JetStream, JetStreamMessage, PubAck, is_retryable
-from ..protocol import Headers, HeadersInput, NatsError, frozen
+from ..protocol import Headers, HeadersInput, NatsError, check_number, frozen
 from ._events import RegionLeft, RegionReturned
 from ._home import MESSAGE_ID, HomeMessage, HomeStream
 from ._kept import Kept, rounds
-from ._lanes import Lanes
+from ._lanes import Lanes, check_key
 from ._reach import Reach
 from ._region_options import Home, Place
 from ._region_statistics import RegionStatistics
@@ -133,17 +133,24 @@ class RegionPublisher:
             PendingTimeoutError: it has waited for its time; nothing was stored.
             OperationTimeoutError: the same, but an attempt may have stored it.
             RuntimeError: it has a local stream and does not run.
+            TypeError, ValueError, InvalidSubjectError, InvalidHeaderError, PayloadTooLargeError: nothing was sent.
             NatsError: what `JetStream.publish` raises and no further attempt would mend.
         """
         if self._kept is not None and not self._keeps:
             await trio.lowlevel.checkpoint()
             raise RuntimeError(f"the publisher of {self.home.region!r} has a local stream: start its run() first")
-        message = self._message(subject, payload, headers, message_id)
-        key = subject if key is None else key
+        try:
+            check_number("patience_seconds", patience_seconds, least=0)
+            key = subject if key is None else key
+            check_key(key)
+            message, size = self._message(subject, payload, headers, message_id)
+        except Exception:
+            await trio.lowlevel.checkpoint()
+            raise
         waits = self.home.waiting_timeout_seconds if patience_seconds is None else patience_seconds
         with trio.move_on_after(math.inf if waits is None else waits):
             try:
-                return await self._in_turn(message, key)
+                return await self._in_turn(message, size, key)
             except BaseException:
                 self._remember(message)
                 raise
@@ -158,20 +165,22 @@ class RegionPublisher:
         payload: bytes | bytearray | memoryview,
         headers: HeadersInput | None,
         message_id: str | None,
-    ) -> HomeMessage:
+    ) -> tuple[HomeMessage, int]:
         own = None if headers is None else Headers(headers)
         if own is not None and MESSAGE_ID in own:
             message_id = message_id if message_id is not None else own.get(MESSAGE_ID)
             del own[MESSAGE_ID]
         if message_id is None:
             message_id = self.client.connection.environment.new_identifier()
-        return HomeMessage(
+        size = self._stream.check(subject, payload, own, message_id)
+        message = HomeMessage(
             subject=subject,
             payload=bytes(payload),
             headers=own,
             message_id=message_id,
             unknown_since=self._doubtful.pop(message_id, None),
         )
+        return message, size
 
     def _remember(self, message: HomeMessage) -> None:
         """It may have been stored, and may be published again under its id; of too many the oldest is forgotten."""
@@ -180,8 +189,8 @@ class RegionPublisher:
             if len(self._doubtful) > self.home.waiting_messages_max:
                 del self._doubtful[next(iter(self._doubtful))]
 
-    async def _in_turn(self, message: HomeMessage, key: Hashable) -> RegionAck:
-        turn = await self._lanes.enter(key, len(message.payload) + len(message.subject))
+    async def _in_turn(self, message: HomeMessage, size: int, key: Hashable) -> RegionAck:
+        turn = await self._lanes.enter(key, size)
         try:
             return await self._store(message, key)
         finally:
@@ -256,6 +265,7 @@ class RegionPublisher:
 
         Raises:
             NatsError: there is no such stream, or it does not take the subject.
+            OptionsError: it is no work queue, or would drop some of what it keeps.
             RuntimeError: it runs already.
         """
         if self._running:
@@ -269,6 +279,7 @@ class RegionPublisher:
             return
         self._running = True  # before the stream is asked: another run() may come meanwhile
         try:
+            await self._kept.check()
             await self._kept.open()
             self._keeps = True
             if self._kept.count:

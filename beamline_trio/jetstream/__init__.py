@@ -35,6 +35,7 @@ from ._errors import WrongStreamError as WrongStreamError
 from ._message import JetStreamMessage as JetStreamMessage
 from ._metadata import Metadata as Metadata
 from ._puback import PubAck as PubAck
+from ._puback import check_message_id as check_message_id
 from ._puback import check_stored as check_stored
 from ._publisher import Publisher as Publisher
 from ._retry import PublishRetry as PublishRetry

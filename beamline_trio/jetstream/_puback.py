@@ -78,7 +78,7 @@ class Expectations:
         check_text("expected_last_message_id", self.expected_last_message_id)
         wanted: dict[str, str] = {}
         if self.message_id is not None:
-            wanted[MESSAGE_ID] = _message_id(self.message_id)
+            wanted[MESSAGE_ID] = check_message_id(self.message_id)
         if self.expected_stream is not None:
             wanted["Nats-Expected-Stream"] = self.expected_stream
         if self.expected_last_sequence is not None:
@@ -139,8 +139,13 @@ def read_pub_ack(body: bytes) -> PubAck:
     return PubAck(stream, sequence, raw.get("duplicate") is True, domain if isinstance(domain, str) else "")
 
 
-def _message_id(value: str) -> str:
-    """An empty one would be none to the server, and its message stored as often as it is published."""
+def check_message_id(value: str) -> str:
+    """An empty one would be none to the server, and its message stored as often as it is published.
+
+    Raises:
+        TypeError: it is no str.
+        ValueError: it is empty.
+    """
     if not isinstance(value, str):
         raise TypeError(f"message_id must be a str, not {type(value).__name__}")
     if not value:

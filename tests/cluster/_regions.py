@@ -59,10 +59,10 @@ class Region:
         self._events = nc.events()
 
     @contextmanager
-    def away(self, fault: OperationFault | None = None) -> Generator[None]:
+    def away(self, fault: OperationFault | None = None, subjects: str = "west.>") -> Generator[None]:
         """Publishes to the home do not get their PubAcks; None: and do not arrive."""
         with self._faults.inject(
-            "publish_with_ack", error("no responders") if fault is None else fault, subjects="west.>"
+            "publish_with_ack", error("no responders") if fault is None else fault, subjects=subjects
         ):
             yield
 
