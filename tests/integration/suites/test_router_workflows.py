@@ -242,6 +242,7 @@ async def test_decide_long_failure_behind_a_breaker(scene: Scene, away: str) -> 
     router = Router("app")
     breaker = Breaker(failures=3, open_seconds=0.5, half_open_calls=1, successes=1)
     calls = 0
+    gone = trio.Event()
 
     @router.route(
         "decide.*", stream=STREAM, name="decide", concurrency=4, retry=PATIENT_RETRY, deadline_seconds=5.0,
@@ -250,6 +251,7 @@ async def test_decide_long_failure_behind_a_breaker(scene: Scene, away: str) -> 
     async def decide(payload: bytes, delivery: Delivery) -> None:
         nonlocal calls
         calls += 1
+        await gone.wait()
         await trio.sleep(0.02)
         await JetStream(routed.nc).publish(
             delivery.subject.replace("decide.", "result."), b"yes", message_id=delivery.identity
@@ -263,6 +265,7 @@ async def test_decide_long_failure_behind_a_breaker(scene: Scene, away: str) -> 
         async with scene.fault(f"{name} decide behind a breaker", routed.nc, router) as fault:
             await routed.feed("decide", [b"x"] * 30)
             await (scene.nats.kill() if away == "server" else routed.js.update_stream(RESULTS_AWAY))
+            gone.set()
             await until(lambda: transitions[CLOSED, OPEN] == 1)
             before, opened = calls, trio.current_time()
             await trio.sleep(2)
