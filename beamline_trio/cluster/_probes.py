@@ -13,7 +13,7 @@ import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 import attrs
 import trio
@@ -21,7 +21,7 @@ import trio
 from ..client import Client, NoRespondersError
 from ..connection import ConnectionLostError
 from ..jetstream import APIError, JetStream
-from ..protocol import NatsError, check_name
+from ..protocol import NatsError, ProtocolError, check_name
 from ._reading import read_group, read_instances, read_json, read_statuses, read_varz
 from ._records import META_GROUP, GroupSeen, NodeSeen, Sighting
 
@@ -155,7 +155,10 @@ class SystemProbe:
     async def look(self, seconds: float, refused: Refused) -> Sighting | None:
         """See Probe."""
         answers = await _answers(self._client, STATUS_SUBJECT, seconds, refused)
-        return read_statuses(map(read_json, answers)) if answers else None
+        if answers == []:  # the own server is there, and answers everybody of that account
+            words = "no server answers; the client given as system must be one of the system account"
+            refused(STATUS_SUBJECT, ProtocolError(words))
+        return read_statuses(_read(STATUS_SUBJECT, one, refused) for one in answers) if answers else None
 
 
 class InstancesProbe:
@@ -178,7 +181,7 @@ class InstancesProbe:
     async def look(self, seconds: float, refused: Refused) -> Sighting | None:
         """See Probe."""
         answers = await _answers(self._client, self._subject, seconds, refused)
-        return None if answers is None else read_instances(map(read_json, answers))
+        return None if answers is None else read_instances(_read(self._subject, one, refused) for one in answers)
 
 
 class MonitorProbe:
@@ -207,10 +210,19 @@ class MonitorProbe:
             async with trio.open_nursery() as nursery:
                 for name in self._urls:
                     nursery.start_soon(fetch, name)
-        seen = read_varz(read_json(bodies[name]) for name in self._urls if name in bodies)
+        seen = read_varz(_read(url, bodies[name], refused) for name, url in self._urls.items() if name in bodies)
         silent = self._urls.keys() - {node.name for node in seen.nodes}
         unseen = (NodeSeen(name=name, age_seconds=math.inf) for name in self._urls if name in silent)
         return attrs.evolve(seen, nodes=(*seen.nodes, *unseen))
+
+
+def _read(asked: str, answer: bytes, refused: Refused) -> Mapping[str, Any]:
+    """An answer; empty where it is none, which is told."""
+    found = read_json(answer)
+    if not found:
+        words = f"the answer is no JSON object: {bytes(answer[:64])!r}; something else than a server answers there"
+        refused(asked, ProtocolError(words))
+    return found
 
 
 class _OwnServer:

@@ -126,5 +126,6 @@ def _number(section: Mapping[str, Any], key: str) -> float | None:
 
 
 def _text(section: Mapping[str, Any], key: str) -> str:
+    """A text that can be written: JSON may escape half a character, which metrics and logs cannot say."""
     value = section.get(key)
-    return value if isinstance(value, str) else ""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else ""

@@ -106,7 +106,7 @@ class ClusterState:
                 self._nodes = {name: attrs.evolve(node, looked_at=now) for name, node in self._nodes.items()}
         for group in (group for sighting in sightings for group in sighting.groups):
             events += self._see_group(group, now)
-        self._forget_nodes(home)
+        self._forget_nodes()
         self._look_at_regions(sightings, home, now)
         return [*events, *self._judge_nodes(now), *self._judge_regions(now), *self._judge_groups(now)]
 
@@ -129,17 +129,14 @@ class ClusterState:
             connections=known.connections if seen.connections is None else seen.connections,
         )
 
-    def _forget_nodes(self, home: str) -> None:
-        """Of too many servers those that were seen longest ago, and the regions that none is left of."""
+    def _forget_nodes(self) -> None:
+        """Of too many servers those that were seen longest ago."""
         excess = len(self._nodes) - self._options.nodes_max
         if excess <= 0:
             return
         self.counters.nodes_forgotten += excess
         for name in sorted(self._nodes, key=lambda name: (self._nodes[name].seen_at, name))[:excess]:
             del self._nodes[name]
-        known = {home} | {node.region for node in self._nodes.values()}
-        known |= {group.region for group in self._groups.values()}
-        self._regions = {name: region for name, region in self._regions.items() if name in known}
 
     def _see_group(self, seen: GroupSeen, now: float) -> list[WatchEvent]:
         known = self._groups.get(seen.name)
@@ -159,7 +156,10 @@ class ClusterState:
         return [LeaderChanged(seen.name, known.leader, seen.leader)]
 
     def _look_at_regions(self, sightings: list[Sighting], home: str, now: float) -> None:
-        """A region is seen by its newest node, and looked for by whoever asked for its nodes or groups."""
+        """A region is seen by its newest node, and looked for by whoever asked for its nodes or groups.
+
+        One that nothing is in any more is forgotten: a cluster without a name of its own has another at each start.
+        """
         seen = {home: now} if home else {}
         looked = dict(seen)
         for node in self._nodes.values():
@@ -177,6 +177,8 @@ class ClusterState:
             self._regions[name] = attrs.evolve(
                 known, seen_at=max(known.seen_at, seen.get(name, known.seen_at)), looked_at=looked[name]
             )
+        known_to = looked.keys() | {group.region for group in self._groups.values()}
+        self._regions = {name: region for name, region in self._regions.items() if name in known_to}
 
     # What it means
 

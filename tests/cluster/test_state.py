@@ -144,6 +144,19 @@ def test_of_too_many_servers_those_seen_longest_ago_are_forgotten() -> None:
     assert set(state.groups) == {"ORDERS"}
 
 
+def test_a_region_that_nothing_is_in_any_more_is_forgotten() -> None:
+    """A cluster without a name of its own has another after each start, on the same servers."""
+    state = ClusterState(OPTIONS, ["ORDERS"], 0)
+    for number in range(100):
+        node = NodeSeen(name="west-1", region=f"west-{number}", age_seconds=0.0)
+        told(state, [Sighting(nodes=(node,), all_nodes=True), led(region=f"home-{number}")], [number])
+    assert set(state.regions) == {"east", "west-99", "home-99"}
+    assert told(state, [seen(*EAST)], [110]) == [
+        (110, NodeDown("west-1", "west-99", 11)),
+        (110, RegionCut("west-99", 11)),
+    ]
+
+
 def test_a_leader_changes_from_one_to_another_and_not_over_an_election() -> None:
     """Told once, when the new one is known; the same one that leads again is no change."""
     state = new_state("ORDERS")

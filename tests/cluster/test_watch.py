@@ -13,6 +13,7 @@ import trio.testing
 from beamline_trio import (
     Disconnected,
     InvalidSubjectError,
+    Message,
     OptionsError,
     Reconnected,
     ReconnectFailed,
@@ -31,6 +32,7 @@ from beamline_trio.cluster import (
     RegionHealed,
     WatchOptions,
 )
+from beamline_trio.metrics import Collector
 from beamline_trio.simulation import World
 from tests.cluster._fakes import QUICK, FakeCluster, watched
 from tests.cluster._regions import HERE, region
@@ -316,6 +318,71 @@ async def test_a_watch_that_runs_late_gives_its_groups_their_time(nats_world: Wo
             await trio.sleep(13)
             assert watch.lacking(["ORDERS"]) == ["stream ORDERS has no quorum"]
             nursery.cancel_scope.cancel()
+
+
+async def test_a_system_client_that_no_server_answers_is_told(
+    nats_world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One of another account sees nothing, which is no good news: it is counted, and logged once with a remedy."""
+    server = await nats_world.start_server("nats")
+    async with open_client(server.url, dialer=nats_world.dialer("app")) as nc, trio.open_nursery() as nursery:
+        watch = ClusterWatch(nc, system=nc, options=QUICK)
+        await nursery.start(watch.run)
+        await trio.sleep(60)
+        assert watch.statistics().failures == watch.statistics().looks
+        (told,) = [record for record in caplog.records if getattr(record, "event", "") == "CLUSTER_WATCH_ERROR"]
+        assert "must be one of the system account" in getattr(told, "reason", "")
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{", b"\xff", b"[" * 100_000, b"9" * 5_000, b"a page of something else"])
+@pytest.mark.parametrize("asks", ["system", "instances_of", "monitor"])
+async def test_an_answer_that_cannot_be_read_is_counted(
+    nats_world: World, caplog: pytest.LogCaptureFixture, asks: str, body: bytes
+) -> None:
+    """Whoever gives it: it is no sign of life, ends nothing, and is told once."""
+
+    async def answer(asked: Message) -> bytes:
+        return body
+
+    async def fetch(url: str) -> bytes:
+        return body
+
+    server = await nats_world.start_server("nats")
+    async with (
+        open_client(server.url, dialer=nats_world.dialer("servers")) as servers,
+        open_client(server.url, dialer=nats_world.dialer("app")) as nc,
+        trio.open_nursery() as nursery,
+    ):
+        for subject in ("$SYS.REQ.SERVER.PING.STATSZ", "$SRV.PING.*"):
+            await nursery.start(servers.serve, subject, answer)
+        what: dict[str, dict[str, Any]] = {
+            "system": {"system": nc},
+            "instances_of": {"instances_of": "prices"},
+            "monitor": {"monitor": {"east-1": "http://east-1:8222"}, "fetch": fetch},
+        }
+        watch = ClusterWatch(nc, options=QUICK, **what[asks])
+        await nursery.start(watch.run)
+        await trio.sleep(20)
+        assert watch.statistics().failures == watch.statistics().looks
+        assert [name for name, node in watch.nodes.items() if node.up] == []
+        assert watch.instances == 0
+        codes = [getattr(record, "event", "") for record in caplog.records]
+        assert codes.count("CLUSTER_WATCH_ERROR") == 1
+        nursery.cancel_scope.cancel()
+
+
+async def test_names_that_cannot_be_written_do_not_end_the_metrics(nats_world: World) -> None:
+    """JSON can escape half of a character, and a page of metrics cannot say it: it is replaced."""
+    cluster = FakeCluster({"east": 3, "west\ud800": 1})
+    cluster.add_stream("WEST", "west\ud800")
+    for system in (False, True):
+        async with watched(nats_world, cluster, system=system, streams=["WEST"], name=f"nats-{int(system)}") as rig:
+            collector = Collector()
+            collector.add_watch(rig.watch)
+            page = collector.render()
+            assert b'router_cluster_node_up{client="default",node="west?-1"} 1.0' in page
+            assert b'router_region_connected{client="default",region="west?"} 1.0' in page
 
 
 async def test_monitoring_endpoints_are_read_by_what_is_given(nats_world: World) -> None:
