@@ -71,6 +71,14 @@ def followers(servers: list[SimulatedServer], stream: str = "", consumer: str = 
     return [server for server in servers if not server.leads(stream, consumer)]
 
 
+async def move(js: JetStream, to: SimulatedServer, stream: str, consumer: str = "") -> None:
+    """Have a server lead a stream or a consumer."""
+    if not to.leads(stream, consumer):
+        what = f"CONSUMER.LEADER.STEPDOWN.{stream}.{consumer}" if consumer else f"STREAM.LEADER.STEPDOWN.{stream}"
+        await ask(js, what, {"placement": {"preferred": to.name}})
+        await until(lambda: to.leads(stream, consumer))
+
+
 def payloads(server: SimulatedServer, stream: str = "S") -> list[bytes]:
     """What a server has of a stream."""
     return [message.payload for one in server.streams if one.name == stream for message in one.messages]

@@ -112,6 +112,14 @@ class ClusterAPI(API):
             error, delay = verdict
             fields = {"error": error.fields(), **operation.empty}
             self._cluster.later(delay, self.respond, operation.kind, reply.decode("utf-8", "replace"), fields)
+        elif _is_making(header) and self._may_lead_soon(names):
+            self._cluster.later(_AGAIN_SECONDS, self._answer, what, reply, header, body, source)
+
+    def _may_lead_soon(self, names: tuple[str, ...]) -> bool:
+        """Whether nobody else is known here to lead a stream or a consumer: who makes it again waits for the leader."""
+        members = self._cluster.members
+        found = members.stream(names[0]) if len(names) == 1 else members.consumer(names[0], names[1])
+        return found is not None and found.group.leader in ("", self._cluster.host)
 
     def _verdict(self, kind: str, names: tuple[str, ...]) -> str | tuple[APIError, float]:
         if kind in _OF_STREAM:
@@ -172,7 +180,7 @@ class ClusterAPI(API):
             self._count(failed=False)
             return
         kind = operation.kind
-        if header and headers.find(header, RESPONSE_TYPE) == b"create":
+        if _is_making(header):
             kind = kind.replace("_info", "_create")
             fields = {name: value for name, value in fields.items() if name not in ("total", "offset", "limit")}
         self._count(failed="error" in fields)
@@ -296,6 +304,11 @@ class ClusterAPI(API):
     def _prefixes(self) -> tuple[bytes, ...]:
         domain = self._jetstream.domain
         return (PREFIX, f"$JS.{domain}.API.".encode()) if domain else (PREFIX,)
+
+
+def _is_making(header: bytes) -> bool:
+    """Whether what is asked for is the answer to who has made something that was there already."""
+    return bool(header) and headers.find(header, RESPONSE_TYPE) == b"create"
 
 
 def _preferred(request: Request) -> str:
