@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -101,6 +102,7 @@ def _run(
     try:
         chosen = _choose(numbers, group)
         settings = settings_from(os.environ, **given)
+        _make(directory)
         reports = []
         for scenario in chosen:
             report = _run_one(scenario, settings)
@@ -135,10 +137,19 @@ def _run_one(scenario: Scenario, settings: Any) -> dict[str, Any]:
     return report
 
 
+def _make(directory: Path) -> None:
+    """Where the reports go, before hours of running are spent on one that can go nowhere."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            pass
+    except OSError as error:
+        raise CommandError(f"reports cannot be written to {str(directory)!r}: {error}; give another --out") from error
+
+
 def _write(report: dict[str, Any], directory: Path) -> None:
     file = directory / f"{_name(report)}.json"
     try:
-        directory.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(report), encoding="utf-8")
     except OSError as error:
         raise CommandError(f"the report cannot be written: {error}", code=FAILED) from error
@@ -184,8 +195,10 @@ def _read(file: Path) -> dict[str, Any]:
     from ..scenarios import ScenarioError, as_report
 
     try:
-        return as_report(json.loads(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
+        data = json.loads(file.read_text(encoding="utf-8"))
+        json.dumps(data, ensure_ascii=False).encode()  # JSON may escape half a character, which cannot be shown
+        return as_report(data)
+    except (OSError, ValueError, RecursionError) as error:
         raise CommandError(f"{file} cannot be read as a report: {error}") from error
     except ScenarioError as error:
         raise CommandError(f"{file} cannot be shown: {error}; run the scenario again") from error

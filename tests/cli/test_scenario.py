@@ -113,6 +113,29 @@ def test_a_file_that_is_no_report_is_refused(beamline: Run, tmp_path: Path) -> N
         assert (code, "other.json cannot be shown: it is no report of this version" in err) == (2, True)
 
 
+def test_a_file_that_is_damaged_is_refused(beamline: Run, tmp_path: Path) -> None:
+    """In a line, whatever is in it: parts within parts without end, a number without end, half of a character."""
+    beamline("run", "4.1", "--minutes", "2", "--rate", "5", "--out", ".")
+    file = tmp_path / "scenario-4.1-simulation-seed-1-rate-5.json"
+    half = file.read_text().replace('"title": "', '"title": "\\ud800')
+    for text in ("[" * 200_000, '{"a":' * 200_000, "9" * 5_000, half, "\ufeff{}", ""):
+        file.write_text(text)
+        for words in ((), ("--html",)):
+            code, out, err = beamline("report", str(file), *words)
+            assert (code, out, err.count("\n")) == (2, "", 1)
+            assert f"{file} cannot be read as a report" in err
+
+
+def test_where_no_report_can_be_written_nothing_runs(beamline: Run, tmp_path: Path) -> None:
+    """A run may take hours, and would be for nothing."""
+    (tmp_path / "taken").write_text("")
+    for directory in ("taken", "taken/below"):
+        code, out, err = beamline("run", "4.1", "--minutes", "2", "--rate", "5", "--out", directory)
+        assert (code, out) == (2, "")
+        assert f"reports cannot be written to {directory!r}" in err
+        assert "give another --out" in err
+
+
 @pytest.mark.parametrize("number", ["2.1", "5.1", "5.2"])
 def test_without_a_nats_server_nothing_runs_on_real_ones(
     number: str, beamline: Run, monkeypatch: pytest.MonkeyPatch
