@@ -226,6 +226,17 @@ class TestNobodyThere:
 
         play(scenario)
 
+    def test_list_of_a_server_alone_waits_for_nobody(self) -> None:
+        """A cluster of one server has nobody else to ask."""
+
+        async def scenario(world: World, servers: list[SimulatedServer], js: JetStream) -> None:
+            await make(js, replicas=1)
+            began_at = world.now()
+            assert len((await ask(js, "STREAM.LIST"))["streams"]) == 1
+            assert world.now() - began_at < 0.1
+
+        play(scenario, servers=1)
+
     def test_follower_that_is_away_is_told_of(self) -> None:
         """It is not current: it lacks something, or nothing was heard of it for ten seconds; and offline, if it is."""
 
@@ -324,6 +335,17 @@ class TestKept:
                     await js.client.publish("S.a", b"x", reply="told", headers={"Nats-Msg-Id": "m"})
                 assert await _all(told) == []
             assert [payloads(server) for server in servers] == [[b"x"]] * 3
+
+        play(scenario)
+
+    def test_what_is_stored_is_told_of_once(self) -> None:
+        """The journal has a message once, of its leader, however many replicas there are."""
+
+        async def scenario(world: World, servers: list[SimulatedServer], js: JetStream) -> None:
+            await make(js)
+            await js.publish("S.a", b"x", headers={"Sim-Id": "p/1"})
+            await trio.sleep(0.5)
+            assert [(one.server, one.sequence) for one in world.journal.stored] == [(leader(servers, "S").name, 1)]
 
         play(scenario)
 

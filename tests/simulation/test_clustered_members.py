@@ -149,6 +149,35 @@ class TestAway:
 
         play(scenario)
 
+    def test_consumer_reads_what_came_as_a_snapshot(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It is led where the stream lacks messages that nobody was given yet: it hands them out when they come."""
+        monkeypatch.setattr(_member, "LOG_MAX", 8)
+
+        async def scenario(world: World, servers: list[SimulatedServer], js: JetStream) -> None:
+            await make(js)
+            await js.create_consumer("S", ConsumerConfig(durable_name="D"))
+            first = leader(servers, "S")
+            late, other = followers(servers, "S")
+            async with client(world, other) as nc, nc.subscribe("pulls") as pulls:
+                there = JetStream(nc)
+                with world.network.partition(first.host, late.host):
+                    world.network.reset(first.host, late.host)
+                    for number in range(30):
+                        await there.publish("S.a", b"%d" % number)
+                    await move(there, late, "S", "D")
+                    await nc.publish(_NEXT, b'{"batch":31,"expires":9000000000}', reply="pulls")
+                    await trio.sleep(0.1)
+                    assert payloads(late) == []
+                await until(lambda: len(payloads(late)) == 30)
+                assert late.leads("S", "D")
+                await there.publish("S.a", b"30")
+                with trio.fail_after(1.0):
+                    got = [(await pulls.receive()).payload for _ in range(31)]
+                assert got == [b"%d" % number for number in range(31)]
+                assert (await there.consumer_info("S", "D")).num_pending == 0
+
+        play(scenario)
+
     @pytest.mark.parametrize("where", ["stream", "consumer"])
     def test_books_in_memory_are_new_when_all_servers_were_down(self, where: str) -> None:
         """A consumer in memory, or of a stream in memory, begins again: it has no pulls and nothing acknowledged."""

@@ -69,8 +69,13 @@ class Reading:
         if message.sequence >= self.state.next_stream and self.wants(message):
             self.left -= 1
 
+    def restored(self, messages: Messages) -> None:
+        """The stream has other messages now, of the same history: go on in them."""
+        self._messages = messages
+        self.recount()
+
     def recount(self) -> None:
-        """Messages are gone by a purge, or the filters have changed."""
+        """Messages have gone, other than one by one, or come, or the filters have changed."""
         self._last_sequences = [one for one in self._last_sequences if self._messages.get(one) is not None]
         self.left = self._count()
 

@@ -52,8 +52,7 @@ class Hub:
 
     def remove(self, group: Group) -> None:
         """It has ended."""
-        if self._groups.get(group.name) is group:
-            del self._groups[group.name]
+        del self._groups[group.name]
         self._disks.pop(group, None)
         self._dirty.pop(group, None)
 

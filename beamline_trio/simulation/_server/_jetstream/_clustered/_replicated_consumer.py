@@ -112,6 +112,11 @@ class ReplicatedConsumer(Consumer):
         super().request(reply, body)
         self._tell_of_waiting()
 
+    def restored(self) -> None:
+        """Its stream here has become what a peer's is: hand out what has come with that."""
+        self.reading.restored(self.stream.messages)
+        self.jetstream.soon(self.signal)
+
     def _waiting_checked(self) -> None:
         if len(self._known) != len(self.waiting):
             self._tell_of_waiting()

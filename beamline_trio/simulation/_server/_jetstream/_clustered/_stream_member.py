@@ -89,9 +89,6 @@ class ReplicatedStream(Stream):
         self.stop_listening()
         self._undecided.clear()
         self._cluster.stream_followed(self)
-        if self._expiry_timer is not None:
-            self._expiry_timer.cancel()
-            self._expiry_timer = None
 
     def led_elsewhere(self) -> None:
         """Another member leads, and has said that the stream is there."""
@@ -243,6 +240,9 @@ class ReplicatedStream(Stream):
         self.messages.removed = self._removed
         self._keep()
         self._disk.sync()
+        for member in self.members.values():
+            if member.consumer is not None:
+                member.consumer.restored()
         self._jetstream.note("js_snapshot", stream=self.name, last=self.messages.last_sequence)
 
     def _keep(self) -> None:
