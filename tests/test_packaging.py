@@ -22,8 +22,8 @@ import beamline_trio
 
 _PACKAGE: Final = Path(beamline_trio.__file__).parent
 _HEAVY: Final = (
-    "anyio", "asyncio", "cattrs", "h11", "msgspec", "opentelemetry", "prometheus_client", "pydantic", "rich",
-    "trio_websocket", "typer",
+    "anyio", "asyncio", "cattrs", "h11", "jsonschema", "msgspec", "opentelemetry", "prometheus_client", "pydantic",
+    "rich", "trio_websocket", "typer",
 )  # fmt: skip
 _IMPORT_ROUNDS: Final = 15
 # What a program needs that opens a client; and every name there is, which no program needs at once.
@@ -154,7 +154,7 @@ def test_the_package_says_that_it_is_typed() -> None:
 def test_the_wheel_ships_the_package_and_nothing_else() -> None:
     """No tests, benchmarks or configuration are installed beside the package."""
     distribution, files = _installed_files()
-    assert "beamline_trio/py.typed" in files
+    assert {"beamline_trio/py.typed", "beamline_trio/scenarios/report.schema.json"} <= set(files)
     own = ("beamline_trio/", f"beamline_trio-{distribution.version}.dist-info/")
     strangers = [name for name in files if not name.startswith(own) and not name.endswith("/bin/beamline")]
     assert not strangers

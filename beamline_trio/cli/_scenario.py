@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
 import typer
 
+from ..protocol import MissingExtraError
 from ._exit_codes import FAILED
 from ._failures import CommandError, guarded
 
@@ -202,6 +203,8 @@ def _read(file: Path) -> dict[str, Any]:
         raise CommandError(f"{file} cannot be read as a report: {error}") from error
     except ScenarioError as error:
         raise CommandError(f"{file} cannot be shown: {error}; run the scenario again") from error
+    except MissingExtraError as error:
+        raise CommandError(f"{file} cannot be shown: {error}") from error
 
 
 # What is said

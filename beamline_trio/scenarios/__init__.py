@@ -26,3 +26,4 @@ from ._scenario import Topology as Topology
 from ._settings import Settings as Settings
 from ._settings import settings_from as settings_from
 from ._shape import as_report as as_report
+from ._shape import report_schema as report_schema

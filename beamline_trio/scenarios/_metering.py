@@ -97,7 +97,7 @@ class Metering:
     def _read(self) -> dict[Key, float]:
         wanted = {alert.metric for alert in self.book.alerts}
         return {
-            (target, sample.name, tuple(sample.labels.values())): sample.value
+            (target, sample.name, tuple(sample.labels.values())): float(sample.value)
             for target, collector in self._targets.items()
             for family in collector.collect()
             if family.name in wanted

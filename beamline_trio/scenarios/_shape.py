@@ -1,191 +1,127 @@
-"""What was read from a file -> a report that can be shown, or what is wrong with it. Pure.
+"""What was read from a file -> a report that can be shown, or what is wrong with it.
 
-A shape is a check of one value: it raises, with the place of what is missing or is something else. What is not shown is
-not looked at.
+`report.schema.json` says what a report is, to other programs too. Here is what a schema cannot say, and how what is
+wrong is told: by its place, the value, and what it must be.
 
-Must not judge a run, or read files.
+Must not judge a run, or read reports.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final, TypeAlias
+import functools
+import importlib
+import json
+import math
+import reprlib
+from collections.abc import Iterable, Mapping, Sized
+from importlib import resources
+from typing import TYPE_CHECKING, Any, Final, cast
 
+from ..protocol import MissingExtraError
 from ._errors import ScenarioError
-from ._limits import RESULTS, Mark
 from ._report import FORMAT
 
-# Checks a value at a place, such as `faults[0].kind`.
-Shape: TypeAlias = Callable[[Any, str], None]
+if TYPE_CHECKING:
+    from jsonschema import ValidationError
+    from jsonschema.protocols import Validator
 
-# More is no number of a run.
-_NUMBER_MAX: Final = 1e15
-_SECONDS_MAX: Final = 1e8
+_SCHEMA: Final = "report.schema.json"
+_SHOWN_MAX: Final = 40
+_WORDS: Final = {
+    "array": "a list",
+    "boolean": "true or false",
+    "integer": "a whole number",
+    "null": "null",
+    "number": "a number",
+    "object": "an object",
+    "string": "a text",
+}
+
+
+def report_schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of a report: of each property what it is, with its unit."""
+    text = resources.files(__name__.rpartition(".")[0]).joinpath(_SCHEMA).read_text(encoding="utf-8")
+    schema: dict[str, Any] = json.loads(text)
+    return schema
 
 
 def as_report(data: object) -> dict[str, Any]:
     """The report that some data is.
 
+    Args:
+        data: as `json.loads` gives it.
+
     Raises:
-        ScenarioError: it is none of this version, or a part that is shown is missing, or is something else.
+        ScenarioError: it is none of this version, or a part is missing, or is something else; of several the first, in
+            the order of the schema.
+        MissingExtraError: jsonschema is not installed.
     """
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise ScenarioError("it is no report of this version")
-    _REPORT(data, "")
+    try:
+        error = next(_validator().iter_errors(data), None)
+    except RecursionError as deep:
+        raise ScenarioError("a part of it is nested deeper than anything in a report") from deep
+    if error is not None:
+        raise _told(error)
+    _check_rows(data["timeline"])
     return data
 
 
+def _check_rows(timeline: Mapping[str, Sized]) -> None:
+    rows = len(timeline["at"])
+    for name, column in timeline.items():
+        if len(column) != rows:
+            place = _place(["timeline", name])
+            raise ScenarioError(f"{place} is a list of {len(column)}; it must be a list of {rows}, as timeline.at is")
+
+
+@functools.cache
+def _validator() -> Validator:
+    try:
+        jsonschema = importlib.import_module("jsonschema")
+    except ImportError as error:
+        raise MissingExtraError(
+            "reading a report needs jsonschema, which is not installed; pip install 'beamline-trio[cli]'"
+        ) from error
+    draft = jsonschema.Draft202012Validator
+    checker = draft.TYPE_CHECKER.redefine("number", _is_number)
+    validator: Validator = jsonschema.validators.extend(draft, type_checker=checker)(report_schema())
+    return validator
+
+
+def _is_number(_: object, value: object) -> bool:
+    """As JSON has them: Python reads NaN and Infinity too, and no limit would hold a NaN."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and -math.inf < value < math.inf
+
+
+def _told(error: ValidationError) -> ScenarioError:
+    place, value, schema = list(error.absolute_path), cast(Any, error.instance), cast(Any, error.schema)
+    if error.validator == "required":
+        missing = next(name for name in schema["required"] if name not in value)
+        return ScenarioError(f"{_place([*place, missing])} is missing")
+    return _wrong(_place(place), value, _wanted(schema))
+
+
 def _wrong(place: str, value: object, wanted: str) -> ScenarioError:
-    return ScenarioError(f"{place} is {repr(value)[:40]}; it must be {wanted}")
+    return ScenarioError(f"{place} is {reprlib.repr(value)[:_SHOWN_MAX]}; it must be {wanted}")
 
 
-def _anything(value: Any, place: str) -> None:
-    """It is only named, or shown as it is."""
+def _place(path: Iterable[str | int]) -> str:
+    """Such as `faults[0].kind`. Names may be data, and so of any length."""
+    parts = (f"[{part}]" if isinstance(part, int) else f".{str(part)[:_SHOWN_MAX]}" for part in path)
+    return "".join(parts).removeprefix(".")
 
 
-def _text(value: Any, place: str) -> None:
-    if not isinstance(value, str):
-        raise _wrong(place, value, "a text")
+def _wanted(schema: Mapping[str, Any]) -> str:
+    """What a schema asks for, in words."""
+    if "enum" in schema:
+        return f"one of {', '.join(schema['enum'])}"
+    kinds = [schema["type"]] if isinstance(schema["type"], str) else schema["type"]
+    return " or ".join(f"{_WORDS[kind]}{_limits(kind, schema)}" for kind in kinds)
 
 
-def _number(value: Any, place: str, least: float = -_NUMBER_MAX, most: float = _NUMBER_MAX) -> None:
-    if not isinstance(value, (int, float)) or not least <= value <= most:
-        raise _wrong(place, value, f"a number from {least:g} to {most:g}")
-
-
-def _seconds(value: Any, place: str) -> None:
-    """How far a picture goes."""
-    _number(value, place, 0, _SECONDS_MAX)
-
-
-def _one_of(*words: str) -> Shape:
-    def check(value: Any, place: str) -> None:
-        if value not in words:
-            raise _wrong(place, value, f"one of {', '.join(words)}")
-
-    return check
-
-
-def _maybe(shape: Shape) -> Shape:
-    def check(value: Any, place: str) -> None:
-        if value is not None:
-            shape(value, place)
-
-    return check
-
-
-def _list(shape: Shape) -> Shape:
-    def check(value: Any, place: str) -> None:
-        if not isinstance(value, list):
-            raise _wrong(place, value, "a list")
-        for index, one in enumerate(value):
-            shape(one, f"{place}[{index}]")
-
-    return check
-
-
-def _each(shape: Shape) -> Shape:
-    """A mapping whose names are data."""
-
-    def check(value: Any, place: str) -> None:
-        if not isinstance(value, dict):
-            raise _wrong(place, value, "an object")
-        for name, one in value.items():
-            shape(one, f"{place}.{name}")
-
-    return check
-
-
-def _record(**shapes: Shape) -> Shape:
-    """A mapping with these names, at least."""
-
-    def check(value: Any, place: str) -> None:
-        _each(_anything)(value, place)
-        for name, shape in shapes.items():
-            at = f"{place}.{name}".removeprefix(".")
-            if name not in value:
-                raise ScenarioError(f"{at} is missing")
-            shape(value[name], at)
-
-    return check
-
-
-def _columns(**shapes: Shape) -> Shape:
-    """Lists of one length."""
-    record = _record(**{name: _list(shape) for name, shape in shapes.items()})
-
-    def check(value: Any, place: str) -> None:
-        record(value, place)
-        lengths = {name: len(value[name]) for name in shapes}
-        if len(set(lengths.values())) > 1:
-            raise _wrong(place, lengths, "lists of one length")
-
-    return check
-
-
-def _counts(value: Any, place: str) -> None:
-    _each(_anything)(value, place)
-    for name, one in value.items():
-        at = f"{place}.{name}"
-        shape = _list(_anything) if name == "examples" else _each(_number) if isinstance(one, dict) else _number
-        shape(one, at)
-
-
-_USES: Final = _each(_each(_record(base=_maybe(_number), most=_maybe(_number), end=_maybe(_number))))
-_RAISED: Final = _record(target=_text, labels=_list(_text), since=_number, begins=_number, ends=_maybe(_number))
-_REPORT: Final = _record(
-    scenario=_text,
-    title=_text,
-    about=_text,
-    result=_one_of(*RESULTS.values()),
-    on=_text,
-    seed=_number,
-    rate=_number,
-    seconds=_seconds,
-    settings=_each(_anything),
-    topology=_record(nodes=_number, regions=_list(_text)),
-    client_options=_each(_anything),
-    phases=_list(_record(name=_text, begins=_number, ends=_number)),
-    findings=_list(_record(name=_text, mark=_one_of(*Mark), value=_text, limit=_text)),
-    counts=_counts,
-    throughput=_each(_number),
-    faults=_list(
-        _record(
-            kind=_text,
-            target=_text,
-            begins=_number,
-            healed=_number,
-            reconnect_seconds=_maybe(_number),
-            recovery_seconds=_maybe(_number),
-            depth_max=_number,
-        )
-    ),
-    availability=_record(
-        readiness_looks=_number,
-        ready_least=_maybe(_number),
-        restart_seconds_by_instance=_each(_list(_number)),
-        requests=_maybe(_record(asked=_number, again=_number, failed=_number)),
-        repeats=_maybe(_record(repeated=_number, recognised=_maybe(_number))),
-    ),
-    alerts=_list(
-        _record(
-            name=_text, metric=_text, comparison=_text, threshold=_number, for_seconds=_number, raised=_list(_RAISED)
-        )
-    ),
-    metrics=_record(scrape_seconds=_number, series=_list(_record(dropped=_number))),
-    resources=_record(nodes=_USES, instances=_USES),
-    timeline=_columns(
-        at=_seconds,
-        acked_per_second=_number,
-        ended_per_second=_number,
-        depth=_number,
-        latency_seconds=_number,
-        up=_number,
-        ready=_number,
-        quorum=_number,
-        regions=_number,
-        memory_bytes=_number,
-        tasks=_number,
-    ),
-    wall_seconds=_number,
-)
+def _limits(kind: str, schema: Mapping[str, Any]) -> str:
+    if kind in ("integer", "number"):
+        return f" from {schema['minimum']:g} to {schema.get('maximum', math.inf):g}"
+    return f" of {schema['minItems']}" if kind == "array" and "minItems" in schema else ""

@@ -14,6 +14,8 @@ import pytest
 from beamline_trio.cli import main
 from beamline_trio.cli._scenario import _name
 from beamline_trio.scenarios import SCENARIOS
+from beamline_trio.scenarios._report import FORMAT
+from beamline_trio.scenarios._shape import _validator
 
 Run: TypeAlias = Callable[..., tuple[int, str, str]]
 
@@ -134,6 +136,17 @@ def test_where_no_report_can_be_written_nothing_runs(beamline: Run, tmp_path: Pa
         assert (code, out) == (2, "")
         assert f"reports cannot be written to {directory!r}" in err
         assert "give another --out" in err
+
+
+def test_without_jsonschema_no_report_is_shown(beamline: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """That is 2, with a line that says what to install: 1 would say that a run has failed."""
+    monkeypatch.setitem(sys.modules, "jsonschema", None)
+    _validator.cache_clear()
+    (tmp_path / "any.json").write_text(json.dumps({"format": FORMAT}))
+    code, out, err = beamline("report", "any.json")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "any.json cannot be shown: " in err
+    assert "pip install 'beamline-trio[cli]'" in err
 
 
 @pytest.mark.parametrize("number", ["2.1", "5.1", "5.2"])
