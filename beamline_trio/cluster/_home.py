@@ -82,6 +82,7 @@ class HomeStream:
             deadline_seconds=home.attempt_timeout_seconds,
         )
         self._config: StreamConfig | None = None
+        self._config_at = 0.0
         self.found = 0
         self.unchecked = 0
 
@@ -206,8 +207,12 @@ class HomeStream:
                 message.unknown_since = None  # it is not there: another attempt is a first one
 
     async def _stream_config(self) -> StreamConfig:
-        if self._config is None:
-            self._config = (await self._jetstream.stream_info(self._home.stream)).config
+        """As it was no longer ago than the margin: its window may be shortened, or the stream made anew, meanwhile."""
+        asked_at = trio.current_time()
+        if self._config is not None and asked_at - self._config_at <= self._home.margin_seconds:
+            return self._config
+        self._config = (await self._jetstream.stream_info(self._home.stream)).config
+        self._config_at = asked_at
         return self._config
 
     async def _find_since(self, seconds: float, messages: Sequence[HomeMessage]) -> Mapping[str, int]:

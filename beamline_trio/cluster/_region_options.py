@@ -6,7 +6,7 @@ Must not send.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import attrs
 
@@ -15,6 +15,9 @@ from ..protocol import encode_pattern, encode_subject, frozen
 
 # Where a message was stored: in its home region, or in the local stream that keeps it for there.
 Place: TypeAlias = Literal["home", "local"]
+
+# What is longer is no time of a publish, and no date so long ago can be asked for.
+_SECONDS_MAX: Final = 7 * 86_400.0
 
 
 def _named(_: Any, field: Any, value: Any) -> None:
@@ -75,7 +78,8 @@ class Home:
         pause_seconds: before the first attempt of who finds out whether the home answers again; doubled each time.
         pause_max_seconds: the longest.
         margin_seconds: of the duplicate window of the home stream, before whose end a publish of unknown fate is looked
-            up there and not sent again blindly; and of what clocks may differ by.
+            up there and not sent again blindly; of what clocks may differ by; and of how long what that stream said of
+            its window is relied on.
     """
 
     region: str = attrs.field(validator=_named)
@@ -85,7 +89,7 @@ class Home:
     waiting_messages_max: int = attrs.field(default=50_000, validator=number(least=1, whole=True))
     waiting_bytes_max: int = attrs.field(default=64 * 1024 * 1024, validator=number(least=1, whole=True))
     waiting_timeout_seconds: float | None = attrs.field(default=None, validator=number(least=0.001, optional=True))
-    attempt_timeout_seconds: float = attrs.field(default=2.0, validator=number(least=0.01))
+    attempt_timeout_seconds: float = attrs.field(default=2.0, validator=number(least=0.01, most=_SECONDS_MAX))
     pause_seconds: float = attrs.field(default=0.25, validator=number(least=0.001))
     pause_max_seconds: float = attrs.field(default=2.0, validator=number(least=0.001))
-    margin_seconds: float = attrs.field(default=10.0, validator=number(least=0))
+    margin_seconds: float = attrs.field(default=10.0, validator=number(least=0, most=_SECONDS_MAX))

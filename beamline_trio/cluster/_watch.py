@@ -34,6 +34,15 @@ from ._state import ClusterState
 from ._statistics import ClusterStatistics
 
 
+def _check_names(streams: Iterable[str], consumers: Iterable[tuple[str, str]]) -> None:
+    """A text is a list of its letters, none of which is a stream that anybody would miss."""
+    if isinstance(streams, str):
+        raise OptionsError(f"streams is {streams!r}; it must be a list, as [{streams!r}]")
+    for one in consumers:
+        if isinstance(one, str) or len(one) != 2:
+            raise OptionsError(f"consumers has {one!r}; each must be a pair, as ('ORDERS', 'worker')")
+
+
 class ClusterWatch:
     """Nodes, quorum, leaders and regions, as seen from a client: `await nursery.start(watch.run)`.
 
@@ -62,7 +71,8 @@ class ClusterWatch:
         state: what is known, and judged.
 
     Raises:
-        OptionsError: nothing is to be watched, or `monitor` and `fetch` are not given together.
+        OptionsError: nothing is to be watched, or `monitor` and `fetch` are not given together; streams are no list, or
+            consumers no list of pairs.
         InvalidSubjectError: a name breaks the rules.
 
     Example:
@@ -90,11 +100,12 @@ class ClusterWatch:
         if (monitor is None) is not (fetch is None):
             raise OptionsError("monitor and fetch are given together: where the endpoints are, and what reads them")
         if streams or consumers:
+            _check_names(streams, consumers)
             asks = jetstream if jetstream is not None else JetStream(client)
             self._probes.append(JetStreamProbe(asks, streams, consumers))
         if system is not None:
             self._probes.append(SystemProbe(system))
-        if monitor is not None and fetch is not None:
+        if monitor and fetch is not None:
             self._probes.append(MonitorProbe(monitor, fetch))
         if instances_of is not None:
             self._probes.append(InstancesProbe(client, instances_of))
@@ -141,7 +152,12 @@ class ClusterWatch:
         return self._instances
 
     def lacking(self, streams: Iterable[str]) -> list[str]:
-        """Why messages of some streams cannot be had just now, in words; those that are not watched are left out."""
+        """Why messages of some streams cannot be had just now, in words; those that are not watched are left out.
+
+        Raises:
+            OptionsError: a text is given, and no list.
+        """
+        _check_names(streams, ())
         if not self.current:
             return []
         found: list[str] = []

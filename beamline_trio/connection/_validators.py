@@ -7,6 +7,7 @@ Must not know which options there are.
 
 from __future__ import annotations
 
+import math
 import os
 import ssl
 from collections.abc import Callable, Mapping
@@ -20,16 +21,17 @@ from ._sources import NkeySigner, UserJWT
 Validator: TypeAlias = Callable[[Any, Any, Any], None]
 
 
-def number(*, least: float, optional: bool = False, whole: bool = False) -> Validator:
-    """A number from a bound on, and None if it is optional."""
+def number(*, least: float, most: float = math.inf, optional: bool = False, whole: bool = False) -> Validator:
+    """A number between bounds, and None if it is optional."""
     kind = "a whole number" if whole else "a number"
-    bound = f"{kind} of at least {least:g}" + (", or None" if optional else "")
+    upper = f" and at most {most:g}" if most < math.inf else ""
+    bound = f"{kind} of at least {least:g}{upper}" + (", or None" if optional else "")
 
     def check(_: Any, field: Any, value: Any) -> None:
         if value is None and optional:
             return
         kinds = (int,) if whole else (int, float)
-        if isinstance(value, bool) or not isinstance(value, kinds) or not value >= least:
+        if isinstance(value, bool) or not isinstance(value, kinds) or not least <= value <= most:
             raise OptionsError(f"{field.name} is {value!r}; it must be {bound}")
 
     return check

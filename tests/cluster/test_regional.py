@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import count
 from random import Random
 
@@ -392,6 +393,10 @@ def test_what_will_not_do_is_refused() -> None:
         Home(region="", stream="A")
     with pytest.raises(OptionsError, match="waiting_messages_max is 0"):
         Home(region="a", stream="A", waiting_messages_max=0)
+    with pytest.raises(OptionsError, match=r"margin_seconds is inf; it must be .* at most 604800"):
+        Home(region="a", stream="A", margin_seconds=math.inf)
+    with pytest.raises(OptionsError, match=r"attempt_timeout_seconds is inf; it must be .* at most 604800"):
+        Home(region="a", stream="A", attempt_timeout_seconds=math.inf)
     with pytest.raises(OptionsError, match="subject is ''"):
         LocalStream(stream="A", subject="")
     with pytest.raises(InvalidSubjectError):
@@ -517,6 +522,19 @@ async def test_an_id_that_is_published_again_is_remembered(nats_world: World) ->
         assert again.ack.duplicate
         assert await west.stored() == expected("a", 1)
         assert west.publisher.statistics().found == 1
+
+
+async def test_a_window_that_is_shortened_is_not_relied_on(nats_world: World) -> None:
+    """The home remembers ids for as long as it says now, and not as it said when it was asked first."""
+    async with region(nats_world, HERE, window=120) as west:
+        for number, window in enumerate((120, 5)):
+            config = (await west.tool.stream_info("WEST")).config
+            await west.tool.update_stream(attrs.evolve(config, duplicate_window_seconds=window))
+            with west.away(timeout()), pytest.raises(OperationTimeoutError):
+                await west.publisher.publish("west.a", b"a:%d" % number, message_id=str(number), patience_seconds=5)
+            await trio.sleep(60)
+            await west.publisher.publish("west.a", b"a:%d" % number, message_id=str(number))
+        assert await west.stored() == expected("a", 2)
 
 
 async def test_an_id_is_remembered_over_a_publish_that_did_not_get_its_turn(nats_world: World) -> None:

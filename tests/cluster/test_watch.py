@@ -463,6 +463,24 @@ async def test_a_look_without_a_link_is_a_checkpoint(nats_world: World) -> None:
         assert watch.statistics().looks == 0
 
 
+async def test_names_that_are_no_list_are_refused(nats_world: World) -> None:
+    """Nobody would be told of streams O, R, D, E and S; and of nothing that a list without entries watches."""
+    server = await nats_world.start_server("nats")
+    async with open_client(server.url, dialer=nats_world.dialer("app")) as nc:
+        wrongs: list[dict[str, Any]] = [
+            {"streams": "ORDERS"},
+            {"consumers": ("ORDERS", "worker")},
+            {"consumers": [("ORDERS",)]},
+            {"monitor": {}, "fetch": trio.sleep},
+        ]
+        for wrong in wrongs:
+            with pytest.raises(OptionsError, match=r"must be a list|must be a pair|nothing is to be watched"):
+                ClusterWatch(nc, **wrong)
+        watch = ClusterWatch(nc, streams=["ORDERS"])
+        with pytest.raises(OptionsError, match=r"streams is 'ORDERS'; it must be a list, as \['ORDERS'\]"):
+            watch.lacking("ORDERS")
+
+
 async def test_what_cannot_be_watched_is_refused(nats_world: World) -> None:
     """Before anything is asked."""
     server = await nats_world.start_server("nats")
