@@ -91,7 +91,7 @@ async def test_the_servers_of_a_cluster_are_discovered() -> None:
             config = f"cluster {{ name: c, listen: 127.0.0.1:{port}, routes: [{seed}] }}"
             async with open_server(config=config) as third:
                 await know_each_other([nc], 3)
-                assert ServerDiscovered(third.url) in events
+                await until(lambda: ServerDiscovered(third.url) in events)
             await until(lambda: len(nc.server_pool()) == 2)
             nursery.cancel_scope.cancel()
 
