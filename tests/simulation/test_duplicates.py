@@ -44,9 +44,10 @@ def looked_up(duplicates: Duplicates, now: int) -> Iterator[tuple[bytes, int]]:
 STEPS = st.lists(st.one_of(st.sampled_from((*IDS, b"")), st.integers(1, 7), st.sampled_from(("place", "cut"))))
 
 
-@given(STEPS)
-def test_knows_what_came_within_the_window(steps: list[bytes | int | str]) -> None:
-    duplicates, books, now, place, kept = Duplicates(), Books(), 100, (0, b""), Books()
+@given(STEPS, st.integers(1, 4))
+def test_knows_what_came_within_the_window(steps: list[bytes | int | str], batch: int) -> None:
+    """However few ids make a batch, and whatever is cut off."""
+    duplicates, books, now, place, kept = Duplicates(batch), Books(), 100, (0, b""), Books()
     for sequence, step in enumerate(steps, 1):
         if isinstance(step, bytes):
             publish(duplicates, books, step, sequence, now)
@@ -79,11 +80,24 @@ def test_a_cut_takes_what_came_behind_the_place_and_nothing_else(forgotten: bool
     assert duplicates.sequence_of(b"behind", 0) == 2
 
 
-def test_an_id_that_came_again_outlives_its_first_coming() -> None:
+@pytest.mark.parametrize("batch", [1, 2])
+def test_an_id_that_came_again_outlives_its_first_coming(batch: int) -> None:
     """As after a restart with a longer window: two messages of a stream have one id, and both are recalled."""
-    duplicates = Duplicates()
+    duplicates = Duplicates(batch)
     duplicates.recall(b"twice", 1, 100)
     duplicates.recall(b"twice", 2, 105)
     assert list(duplicates) == [(105, b"twice", 2)]
     assert duplicates.sequence_of(b"twice", 100) == 2
     assert duplicates.sequence_of(b"twice", 105) == 0
+
+
+def test_what_is_forgotten_is_let_go() -> None:
+    """Hours of a busy stream need what its window needs, and a third more: the oldest batch goes as a whole."""
+    duplicates = Duplicates(batch_ids_min=16)
+    for time in range(1, 20_001):
+        duplicates.remember(b"%d" % time, time, time, time - 1000)
+        kept = sum(len(batch.times) for batch in duplicates._batches)
+        assert kept <= 1000 + 1000 // 3 + 16
+    assert [sequence for _, _, sequence in duplicates] == list(range(19_001, 20_001))
+    assert duplicates.sequence_of(b"19001", 19_000) == 19_001
+    assert duplicates.sequence_of(b"19000", 0) == 0
