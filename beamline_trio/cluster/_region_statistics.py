@@ -19,6 +19,8 @@ class RegionStatistics:
         found: messages that were at home already when they were looked up.
         unchecked: messages of unknown fate that were sent again past the duplicate window of a stream that cannot be
             asked.
+        forgotten: ids of unknown fate that are not remembered any longer, being more than `waiting_messages_max`; what
+            is published again under one of them past the duplicate window may be stored twice.
         refused: publishes that found too many waiting.
         failures: attempts that failed.
         waiting: publishes that wait now, or are on their way.
@@ -30,6 +32,7 @@ class RegionStatistics:
     drained: int = 0
     found: int = 0
     unchecked: int = 0
+    forgotten: int = 0
     refused: int = 0
     failures: int = 0
     waiting: int = 0

@@ -20,6 +20,7 @@ import trio
 from ..connection import OperationTimeoutError, OptionsError, PendingTimeoutError, State
 from ..jetstream import JetStream, JetStreamMessage, PubAck, is_retryable
 from ..protocol import Headers, HeadersInput, NatsError, check_number, frozen
+from ._doubts import Doubts
 from ._events import RegionLeft, RegionReturned
 from ._home import MESSAGE_ID, HomeMessage, HomeStream
 from ._kept import Kept, rounds
@@ -82,7 +83,7 @@ class RegionPublisher:
         self._keeps = False  # whether the local stream is there to publish to
         self._trouble = ""
         self._left_at: float | None = None
-        self._doubtful: dict[str, float] = {}
+        self._doubts = Doubts(home.waiting_messages_max)
         self._home = self._local = self._drained = self._failures = 0
 
     @property
@@ -99,6 +100,7 @@ class RegionPublisher:
             failures=self._failures,
             found=self._stream.found,
             unchecked=self._stream.unchecked,
+            forgotten=self._doubts.forgotten,
             refused=self._lanes.refused,
             waiting=self._lanes.messages,
             kept=0 if self._kept is None else self._kept.count,
@@ -117,8 +119,8 @@ class RegionPublisher:
         """Publish a message and wait until its home, or the local stream, has stored it.
 
         Of one key messages are stored at home in the order of the calls. Cancelled while it waits it is withdrawn; in
-        an attempt its fate is unknown: publish it again under the same id. This publisher remembers it, and looks it up
-        where that is needed.
+        an attempt its fate is unknown: publish it again under the same id. This publisher remembers it, as one
+        of at most `waiting_messages_max`, and looks it up where that is needed.
 
         Args:
             subject: without wildcards, of the home stream.
@@ -152,7 +154,7 @@ class RegionPublisher:
             try:
                 return await self._in_turn(message, size, key)
             except BaseException:
-                self._remember(message)
+                self._doubts.note(message.message_id, message.unknown_since)
                 raise
         words = f"the publish to {subject!r} has waited for region {self.home.region!r} for {waits:g} s"
         if message.unknown_since is not None:
@@ -178,16 +180,9 @@ class RegionPublisher:
             payload=bytes(payload),
             headers=own,
             message_id=message_id,
-            unknown_since=self._doubtful.pop(message_id, None),
+            unknown_since=self._doubts.take(message_id),
         )
         return message, size
-
-    def _remember(self, message: HomeMessage) -> None:
-        """It may have been stored, and may be published again under its id; of too many the oldest is forgotten."""
-        if message.unknown_since is not None:
-            self._doubtful[message.message_id] = message.unknown_since
-            if len(self._doubtful) > self.home.waiting_messages_max:
-                del self._doubtful[next(iter(self._doubtful))]
 
     async def _in_turn(self, message: HomeMessage, size: int, key: Hashable) -> RegionAck:
         turn = await self._lanes.enter(key, size)

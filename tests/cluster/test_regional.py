@@ -580,7 +580,7 @@ async def test_a_look_up_ends_and_holds_only_what_it_was_asked_for(
 
 
 async def test_of_too_many_ids_the_oldest_is_forgotten(nats_world: World) -> None:
-    """What is remembered has the bound of what may wait."""
+    """What is remembered has the bound of what may wait; whoever is beyond it is counted."""
     async with region(nats_world, attrs.evolve(HERE, waiting_messages_max=2), window=60) as west:
         with west.away(timeout()):
             for number in range(3):
@@ -589,6 +589,7 @@ async def test_of_too_many_ids_the_oldest_is_forgotten(nats_world: World) -> Non
         await trio.sleep(300)
         acks = [await west.publisher.publish("west.a", b"a:9", message_id=str(number)) for number in range(3)]
         assert [ack.ack.duplicate for ack in acks] == [False, True, True]
+        assert west.publisher.statistics().forgotten == 1
 
 
 async def test_a_local_stream_that_is_gone_for_a_while_is_waited_for(
