@@ -218,6 +218,19 @@ async def test_a_pull_that_is_over_is_told_of_no_leader(replicated: Sequence[Rep
             raise AssertionError(f"told again: {(await pulls.receive()).headers}")
 
 
+async def test_a_pull_of_a_consumer_that_is_deleted_is_told_so(replicated: Sequence[ReplicatedServer]) -> None:
+    """409 Consumer Deleted, without a count of what it did not get."""
+    async with _client(replicated[0]) as nc, nc.subscribe("pulls") as pulls:
+        await _make(nc)
+        await nc.publish("$JS.API.CONSUMER.MSG.NEXT.S.D", b'{"batch":5,"expires":90000000000}', reply="pulls")
+        await trio.sleep(0.5)
+        await _ask(nc, "CONSUMER.DELETE.S.D")
+        with trio.fail_after(_LED_SECONDS):
+            told = await pulls.receive()
+        assert (told.headers.status, told.headers.description) == (409, "Consumer Deleted")
+        assert not list(told.headers)
+
+
 async def test_without_a_leader_nobody_listens(replicated: Sequence[ReplicatedServer]) -> None:
     """While a stream has no leader its publishers and pulls have no responders, and its infos get no answer."""
     async with _client(replicated[0]) as nc:

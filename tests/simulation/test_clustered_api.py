@@ -207,6 +207,45 @@ class TestNobodyThere:
 
         play(scenario)
 
+    def test_server_that_starts_alone(self) -> None:
+        """It waits ten seconds for a leader before it says that there is none."""
+
+        async def scenario(world: World, servers: list[SimulatedServer], js: JetStream) -> None:
+            for server in servers:
+                server.kill()
+            servers[0].start()
+            await trio.sleep(5.0)
+            async with client(world, servers[0]) as nc, nc.subscribe("told") as told:
+                await _send(nc, "STREAM.NAMES")
+                assert await _all(told) == []
+                await trio.sleep(5.0)
+                await _send(nc, "STREAM.NAMES")
+                assert list(map(_code, await _all(told))) == [10008]
+
+        play(scenario)
+
+    def test_leader_that_was_cut_off_remembers_no_request(self) -> None:
+        """What the meta group's leader could not have decided is in nobody's way when it leads again."""
+
+        async def scenario(world: World, servers: list[SimulatedServer], js: JetStream) -> None:
+            old = leader(servers)
+            others = [server for server in servers if server is not old]
+            async with client(world, old) as nc:
+                hosts = [other.host for other in others]
+                with world.network.partition(old.host, hosts):
+                    await _send(nc, "STREAM.CREATE.S", {"name": "S", "num_replicas": 3})
+                    await trio.sleep(0.1)
+                    world.network.reset(old.host, hosts)  # the others do not hear the request later
+                    await until(lambda: any(server.leads() for server in others))
+                await until(lambda: not old.leads())
+                await trio.sleep(3.0)
+                while not old.leads():
+                    leader(servers).step_down()
+                    await trio.sleep(0.5)
+                assert (await ask(JetStream(nc), "STREAM.CREATE.S", {"name": "S", "num_replicas": 3}))["did_create"]
+
+        play(scenario)
+
     def test_lists_wait_four_seconds(self) -> None:
         """For who does not answer, and is not known to be gone."""
 
@@ -277,6 +316,18 @@ class TestPlaces:
                 config = ConsumerConfig(durable_name=name, mem_storage=memory)
                 section = await ask(js, f"CONSUMER.INFO.{stream}.{(await js.create_consumer(stream, config)).name}")
                 assert section["cluster"]["raft_group"].startswith(f"C-R3{kind}-")
+
+        play(scenario, servers=5)
+
+    def test_streams_go_where_servers_are(self) -> None:
+        """A server that is gone gets no streams, though it has the fewest."""
+
+        async def scenario(world: World, servers: list[SimulatedServer], js: JetStream) -> None:
+            servers[4].kill()
+            await until(lambda: any(server.leads() for server in servers))
+            for number in range(4):
+                await make(js, f"S{number}")
+            assert [len(server.streams) for server in servers[:4]] == [3] * 4
 
         play(scenario, servers=5)
 

@@ -66,14 +66,15 @@ class TestAway:
             for name in ("Anew", "New"):
                 with contextlib.suppress(NatsError):  # if the one that is away should lead it first
                     await make(js, name)
-            with contextlib.suppress(NatsError):
-                await js.create_consumer("Kept", ConsumerConfig(durable_name="New"))
+            for name in ("New", "Newer"):
+                with contextlib.suppress(NatsError):
+                    await js.create_consumer("Kept", ConsumerConfig(durable_name=name))
             await trio.sleep(10.0)
             away.kill()
-            for most in range(1, 9):
-                await js.update_consumer("Kept", ConsumerConfig(durable_name="D", max_ack_pending=most))
             with contextlib.suppress(NatsError):  # the one that leads it is away
                 await js.update_consumer("Kept", attrs.evolve(alone, max_ack_pending=7))
+            for most in range(1, 9):
+                await js.update_consumer("Kept", ConsumerConfig(durable_name="D", max_ack_pending=most))
             away.start()
             await trio.sleep(5.0)
             assert (await js.consumer_info("Kept", "Alone")).config.max_ack_pending == 7
@@ -81,7 +82,7 @@ class TestAway:
             assert {one.name: [*one.messages] for one in away.streams} == {"Kept": [], "Anew": [], "New": []}
             for consumer in ("", "D", "New"):
                 await move(js, away, "Kept", consumer)
-            assert (await js.stream_info("Kept")).state.consumer_count == 3
+            assert (await js.stream_info("Kept")).state.consumer_count == 4
             assert (await js.consumer_info("Kept", "D")).config.max_ack_pending == 8
 
         play(scenario)
@@ -234,6 +235,44 @@ class TestGoing:
                         said.append((await pulls.receive()).headers.description)
                 next_one = [] if how == "delete" else ["Leadership Change"]
                 assert said == [told] * bool(told) + next_one
+
+        play(scenario)
+
+    def test_what_is_undecided_when_its_leader_ends_is_not_sent(self) -> None:
+        """A server is stopped while a delivery is not known to a majority: who waits is told, and gets nothing."""
+
+        async def scenario(world: World, servers: list[SimulatedServer], js: JetStream) -> None:
+            await make(js)
+            await js.create_consumer("S", ConsumerConfig(durable_name="D"))
+            await js.publish("S.a", b"x")
+            first = leader(servers, "S", "D")
+            async with client(world, first) as nc, nc.subscribe("pulls") as pulls:
+                for server in followers(servers, "S", "D"):
+                    server.pause()
+                await nc.publish(_NEXT, b'{"batch":2,"expires":90000000000}', reply="pulls")
+                await trio.sleep(0.5)
+                first.stop()
+                with trio.fail_after(1.0):
+                    told = await pulls.receive()
+                assert (told.payload, told.headers.description) == (b"", "Server Shutdown")
+                assert "Nats-Pending-Messages" in told.headers
+
+        play(scenario)
+
+    def test_what_was_given_up_is_known_to_the_next_leader(self) -> None:
+        """It waits for no acknowledgement of that, and hands it out no more."""
+
+        async def scenario(world: World, servers: list[SimulatedServer], js: JetStream) -> None:
+            await make(js)
+            config = ConsumerConfig(durable_name="D", max_deliver=1, ack_wait_seconds=1.0)
+            consumer = await js.create_consumer("S", config)
+            await js.publish("S.a", b"x")
+            await consumer.fetch(1)
+            assert await consumer.fetch(1, expires_seconds=3.0) == []
+            await ask(js, "CONSUMER.LEADER.STEPDOWN.S.D")
+            await until(lambda: any(server.leads("S", "D") for server in servers))
+            assert (await js.consumer_info("S", "D")).num_ack_pending == 0
+            assert await consumer.fetch(1, expires_seconds=1.0) == []
 
         play(scenario)
 

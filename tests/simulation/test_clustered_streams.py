@@ -140,7 +140,9 @@ class TestStreams:
                 await js.publish("S.a", b"%d" % number)
             await trio.sleep(0.1)
             assert [payloads(server) for server in servers] == [[b"2", b"3", b"4"]] * 3
-            await trio.sleep(6.0)
+            await trio.sleep(3.0)
+            await ask(js, "STREAM.LEADER.STEPDOWN.S")  # the next leader looks at the ages too
+            await trio.sleep(3.0)
             assert [payloads(server) for server in servers] == [[]] * 3
 
         play(scenario)
@@ -351,6 +353,23 @@ class TestRestarts:
             away.start()
             await trio.sleep(4.0)
             assert payloads(away) == [b"before", *(b"%d" % number for number in range(10))]
+
+        play(scenario)
+
+    def test_nobody_is_preferred_after_a_restart(self) -> None:
+        """Who should have led first has no advantage any more: there is a leader after an election's time."""
+
+        async def scenario(world: World, servers: list[SimulatedServer], js: JetStream) -> None:
+            await make(js)
+            await js.create_consumer("S", ConsumerConfig(durable_name="D"))
+            for server in servers:
+                server.kill()
+            for server in servers:
+                server.start()
+            await trio.sleep(3.5)
+            assert not any(server.leads("S", consumer) for server in servers for consumer in ("", "D"))
+            await until(lambda: any(server.leads("S") for server in servers))
+            await until(lambda: any(server.leads("S", "D") for server in servers))
 
         play(scenario)
 

@@ -136,15 +136,15 @@ class ConsumerMember:
         """Another member leads, and will say that the consumer is there."""
         self.created_for = ""
 
-    def end(self, status: tuple[int, str] | None) -> None:
-        """The consumer is gone, or the server is about to: those who wait at the leader are told, if so."""
+    def end(self, status: tuple[int, str] | None, *, counts: bool) -> None:
+        """The consumer is gone, or the server is about to: who waits at the leader is told, see `Waiting.close`."""
         consumer, self.consumer = self.consumer, None
         if consumer is None:
             return
         self._unsent.clear()
         self._proposed = 0
         self._jetstream.consumer_followed(self, consumer)
-        consumer.close(status, counts=True)
+        consumer.close(status, counts=counts)
 
     def propose(self, data: bytes) -> None:
         """Have a change of the books decided."""

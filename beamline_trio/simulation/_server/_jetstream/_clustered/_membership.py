@@ -52,7 +52,7 @@ class Membership:
         """The process is about to end: those who wait for messages are told, if so."""
         for stream in self._streams.values():
             for member in stream.members.values():
-                member.end(status)
+                member.end(status, counts=True)
         self._streams = {}
 
     def stream(self, name: str) -> ReplicatedStream | None:
@@ -128,7 +128,7 @@ class Membership:
         led = member.consumer
         if led is not None:
             consumer_action(led, "delete")
-            member.end(_CONSUMER_DELETED)
+            member.end(_CONSUMER_DELETED, counts=False)
         member.group.stop()
         self._disk.consumers.pop(member.group.name, None)
         self._jetstream.note("js_consumer_deleted", stream=stream.name, consumer=name)
