@@ -183,6 +183,22 @@ async def test_lead_moves_when_it_is_told_to(replicated: Sequence[ReplicatedServ
         assert (await _ask(nc, "STREAM.LEADER.STEPDOWN.Z"))["error"]["err_code"] == 10059
 
 
+async def test_what_has_one_server_stays_there(replicated: Sequence[ReplicatedServer]) -> None:
+    """A stream and a consumer of one replica are told to step down, confirm it, and lead on."""
+    async with _client(replicated[0]) as nc:
+        js = JetStream(nc)
+        await js.create_stream(StreamConfig(name="S", subjects=("s.>",), num_replicas=1))
+        await js.create_consumer("S", ConsumerConfig(durable_name="D"))
+        for what, info in (
+            ("STREAM.LEADER.STEPDOWN.S", "STREAM.INFO.S"),
+            ("CONSUMER.LEADER.STEPDOWN.S.D", "CONSUMER.INFO.S.D"),
+        ):
+            before = (await _ask(nc, info))["cluster"]["leader"]
+            assert (await _ask(nc, what))["success"]
+            assert (await _ask(nc, info))["cluster"]["leader"] == before
+        assert (await js.publish("s.a", b"x")).sequence == 1
+
+
 @pytest.mark.parametrize("how", ["step down", "kill"])
 async def test_a_pull_that_waits_is_told_of_the_next_leader(replicated: Sequence[ReplicatedServer], how: str) -> None:
     """The next leader ends it with 409 Leadership Change, without a count of what it did not get."""

@@ -207,6 +207,27 @@ class TestNobodyThere:
 
         play(scenario)
 
+    @pytest.mark.parametrize("inside", [True, False])
+    def test_stream_without_a_majority_can_be_deleted(self, inside: bool) -> None:
+        """The member that is left says that it is gone, whether or not it leads the meta group."""
+
+        async def scenario(world: World, servers: list[SimulatedServer], js: JetStream) -> None:
+            await make(js)
+            members = [server for server in servers if server.streams]
+            last, outside = members[2], next(server for server in servers if not server.streams)
+            while last.leads() is not inside:
+                leader(servers).step_down()
+                await trio.sleep(0.5)
+            async with client(world, outside) as nc:
+                members[0].kill()
+                members[1].kill()
+                await trio.sleep(30.0)
+                assert last.leads() is inside
+                assert (await ask(JetStream(nc), "STREAM.DELETE.S"))["success"]
+                assert not last.streams
+
+        play(scenario, servers=5)
+
     def test_server_that_starts_alone(self) -> None:
         """It waits ten seconds for a leader before it says that there is none."""
 

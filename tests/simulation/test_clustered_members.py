@@ -259,6 +259,21 @@ class TestGoing:
 
         play(scenario)
 
+    def test_deliveries_are_counted_on(self) -> None:
+        """The third delivery says so, whoever made the first two."""
+
+        async def scenario(world: World, servers: list[SimulatedServer], js: JetStream) -> None:
+            await make(js)
+            consumer = await js.create_consumer("S", ConsumerConfig(durable_name="D", ack_wait_seconds=1.0))
+            await js.publish("S.a", b"x")
+            for number in (1, 2):
+                assert [one.metadata.delivered for one in await consumer.fetch(1, expires_seconds=3.0)] == [number]
+            await ask(js, "CONSUMER.LEADER.STEPDOWN.S.D")
+            await trio.sleep(0.5)
+            assert [one.metadata.delivered for one in await consumer.fetch(1, expires_seconds=3.0)] == [3]
+
+        play(scenario)
+
     def test_what_was_given_up_is_known_to_the_next_leader(self) -> None:
         """It waits for no acknowledgement of that, and hands it out no more."""
 

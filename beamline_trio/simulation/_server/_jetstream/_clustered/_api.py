@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ..._connection import ClientConnection
     from ..._delivery import MessageParts
     from ..._interest import Subscription
+    from ._group import Group
     from ._jetstream import ClusteredJetStream
     from ._replicated_consumer import ReplicatedConsumer
     from ._stream_member import ReplicatedStream
@@ -223,14 +224,14 @@ class ClusterAPI(API):
         return found
 
     def _stream_steps_down(self, request: Request) -> dict[str, Any]:
-        self._led(request).group.raft.step_down(_preferred(request))
+        _step_down(self._led(request).group, _preferred(request))
         return {"success": True}
 
     def _consumer_steps_down(self, request: Request) -> dict[str, Any]:
         preferred = _preferred(request)
         member = self._cluster.members.consumer(*request.names)
-        if member is not None and len(member.group.members) > 1:
-            member.group.raft.step_down(preferred)
+        if member is not None:
+            _step_down(member.group, preferred)
         return {"success": True}
 
     # ------------------------------------------------------------------------------------ what was promised is answered
@@ -272,8 +273,6 @@ class ClusterAPI(API):
 
         def take(message: MessageParts, source: ClientConnection | None) -> bool:
             subject, reply, size, _, _, data = message
-            if not stream.config.allow_direct:
-                return False
             own = subject.split(f".DIRECT.GET.{stream.name}".encode(), 1)[1][1:]
             if reply:
                 parts = (reply, data[:size], data[size:-2])
@@ -309,6 +308,12 @@ class ClusterAPI(API):
 def _is_making(header: bytes) -> bool:
     """Whether what is asked for is the answer to who has made something that was there already."""
     return bool(header) and headers.find(header, RESPONSE_TYPE) == b"create"
+
+
+def _step_down(group: Group, preferred: str) -> None:
+    """Have another member lead; a group of one has no other."""
+    if len(group.members) > 1:
+        group.raft.step_down(preferred)
 
 
 def _preferred(request: Request) -> str:

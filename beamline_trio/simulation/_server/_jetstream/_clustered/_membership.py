@@ -148,16 +148,16 @@ class Membership:
             member.configure(stream.config, lambda _: self._jetstream.api.stream_updated(member, reply))
 
     def stream_removed(self, stream: StreamAssignment, reply: str) -> None:
-        """A stream is gone; its leader says so, or the meta group's where there was none."""
+        """A stream is gone: its leader says so, or its members if nobody leads, or the meta group's if all are away."""
         name = stream.config.name
         member = self._streams.get(name)
         led = member is not None and member.leads
-        leaderless = member is None or not member.group.leader
+        leaderless = member is not None and not member.group.leader
         self._leave(name)
-        if led or (self._jetstream.meta.leading and leaderless and self._host in stream.members.peers):
+        if led:
             stream_action(self._jetstream, name, "delete")
-            self._jetstream.api.removed("stream_delete", reply)
-        elif self._jetstream.meta.leading and not any(self._jetstream.is_there(peer) for peer in stream.members.peers):
+        there = any(self._jetstream.is_there(peer) for peer in stream.members.peers)
+        if led or leaderless or (self._jetstream.meta.leading and not there):
             self._jetstream.api.removed("stream_delete", reply)
 
     def consumer_assigned(self, stream: StreamAssignment, consumer: ConsumerAssignment, reply: str) -> None:
