@@ -107,7 +107,10 @@ class Load:
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
-        """Streams are there, instances and sinks take messages, and sources publish, until this is left."""
+        """Streams are there, instances and sinks take messages, and sources publish, until this is left.
+
+        The sources begin last, at once with whatever the caller does next: what comes before is no part of a run.
+        """
         async with AsyncExitStack() as stack:
             clients = [
                 await stack.enter_async_context(self._open_client(site.host(role), site.region))
@@ -120,9 +123,11 @@ class Load:
             async with trio.open_nursery() as nursery:
                 if self.lookout is not None:
                     await nursery.start(self.lookout.run)
-                for site, source, sink in pairs:
-                    await site.start(nursery, source, sink)
+                for site, _, sink in pairs:
+                    await site.start(nursery, sink)
                 async with self._balanced():
+                    for site, source, _ in pairs:
+                        site.begin(nursery, source)
                     yield
                 nursery.cancel_scope.cancel()
 

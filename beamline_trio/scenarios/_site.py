@@ -106,12 +106,15 @@ class Site:
     def _parts(self) -> list[Source | Requester | Repeater]:
         return [part for part in (self.source, self.requester, self.repeater) if part is not None]
 
-    async def start(self, nursery: trio.Nursery, source: Client, sink: Client) -> None:
-        """Start the sink, then the instances, then who publishes and asks; when this returns all of them work."""
-        js = JetStream(source)
+    async def start(self, nursery: trio.Nursery, sink: Client) -> None:
+        """Start the sink, then the instances; when this returns all of them work."""
         await nursery.start(self.work.make_sink(self.host("sink")).run, sink)
         for instance in self.instances.values():
             await nursery.start(instance.run)
+
+    def begin(self, nursery: trio.Nursery, source: Client) -> None:
+        """Publish and ask from now on."""
+        js = JetStream(source)
         nursery.start_soon(self.source.run, js)
         if self.repeater is not None:
             nursery.start_soon(self.repeater.run, js)

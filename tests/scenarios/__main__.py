@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from beamline_trio.scenarios import SCENARIOS
+from beamline_trio.scenarios import SCENARIOS, ScenarioError, as_report
 from beamline_trio.scenarios._plan import COMPRESSED_MINUTES
 from beamline_trio.server_process import find_haproxy
 
@@ -72,9 +72,9 @@ def run(words: Sequence[str], number: str) -> dict[str, Any]:
     found: dict[str, Any] = {"result": f"ended with {done.returncode}"}
     if done.stdout:
         found = json.loads(Path(json.loads(done.stdout)["file"]).read_text(encoding="utf-8"))
-        if too_late := late(found):
+        if wrong := [*late(found), *unlike(found)]:
             found["result"] = "failed"
-            found["findings"] += too_late
+            found["findings"] += wrong
     print(f"{number}: {found['result']}", file=sys.stderr, flush=True)
     return found
 
@@ -85,6 +85,15 @@ def late(one: dict[str, Any]) -> list[dict[str, str]]:
         return []
     value = f"{one['wall_seconds']:.0f} s"
     return [{"name": "wall time", "mark": "fail", "value": value, "limit": f"<= {WALL_SECONDS_MAX:g} s"}]
+
+
+def unlike(one: dict[str, Any]) -> list[dict[str, str]]:
+    """The finding that a report is not what its schema says."""
+    try:
+        as_report(one)
+    except ScenarioError as error:
+        return [{"name": "report", "mark": "fail", "value": str(error), "limit": "as in its schema"}]
+    return []
 
 
 def tell(results: dict[str, dict[str, Any]], *, real: bool) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import attrs
@@ -15,6 +17,7 @@ from beamline_trio.scenarios import Expectations, ScenarioError, Settings, as_re
 from beamline_trio.scenarios._balancer import Balancer
 from beamline_trio.scenarios._instance import Instance
 from beamline_trio.scenarios._ledger import Ledger
+from beamline_trio.scenarios._load import Load
 from beamline_trio.scenarios._pipeline import Pipeline
 from beamline_trio.scenarios._requests import Requester
 from beamline_trio.scenarios._subjects import payload_of
@@ -148,6 +151,22 @@ def test_the_run_is_told_as_it_goes() -> None:
     told: list[float] = []
     run_scenario(find_scenario("4.1"), SHORT, lambda plan, one: told.append(one.at))
     assert told[:3] == pytest.approx([0.1, 1.1, 2.1])
+
+
+def test_nothing_is_begun_before_a_run_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a load balancer, or another region, takes its time: no message is older than the run's clock."""
+    begun: list[int] = []
+    balanced = Load._balanced
+
+    @asynccontextmanager
+    async def slowly(load: Load) -> AsyncGenerator[None]:
+        async with balanced(load):
+            await trio.sleep(3)
+            yield
+
+    monkeypatch.setattr(Load, "_balanced", slowly)
+    run_scenario(find_scenario("4.1"), SHORT, lambda plan, one: begun.append(one.begun))
+    assert 0 < begun[0] <= SHORT.rate  # those of the first second, at 0.1 s
 
 
 def test_the_decision_router_of_the_examples_is_a_load() -> None:
