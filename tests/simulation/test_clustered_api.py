@@ -116,6 +116,8 @@ class TestOnce:
                 ):
                     await _send(js.client, what, body)
                     assert [(what, _code(one)) for one in await _all(told)] == [(what, code)]
+                await _send(js.client, "STREAM.SNAPSHOT.S")  # the model has none
+                assert [one["error"]["code"] for one in await _all(told)] == [501]
             for what in ("STREAM.INFO.S", "STREAM.NAMES", "CONSUMER.INFO.S.D"):
                 level = {"Nats-Required-Api-Level": "99"}
                 answer = json.loads((await js.client.request(f"$JS.API.{what}", headers=level)).payload)
@@ -136,6 +138,8 @@ class TestOnce:
                 server.kill()
             await trio.sleep(22.0)
             assert nothing.items() <= (await ask(js, "STREAM.NAMES")).items()
+            for what in ("STREAM.INFO.Z", "CONSUMER.INFO.S.Z"):  # nobody knows whether there is one
+                assert _code(await ask(js, what)) == 10008
 
         play(scenario)
 
@@ -209,10 +213,11 @@ class TestNobodyThere:
 
     @pytest.mark.parametrize("inside", [True, False])
     def test_stream_without_a_majority_can_be_deleted(self, inside: bool) -> None:
-        """The member that is left says that it is gone, whether or not it leads the meta group."""
+        """The member that is left says that nobody leads, and that it is gone, whoever leads the meta group."""
 
         async def scenario(world: World, servers: list[SimulatedServer], js: JetStream) -> None:
             await make(js)
+            await js.create_consumer("S", ConsumerConfig(durable_name="D"))
             members = [server for server in servers if server.streams]
             last, outside = members[2], next(server for server in servers if not server.streams)
             while last.leads() is not inside:
@@ -223,6 +228,10 @@ class TestNobodyThere:
                 members[1].kill()
                 await trio.sleep(30.0)
                 assert last.leads() is inside
+                assert "leader" not in (await ask(JetStream(nc), "STREAM.INFO.S"))["cluster"]
+                assert (last.monitoring("/healthz")[0], outside.monitoring("/healthz")[0]) == (503, 200)
+                for what in ("CONSUMER.INFO.S.D", "STREAM.PURGE.S"):
+                    assert _code(await ask(JetStream(nc), what)) == 10008
                 assert (await ask(JetStream(nc), "STREAM.DELETE.S"))["success"]
                 assert not last.streams
 
@@ -319,6 +328,31 @@ class TestNobodyThere:
             assert told[silent.name]["active"] >= 10e9 > 2e9 > told[dead.name]["active"] > 0
             assert not {"lag", "offline"} & {*told[silent.name], *told[dead.name]}
             assert (await ask(js, "STREAM.INFO.S"))["cluster"]["leader_since"] == since
+
+        play(scenario)
+
+    def test_monitoring_tells_of_groups(self) -> None:
+        """How many groups there are, beside the meta group; and of that who is there, as far as the server knows."""
+
+        async def scenario(world: World, servers: list[SimulatedServer], js: JetStream) -> None:
+            await make(js)
+            await make(js, "One", 1)
+            await js.create_consumer("S", ConsumerConfig(durable_name="D"))
+            first = leader(servers)
+            dead, other = followers(servers)
+            await trio.sleep(1.0)
+            assert [json.loads(server.monitoring("/jsz")[1])["ha_assets"] for server in servers] == [2] * 3
+            dead.kill()
+            await trio.sleep(0.1)
+            for server, current in (
+                (first, {dead.name: True, other.name: True}),
+                (other, {first.name: True, dead.name: False}),
+            ):
+                told = {
+                    one["name"]: one for one in json.loads(server.monitoring("/jsz")[1])["meta_cluster"]["replicas"]
+                }
+                assert {name: one["current"] for name, one in told.items()} == current
+                assert {name for name, one in told.items() if "offline" in one} == {dead.name}
 
         play(scenario)
 
