@@ -34,6 +34,8 @@ STATUS_SUBJECT: Final = "$SYS.REQ.SERVER.PING.STATSZ"
 _INSTANCES_SUBJECT: Final = "$SRV.PING"
 # Servers of other regions answer later than the nearest: the replies end when none has come for this part of the time.
 _STALL: Final = 0.5
+# To one question; nobody has so many servers or instances.
+_ANSWERS_MAX: Final = 10_000
 _UNAVAILABLE: Final = 503
 
 
@@ -258,9 +260,15 @@ async def _collect(
 ) -> list[bytes] | None:
     answers: list[bytes] = []
     try:
-        async with client.request_many(subject, deadline_seconds=seconds, stall_seconds=seconds * _STALL) as replies:
+        async with client.request_many(
+            subject, deadline_seconds=seconds, stall_seconds=seconds * _STALL, max_replies=_ANSWERS_MAX
+        ) as replies:
             async for reply in replies:
                 answers.append(bytes(reply.payload))
+        if len(answers) == _ANSWERS_MAX:
+            refused(
+                subject, ProtocolError(f"there are {_ANSWERS_MAX} answers or more, of which no more are read")
+            )
     except NoRespondersError:
         own.heard = True
     except (NatsError, trio.TooSlowError) as error:

@@ -31,6 +31,7 @@ from beamline_trio.cluster import (
     RegionCut,
     RegionHealed,
     WatchOptions,
+    _probes,
 )
 from beamline_trio.metrics import Collector
 from beamline_trio.simulation import World
@@ -216,6 +217,19 @@ async def test_instances_are_counted_by_their_identifiers(nats_world: World) -> 
         rig.cluster.instances = []
         await trio.sleep(2)
         assert rig.watch.instances == 0
+
+
+async def test_of_too_many_answers_the_first_are_read(nats_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever floods a question takes no more than a bound, and it is told."""
+    monkeypatch.setattr(_probes, "_ANSWERS_MAX", 5)
+    async with watched(nats_world, one_region(), instances_of="prices") as rig:
+        rig.cluster.instances = list("abcd")
+        await trio.sleep(2)
+        assert (rig.watch.instances, rig.watch.statistics().failures) == (4, 0)
+        rig.cluster.instances = list("abcdefgh")
+        await trio.sleep(2)
+        assert rig.watch.instances == 5
+        assert rig.watch.statistics().failures > 0
 
 
 async def test_what_a_watch_that_looks_no_more_saw_last_is_no_word(nats_world: World) -> None:
