@@ -266,9 +266,7 @@ async def _collect(
             async for reply in replies:
                 answers.append(bytes(reply.payload))
         if len(answers) == _ANSWERS_MAX:
-            refused(
-                subject, ProtocolError(f"there are {_ANSWERS_MAX} answers or more, of which no more are read")
-            )
+            refused(subject, ProtocolError(f"there are {_ANSWERS_MAX} answers or more, of which no more are read"))
     except NoRespondersError:
         own.heard = True
     except (NatsError, trio.TooSlowError) as error:
