@@ -70,6 +70,7 @@ NO_CALLS: Final = {
     "Route.hold": "keeps the reason in memory",
     "Route.release": "forgets a reason",
     "Consumer.messages": "the configuration of a stream in it goes where that of JetStream.create_stream goes",
+    "check_message_id": "returns the id, which `JetStream.publish` is to send",
     "check_stored": "names the subject in an error that it raises",
     "dialer_of": "takes the options of a client, which their own test gives it; makes an object that speaks no NATS",
     "pattern_of": "makes a pattern to compare subjects with",
