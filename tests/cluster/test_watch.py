@@ -219,6 +219,29 @@ async def test_instances_are_counted_by_their_identifiers(nats_world: World) -> 
         assert rig.watch.instances == 0
 
 
+async def test_instances_that_are_all_gone_are_none(nats_world: World) -> None:
+    """When nobody listens any more the own server says so: that is an answer, and no silence."""
+    server = await nats_world.start_server("nats")
+
+    async def ping(asked: Message) -> bytes:
+        return b'{"id": "a"}'
+
+    async with (
+        open_client(server.url, dialer=nats_world.dialer("service")) as service,
+        open_client(server.url, dialer=nats_world.dialer("app")) as nc,
+        trio.open_nursery() as nursery,
+    ):
+        watch = ClusterWatch(nc, instances_of="prices", options=QUICK)
+        async with trio.open_nursery() as serving:
+            await serving.start(service.serve, "$SRV.PING.prices", ping)
+            await nursery.start(watch.run)
+            assert watch.instances == 1
+            serving.cancel_scope.cancel()
+        await trio.sleep(3)
+        assert watch.instances == 0
+        nursery.cancel_scope.cancel()
+
+
 async def test_of_too_many_answers_the_first_are_read(nats_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever floods a question takes no more than a bound, and it is told."""
     monkeypatch.setattr(_probes, "_ANSWERS_MAX", 5)
@@ -424,8 +447,12 @@ async def test_monitoring_endpoints_are_read_by_what_is_given(nats_world: World)
 async def test_it_ends_with_its_client(nats_world: World) -> None:
     """A drained client needs nobody who asks."""
     server = await nats_world.start_server("nats")
-    async with trio.open_nursery() as nursery, open_client(server.url, dialer=nats_world.dialer("app")) as nc:
-        await nursery.start(ClusterWatch(nc, streams=["ORDERS"], options=QUICK).run)
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery, open_client(server.url, dialer=nats_world.dialer("app")) as nc:
+            watch = ClusterWatch(nc, streams=["ORDERS"], options=QUICK)
+            await nursery.start(watch.run)
+            assert watch.current
+    assert not watch.current
 
 
 async def test_cancelled_it_leaves_nothing(nats_world: World) -> None:
