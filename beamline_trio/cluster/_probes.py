@@ -37,6 +37,8 @@ _STALL: Final = 0.5
 # To one question; nobody has so many servers or instances.
 _ANSWERS_MAX: Final = 10_000
 _UNAVAILABLE: Final = 503
+# A stream, or a consumer, all servers of which are gone: so says the leader of the meta group.
+_OFFLINE: Final = (10118, 10119)
 
 
 class Probe(Protocol):
@@ -57,9 +59,9 @@ class Probe(Protocol):
 
 
 def _is_silence(error: Exception) -> bool:
-    """Whether nobody could answer: no time, no link, no responder, or a server without the leader that would."""
+    """Whether nobody could answer: no time, no link, no responder, or somebody else, who says that."""
     if isinstance(error, APIError):
-        return error.code == _UNAVAILABLE
+        return error.code == _UNAVAILABLE or error.err_code in _OFFLINE
     return isinstance(error, (trio.TooSlowError, ConnectionLostError, NoRespondersError))
 
 
@@ -135,11 +137,11 @@ class JetStreamProbe:
 
     async def _ask_stream(self, stream: str) -> Sighting:
         information = await self._jetstream.stream_info(stream)
-        return read_group(stream, information.extra.get("cluster"))
+        return read_group(stream, information.extra.get("cluster"), information.ts)
 
     async def _ask_consumer(self, stream: str, consumer: str) -> Sighting:
         information = await self._jetstream.consumer_info(stream, consumer)
-        return read_group(consumer_group(stream, consumer), information.extra.get("cluster"))
+        return read_group(consumer_group(stream, consumer), information.extra.get("cluster"), information.ts)
 
 
 class SystemProbe:

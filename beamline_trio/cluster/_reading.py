@@ -1,14 +1,17 @@
 """The JSON of servers -> what was seen, as nats-server 2.15 writes it. Lenient: what has another form is left out.
 
-Facts of the real server that are not in its documentation: a replica that was never heard has `active` 0 and is not
-`current`; one that was killed stays `current` for 10 to 20 s while its `active` grows; a group without a leader lists
-all of its members as replicas, the one that answers among them.
+Facts of the real server that are not in its documentation. A leader knows its replicas since it leads: one that it
+never heard in that time has `active` 0 and is not `current`. One that was killed stays `current` for 10 s while its
+`active` grows. A group without a leader lists all of its members as replicas, the one that answers among them, with an
+`active` that tells of nobody's health: of others it is 0, or the time since that one led; of itself since it last stood
+for election, which may be days.
 
 Must not ask, and must not judge.
 """
 
 from __future__ import annotations
 
+import datetime
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -33,15 +36,23 @@ def table(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def read_group(name: str, cluster: object) -> Sighting:
+def read_group(name: str, cluster: object, told_at: datetime.datetime | None = None) -> Sighting:
     """The `cluster` section of a stream's or a consumer's information: the group, and its members as nodes.
 
     A server that stands alone writes none, or one with nothing but itself as leader; it has a quorum.
+
+    Args:
+        name: the group's.
+        cluster: the section.
+        told_at: by the clock of the server that wrote it; None = it has not said.
     """
     section = table(cluster)
     region, leader = _text(section, "name"), _text(section, "leader")
     replicas = [table(one) for one in _several(section, "replicas")]
-    told = [_replica(one, region) for one in replicas if _text(one, "name")]
+    leads_seconds = _leads_seconds(section, told_at)
+    told = [_replica(one, region, leads_seconds) for one in replicas if _text(one, "name")]
+    if not leader:  # who answers has no contact with the others
+        told = [NodeSeen(name=node.name, region=region) for node in told]
     nodes = [*told, NodeSeen(name=leader, region=region, age_seconds=0.0)] if leader and region else told
     members = tuple(sorted({node.name for node in nodes}))
     led = bool(leader) or not replicas
@@ -79,11 +90,22 @@ def read_varz(answers: Iterable[Mapping[str, Any]]) -> Sighting:
     return Sighting(nodes=tuple(nodes), groups=_meta_group(metas))
 
 
-def _replica(replica: Mapping[str, Any], region: str) -> NodeSeen:
-    active = _number(replica, "active")
-    age = None if active is None else active / _NANOSECONDS
-    never_heard = not active and replica.get("current") is not True
-    return NodeSeen(name=_text(replica, "name"), region=region, age_seconds=None if never_heard else age)
+def _leads_seconds(section: Mapping[str, Any], told_at: datetime.datetime | None) -> float:
+    """For how long the leader leads, by its own clock, which nobody else's must be compared with; 0 = unknown."""
+    try:
+        since = datetime.datetime.fromisoformat(_text(section, "leader_since"))
+    except ValueError:
+        return 0.0
+    if told_at is None or since.tzinfo is None:
+        return 0.0
+    return max((told_at - since).total_seconds(), 0.0)
+
+
+def _replica(replica: Mapping[str, Any], region: str, leads_seconds: float) -> NodeSeen:
+    name, active = _text(replica, "name"), _number(replica, "active")
+    if not active and replica.get("current") is not True:
+        return NodeSeen(name=name, region=region, sought_seconds=leads_seconds)
+    return NodeSeen(name=name, region=region, age_seconds=None if active is None else active / _NANOSECONDS)
 
 
 def _node(name: str, region: str, status: Mapping[str, Any]) -> NodeSeen:

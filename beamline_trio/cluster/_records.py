@@ -20,7 +20,8 @@ class NodeSeen:
     Attributes:
         name: its name.
         region: its cluster; empty where that was not told.
-        age_seconds: for how long it has not been heard by who tells of it; None = who tells knows nothing of it.
+        age_seconds: for how long it has not been heard by who tells of it; None = who tells has never heard it.
+        sought_seconds: for how long who tells has waited to hear it, where it never has; 0 = it does not wait.
         memory_bytes: what it uses, if it was told.
         connections: its clients, if it was told.
     """
@@ -28,6 +29,7 @@ class NodeSeen:
     name: str
     region: str = ""
     age_seconds: float | None = None
+    sought_seconds: float = 0.0
     memory_bytes: int | None = None
     connections: int | None = None
 
@@ -38,7 +40,7 @@ class GroupSeen:
 
     Attributes:
         name: `_meta_`, a stream's, or `STREAM > CONSUMER`.
-        region: the cluster that it is in; empty where nobody said.
+        region: the cluster that it is in, told by a member of it; empty where none has answered.
         led: whether it has a leader. Of a server that stands alone that is itself, without a name.
         leader: its name.
         members: those that were told, the leader among them.
@@ -107,6 +109,7 @@ class GroupStatus:
         members: of which most must be up.
         led_at: when it last had a leader.
         asked_at: when it was last asked about.
+        leaderless_at: when it was first asked about and had no leader, or nobody answered; None = it has one.
         lost_at: since when it has no quorum; None = it has one.
     """
 
@@ -116,12 +119,18 @@ class GroupStatus:
     members: tuple[str, ...] = ()
     led_at: float
     asked_at: float
+    leaderless_at: float | None = None
     lost_at: float | None = None
 
     @property
     def quorum(self) -> bool:
         """Whether it can decide: it has a leader, or is just choosing one."""
         return self.lost_at is None
+
+    @property
+    def leaderless_seconds(self) -> float:
+        """For how long it was seen to have no leader; 0 while it has one."""
+        return 0.0 if self.leaderless_at is None else self.asked_at - self.leaderless_at
 
 
 @frozen(kw_only=True)

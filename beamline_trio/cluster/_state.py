@@ -5,8 +5,10 @@ its time. What nobody was asked about stays as it was. After an outage of the ow
 its time anew, since nothing could have been seen meanwhile, and so do the groups of a region that was cut off. What is
 known is current from a look on until the looks end.
 
-A group has lost its quorum when it has had no leader for its time, or when most of its members are down; not while its
-region is cut off from here, which is told as such.
+A group has lost its quorum when it was seen without a leader for its time, or when most of its members are down; not
+while its region is cut off from here, which is told as such. The time begins with the first look that found none: from
+the last that found one, the looks' own interval would be counted to the election. A region that is known by its groups
+alone has their time: nobody answers for a group until its members notice that the leader is gone.
 
 Must not ask, wait or log.
 """
@@ -119,12 +121,12 @@ class ClusterState:
             since = heard_at if math.isfinite(heard_at) else now
             known = NodeStatus(name=seen.name, region=seen.region, seen_at=since, looked_at=now)
         seen_at = max(known.seen_at, heard_at)
-        looked_at = known.looked_at if seen.age_seconds is None else now
+        sought = seen.age_seconds is not None or seen.sought_seconds > self._options.node_down_after_seconds
         self._nodes[seen.name] = attrs.evolve(
             known,
             region=seen.region or known.region,
             seen_at=seen_at,
-            looked_at=looked_at,
+            looked_at=now if sought else known.looked_at,
             memory_bytes=known.memory_bytes if seen.memory_bytes is None else seen.memory_bytes,
             connections=known.connections if seen.connections is None else seen.connections,
         )
@@ -149,6 +151,7 @@ class ClusterState:
             members=seen.members or known.members,
             led_at=now if seen.led else known.led_at,
             asked_at=now,
+            leaderless_at=None if seen.led else now if known.leaderless_at is None else known.leaderless_at,
         )
         if not seen.leader or not known.leader or seen.leader == known.leader:
             return []
@@ -170,7 +173,7 @@ class ClusterState:
             region = self._groups[group.name].region
             if region:
                 looked[region] = now
-                if group.led:
+                if group.led or group.region:
                     seen[region] = now
         for name in sorted(looked):
             known = self._regions.get(name, RegionStatus(name=name, seen_at=now, looked_at=now))
@@ -200,7 +203,7 @@ class ClusterState:
         events: list[WatchEvent] = []
         for name, region in sorted(self._regions.items()):
             unseen = region.looked_at - region.seen_at
-            missing = unseen > self._options.region_cut_after_seconds
+            missing = unseen > self._options.region_cut_after_seconds and not self._may_elect(name, now)
             if missing and region.cut_at is None:
                 self.counters.regions_cut += 1
                 self._regions[name] = attrs.evolve(region, cut_at=region.seen_at)
@@ -214,7 +217,7 @@ class ClusterState:
     def _give_time(self, groups: Iterable[GroupStatus], now: float) -> None:
         """Groups that could not be seen, and may now choose a leader first."""
         for group in [group for group in groups if group.lost_at is None]:
-            self._groups[group.name] = attrs.evolve(group, led_at=now, asked_at=now)
+            self._groups[group.name] = attrs.evolve(group, led_at=now, asked_at=now, leaderless_at=None)
 
     def _judge_groups(self, now: float) -> list[WatchEvent]:
         events: list[WatchEvent] = []
@@ -222,18 +225,28 @@ class ClusterState:
             region = self._regions.get(group.region)
             if region is not None and not region.connected:
                 continue
-            leaderless = group.asked_at - group.led_at
-            since = group.led_at if leaderless > self._options.quorum_lost_after_seconds else None
+            leaderless = group.leaderless_seconds
+            since = group.leaderless_at if self._has_no_quorum(group) else None
             if since is None and self._most_are_down(group):
                 since = now
             if since is not None and group.lost_at is None:
                 self.counters.quorums_lost += 1
                 self._groups[name] = attrs.evolve(group, lost_at=since)
                 events.append(QuorumLost(name, group.region, leaderless))
-            elif since is None and leaderless == 0 and group.lost_at is not None:
+            elif since is None and group.leaderless_at is None and group.lost_at is not None:
                 self._groups[name] = attrs.evolve(group, lost_at=None)
                 events.append(QuorumRestored(name, group.region, now - group.lost_at))
         return events
+
+    def _has_no_quorum(self, group: GroupStatus) -> bool:
+        """Whether it has been without a leader for longer than an election takes."""
+        return group.leaderless_seconds > self._options.quorum_lost_after_seconds
+
+    def _may_elect(self, region: str, now: float) -> bool:
+        """Whether only groups could tell of a region, and those are silent as one is that chooses a leader."""
+        if any(node.region == region and node.looked_at == now for node in self._nodes.values()):
+            return False
+        return any(group.region == region and not self._has_no_quorum(group) for group in self._groups.values())
 
     def _most_are_down(self, group: GroupStatus) -> bool:
         down = sum(not self._nodes[name].up for name in group.members if name in self._nodes)

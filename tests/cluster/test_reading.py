@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from typing import Any
 
@@ -23,6 +24,7 @@ LED: dict[str, Any] = {
         {"name": "east-3", "current": False, "active": 0, "peer": "d2RH6ibZ"},
     ],
 }
+TOLD_AT = datetime.datetime(2026, 11, 29, 11, 14, 30, tzinfo=datetime.UTC)
 LEADERLESS: dict[str, Any] = {
     "name": "east",
     "raft_group": "S-R3F-BHzr6w3N",
@@ -56,9 +58,39 @@ def test_a_led_group() -> None:
 
 
 def test_a_group_without_a_leader_lists_all_of_its_members() -> None:
-    """It is told by one of them, or by the leader of the meta group."""
-    (group,) = read_group("ORDERS", LEADERLESS).groups
-    assert (group.led, group.leader, group.members) == (False, "", ("east-1", "east-2", "east-3"))
+    """It is told by one of them, who has no contact with the others: how they are it does not know, nor how it is.
+
+    One that led until just now says for how long it has not heard them, and of itself when it was elected.
+    """
+    led_before = [{"name": f"east-{number}", "active": 7_000_000_000, "current": False} for number in (1, 2, 3)]
+    for section in (LEADERLESS, LEADERLESS | {"replicas": led_before}):
+        sighting = read_group("ORDERS", section, TOLD_AT)
+        (group,) = sighting.groups
+        assert (group.led, group.leader, group.members) == (False, "", ("east-1", "east-2", "east-3"))
+        assert sighting.nodes == tuple(NodeSeen(name=f"east-{number}", region="east") for number in (1, 2, 3))
+
+
+@pytest.mark.parametrize(
+    "since, told_at, seconds",
+    [
+        ("2026-11-29T11:14:03.867398089Z", "2026-11-29T11:14:07.367398+00:00", 3.5),
+        ("2026-11-29T12:14:03.867398089+01:00", "2026-11-29T11:14:07.367398+00:00", 3.5),
+        ("2026-11-29T11:14:08Z", "2026-11-29T11:14:07+00:00", 0),
+        ("2026-11-29T11:14:03", "2026-11-29T11:14:07+00:00", 0),
+        ("2026-11-29T11:14:03Z", None, 0),
+        ("yesterday", "2026-11-29T11:14:07+00:00", 0),
+        (7, "2026-11-29T11:14:07+00:00", 0),
+    ],
+)
+def test_for_how_long_a_leader_has_waited_for_one_that_it_never_heard(
+    since: object, told_at: str | None, seconds: float
+) -> None:
+    """As long as it leads, by its own clock; where it does not say, nothing is known."""
+    moment = None if told_at is None else datetime.datetime.fromisoformat(told_at)
+    sighting = read_group("ORDERS", LED | {"leader_since": since}, moment)
+    assert {node.name: node.sought_seconds for node in sighting.nodes if node.sought_seconds} == (
+        {"east-3": pytest.approx(seconds, abs=1e-5)} if seconds else {}
+    )
 
 
 @pytest.mark.parametrize("section", [None, {}, {"leader": "NAGWTLQ"}])

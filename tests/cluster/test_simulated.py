@@ -49,9 +49,9 @@ def client(world: World, servers: list[SimulatedServer], host: str = "app", user
     return open_client(*(server.url for server in servers), dialer=world.dialer(host), user=user, password=user)
 
 
-async def create(js: JetStream, name: str, region: str, **more: object) -> None:
-    """A stream of three replicas at home in a region."""
-    config = StreamConfig(name=name, num_replicas=3, placement=Placement(cluster=region), **more)  # type: ignore[arg-type]
+async def create(js: JetStream, name: str, region: str, *, replicas: int = 3, **more: object) -> None:
+    """A stream of some replicas at home in a region."""
+    config = StreamConfig(name=name, num_replicas=replicas, placement=Placement(cluster=region), **more)  # type: ignore[arg-type]
     with trio.fail_after(60):
         while True:
             try:
@@ -117,6 +117,62 @@ def test_what_a_watch_says_of_a_cluster_whose_servers_are_killed(seed: int) -> N
             nursery.cancel_scope.cancel()
 
     play(scenario, seed, east=3)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_an_election_of_servers_that_all_live_is_told_as_a_change_of_leader_alone(seed: int) -> None:
+    """A follower that was paused stands for election when it goes on, and the leader of long standing steps down.
+
+    Until there is another one each of the three answers for the stream, and says of the others what it last knew.
+    """
+
+    async def scenario(world: World, regions: Regions) -> None:
+        servers = {server.name: server for server in regions["east"]}
+        async with client(world, regions["east"]) as nc, trio.open_nursery() as nursery, nc.events() as events:
+            await create(JetStream(nc), "ORDERS", "east", subjects=["orders.>"])
+            watch = ClusterWatch(nc, streams=["ORDERS"])
+            await nursery.start(watch.run)
+            leaderless = 0.0
+            for turn in range(6):
+                await told(events, 60)
+                others = (watch.groups["ORDERS"].leader, nc.server_info.server_name)
+                follower = next(name for name in servers if name not in others)
+                servers[follower].pause()  # until its routes are given up, so that not all hear it at the same time
+                await told(events, 120 + 20 * turn)
+                await JetStream(nc).publish("orders.new", b"that it lacks")
+                servers[follower].resume()
+                since = world.now()
+                while world.now() < since + 30:
+                    for event in await told(events, 1):
+                        assert isinstance(event, (LeaderChanged, NodeUp)), event
+                    leaderless = max(leaderless, watch.groups["ORDERS"].leaderless_seconds)
+            assert leaderless >= 4.0
+            nursery.cancel_scope.cancel()
+
+    play(scenario, seed, east=3)
+
+
+@pytest.mark.parametrize("how", ["stop", "kill"])
+def test_what_a_watch_says_of_a_region_whose_servers_are_gone(how: str) -> None:
+    """Cut off, once, for as long as they are: also when the others say that its stream is offline."""
+
+    async def scenario(world: World, regions: Regions) -> None:
+        async with client(world, regions["east"]) as nc, trio.open_nursery() as nursery, nc.events() as events:
+            await create(JetStream(nc), "WEST", "west", subjects=["west.>"], replicas=2)
+            watch = ClusterWatch(nc, streams=["WEST"])
+            await nursery.start(watch.run)
+            for server in regions["west"]:
+                getattr(server, how)()
+            found = await told(events, 400)
+            assert [event.region for event in found if isinstance(event, RegionCut)] == ["west"]
+            assert not [event for event in found if isinstance(event, (RegionHealed, QuorumLost))]
+            assert watch.statistics().failures == 0
+            for server in regions["west"]:
+                server.start()
+            assert [event.region for event in await told(events, 40) if isinstance(event, RegionHealed)] == ["west"]
+            nursery.cancel_scope.cancel()
+
+    play(scenario, 1, east=3, west=2)
 
 
 @pytest.mark.parametrize("seed", range(2))

@@ -99,6 +99,22 @@ def test_the_age_that_a_leader_tells_is_a_replicas_silence() -> None:
     assert told(new_state(), [aged(60.0)], [0]) == [(0, NodeDown("east-2", "east", 60))]
 
 
+def test_a_replica_that_its_leader_has_never_heard_is_down_when_that_leads_for_longer() -> None:
+    """One that was just elected has heard nobody; that is no news of those that it will hear."""
+    state = new_state()
+    told(state, [aged(0.0)], [0])
+
+    def sought(seconds: float) -> Sighting:
+        return Sighting(nodes=(NodeSeen(name="east-2", region="east", sought_seconds=seconds),))
+
+    assert told(state, [sought(0.1)], [9]) == []
+    assert told(state, [sought(5.0)], [14]) == []
+    assert told(state, [sought(5.5)], [14.5]) == [(14.5, NodeDown("east-2", "east", 14.5))]
+    assert told(state, [sought(0.1)], [15]) == []
+    assert not state.nodes["east-2"].up
+    assert told(state, [aged(0.2)], [16]) == [(16, NodeUp("east-2", "east", 16))]
+
+
 def test_the_newest_of_several_ages_counts() -> None:
     """Two groups tell of one server: it is as old as who heard it last says."""
     state = new_state()
@@ -106,12 +122,68 @@ def test_the_newest_of_several_ages_counts() -> None:
 
 
 def test_an_election_is_no_lost_quorum() -> None:
-    """A group without a leader for ten seconds has a quorum, and for longer has none; until it has a leader."""
+    """A group without a leader for ten seconds has a quorum, and for longer has none; until it has a leader.
+
+    They begin with the first look that found none: it may have had one until just before that.
+    """
     state = new_state("ORDERS")
     told(state, [led()], [0])
     assert told(state, [unled()], range(1, 11)) == []
-    assert told(state, [unled()], range(11, 14)) == [(11, QuorumLost("ORDERS", "east", 11))]
-    assert told(state, [led()], [14, 15]) == [(14, QuorumRestored("ORDERS", "east", 14))]
+    assert told(state, [unled()], range(11, 14)) == [(12, QuorumLost("ORDERS", "east", 11))]
+    assert told(state, [led()], [14, 15]) == [(14, QuorumRestored("ORDERS", "east", 13))]
+
+
+def test_a_second_election_has_its_own_time() -> None:
+    """A leader in between was one."""
+    state = new_state("ORDERS")
+    told(state, [led()], [0])
+    assert told(state, [unled()], range(1, 10)) == []
+    assert told(state, [led()], [10]) == []
+    assert told(state, [unled()], range(11, 22)) == []
+    assert told(state, [unled()], [22]) == [(22, QuorumLost("ORDERS", "east", 11))]
+
+
+@given(
+    st.floats(0, 9),
+    st.floats(0, 9),
+    st.floats(0.2, 2),
+    st.floats(0, 1.5),
+    st.floats(0, 2),
+    st.sampled_from(["east", "west"]),
+)
+def test_no_election_is_told_as_a_loss(
+    silent: float, leaderless: float, interval: float, answer: float, first: float, region: str
+) -> None:
+    """Whatever moment of it the looks come upon, here and in another region: first nobody answers, then a member does.
+
+    The stream is all that is asked; what its members and its new leader say of each other is as the servers say it.
+    """
+    members = tuple(f"{region}-{number}" for number in (1, 2, 3))
+    before = Sighting(
+        groups=(GroupSeen(name="ORDERS", region=region, led=True, leader=members[0], members=members),),
+        nodes=tuple(NodeSeen(name=name, region=region, age_seconds=0.5) for name in members),
+    )
+    nameless = tuple(NodeSeen(name=name, region=region) for name in members)
+    during = Sighting(groups=(GroupSeen(name="ORDERS", region=region, members=members),), nodes=nameless)
+    state, ends = new_state("ORDERS"), 20 + min(silent + leaderless, 9)
+    events, now = [], first
+    while now < 40:
+        if now < 20:
+            look = before
+        elif now < min(20 + silent, ends):
+            look = unled()
+        elif now < ends:
+            look = during
+        else:
+            group = GroupSeen(name="ORDERS", region=region, led=True, leader=members[1], members=members)
+            unheard = tuple(NodeSeen(name=name, region=region, sought_seconds=now - ends) for name in members[::2])
+            newly = now - ends < 0.1  # its followers have not answered yet
+            nodes = unheard if newly else before.nodes
+            look = Sighting(groups=(group,), nodes=(NodeSeen(name=members[1], region=region, age_seconds=0.0), *nodes))
+        taken_at = now + (answer if look is unled() or not look.nodes else 0)
+        events += state.take([look], "east", taken_at)
+        now = max(now + interval, taken_at)
+    assert [event for event in events if not isinstance(event, LeaderChanged)] == []
 
 
 def test_a_group_most_of_whose_members_are_down_has_no_quorum_whatever_its_leader_says() -> None:
@@ -181,12 +253,24 @@ def test_a_region_is_cut_when_none_of_its_servers_is_seen() -> None:
 
 
 def test_a_region_that_is_known_by_its_stream_alone_is_cut_with_it() -> None:
-    """Where nobody else may be asked, the stream that lives there is what is seen of it."""
+    """Where nobody else may be asked, the stream that lives there is what is seen of it, when it is not electing."""
     state = new_state("WEST")
     told(state, [led("west-1", "WEST", "west")], [0])
-    events = told(state, [unled("WEST")], range(1, 20))
-    assert events == [(6, RegionCut("west", 6))]
+    events = told(state, [aged(0.2), unled("WEST")], range(1, 20))
+    assert events == [(12, RegionCut("west", 12))]
     assert told(state, [led("west-1", "WEST", "west")], [20]) == [(20, RegionHealed("west", 20))]
+
+
+def test_a_region_is_connected_as_long_as_one_of_its_streams_is_heard() -> None:
+    """By its leader, or by a member that has none: that is a lost quorum, over there."""
+    state = new_state("WEST", "SALES")
+    west = [led("west-1", "WEST", "west"), led("west-2", "SALES", "west")]
+    told(state, west, [0])
+    assert told(state, [unled("WEST"), west[1]], range(1, 30)) == [(12, QuorumLost("WEST", "west", 11))]
+    assert told(state, [unled("WEST"), unled("SALES", "west")], range(30, 60)) == [
+        (41, QuorumLost("SALES", "west", 11))
+    ]
+    assert told(state, [unled("WEST"), unled("SALES")], range(60, 90)) == [(65, RegionCut("west", 6))]
 
 
 def test_the_quorum_of_a_group_whose_region_is_cut_is_not_judged() -> None:
@@ -206,7 +290,7 @@ def test_a_region_that_heals_has_time_to_choose_its_leaders() -> None:
         NodeUp,
         RegionHealed,
     }
-    assert told(state, [seen(*EAST, "west-1"), unled("WEST")], [71]) == [(71, QuorumLost("WEST", "west", 11))]
+    assert told(state, [seen(*EAST, "west-1"), unled("WEST")], [71, 72]) == [(72, QuorumLost("WEST", "west", 11))]
 
 
 def test_the_own_region_is_never_cut() -> None:

@@ -42,6 +42,10 @@ class ReplicatedServer(Protocol):
         """End it at once."""
         ...
 
+    async def stop(self) -> None:
+        """Shut it down in order."""
+        ...
+
     async def start(self) -> None:
         """Start it again."""
         ...
@@ -71,6 +75,9 @@ class _Real:
     def kill(self) -> None:
         self._server.kill()
 
+    async def stop(self) -> None:
+        await self._server.stop()
+
     async def start(self) -> None:
         await self._server.wait_exit()
         await self._server.start()
@@ -98,6 +105,9 @@ class _Simulated:
 
     def kill(self) -> None:
         self._server.kill()
+
+    async def stop(self) -> None:
+        self._server.stop()
 
     async def start(self) -> None:
         self._server.start()

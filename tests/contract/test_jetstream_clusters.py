@@ -261,8 +261,11 @@ async def test_without_a_leader_nobody_listens(replicated: Sequence[ReplicatedSe
             await nc.request("$JS.API.STREAM.INFO.S")
         section = await _section(nc)
         assert section["leader"] != lead
-        gone = next(one for one in section["replicas"] if one["name"] == lead)
-        assert not gone["current"]
+        for _ in range(2):  # who was just elected has never heard of it, and does not begin to count
+            gone = next(one for one in section["replicas"] if one["name"] == lead)
+            assert (gone["current"], gone["active"]) == (False, 0)
+            await trio.sleep(1.5)
+            section = await _section(nc)
 
 
 async def test_what_was_confirmed_stays_and_is_a_duplicate(replicated: Sequence[ReplicatedServer]) -> None:
@@ -329,3 +332,51 @@ async def test_without_a_majority_there_is_silence_and_then_10008(replicated: Se
             assert (await _ask(nc, what))["error"] == {
                 "code": 503, "err_code": 10008, "description": "JetStream system temporarily unavailable",
             }  # fmt: skip
+        await _until_candidate(nc, lead)
+
+
+async def _until_candidate(nc: Client, server: str) -> None:
+    """A server that has led says how old its knowledge is, of itself too, until it stands for election: then nothing.
+
+    So one answer is no evidence against anybody: the first has old numbers of all, and the last none of the others.
+    """
+    with trio.fail_after(_LED_SECONDS):
+        while True:
+            section = (await _ask(nc, "STREAM.INFO.S"))["cluster"]
+            assert "leader" not in section
+            told = {one["name"]: (one["current"], one["active"]) for one in section["replicas"]}
+            assert sorted(told) == ["c-1", "c-2", "c-3"]
+            current, active = told.pop(server)
+            if active < 5e9:
+                assert (current, *told.values()) == (True, (False, 0), (False, 0))
+                return
+            assert all(not current and active > 10e9 for current, active in told.values()) or not any(
+                active for _, active in told.values()
+            )
+            await trio.sleep(_POLL_SECONDS)
+
+
+@pytest.mark.parametrize("how", ["stop", "kill"])
+async def test_who_shuts_down_is_offline_and_who_is_killed_is_not(
+    replicated: Sequence[ReplicatedServer], how: str
+) -> None:
+    """The first has said so. What nobody else has is offline with it, and else its infos get no answer, for minutes."""
+    async with _client(replicated[0]) as nc:
+        js = await _make(nc)
+        await js.create_stream(StreamConfig(name="One", subjects=("one.>",)))
+        await JetStream(nc).create_consumer("One", ConsumerConfig(durable_name="D"))
+        only = (await _section(nc, "STREAM.INFO.One"))["leader"]
+    async with _client(_other(replicated, only)) as nc:
+        if how == "stop":
+            await _named(replicated, only).stop()
+        else:
+            _named(replicated, only).kill()
+        await trio.sleep(10.0)  # until there is another leader of the meta group
+        gone = next(one for one in (await _section(nc))["replicas"] if one["name"] == only)
+        assert ("offline" in gone) is (how == "stop")
+        for what, code in (("STREAM.INFO.One", 10118), ("CONSUMER.INFO.One.D", 10119)):
+            if how == "stop":
+                assert (await _ask(nc, what))["error"]["err_code"] == code
+            else:
+                with pytest.raises(OperationTimeoutError):
+                    await _ask(nc, what)

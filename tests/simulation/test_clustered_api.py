@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import trio
 
-from beamline_trio import Client, JetStream, Subscription
+from beamline_trio import Client, JetStream, OperationTimeoutError, Subscription
 from beamline_trio.jetstream import ConsumerConfig
 from beamline_trio.simulation import ServerConfig, SimulatedServer, World
 
@@ -178,8 +178,12 @@ class TestOnce:
 
 
 class TestNobodyThere:
-    def test_what_has_lost_its_only_server(self) -> None:
-        """It is told of as offline, half a second late; lists miss it; it can be deleted."""
+    @pytest.mark.parametrize("how", ["stop", "kill"])
+    def test_what_has_lost_its_only_server(self, how: str) -> None:
+        """It is told of as offline, half a second late; lists miss it; it can be deleted.
+
+        A server that was killed has told nobody: nothing is said until it has been missed for long enough.
+        """
 
         async def scenario(world: World, servers: list[SimulatedServer], js: JetStream) -> None:
             await make(js)
@@ -193,9 +197,18 @@ class TestNobodyThere:
             here = next(server for server in servers if server is not gone)
             async with client(world, here) as nc:
                 there = JetStream(nc)
-                gone.kill()
+                getattr(gone, how)()
+                killed_at = world.now()
                 await until(lambda: any(server.leads() for server in servers))
                 await until(lambda: any(server.leads("S") for server in servers))
+                if how == "kill":
+                    for what in ("STREAM.INFO.One", "CONSUMER.INFO.S.D"):
+                        with pytest.raises(OperationTimeoutError):
+                            await ask(there, what)
+                    await trio.sleep_until(killed_at + 140)
+                    with pytest.raises(OperationTimeoutError):
+                        await ask(there, "STREAM.INFO.One")
+                    await trio.sleep_until(killed_at + 215)
                 for what, code in (("STREAM.INFO.One", 10118), ("CONSUMER.INFO.S.D", 10119)):
                     began_at = world.now()
                     assert _code(await ask(there, what)) == code
@@ -307,14 +320,18 @@ class TestNobodyThere:
         play(scenario, servers=1)
 
     def test_follower_that_is_away_is_told_of(self) -> None:
-        """It is not current: it lacks something, or nothing was heard of it for ten seconds; and offline, if it is."""
+        """It is not current: it lacks something, or nothing was heard of it for ten seconds;
+        and offline, if it said so.
+
+        A leader that was just elected has not heard of one that is gone, for no time at all.
+        """
 
         async def scenario(world: World, servers: list[SimulatedServer], js: JetStream) -> None:
             await make(js)
             await move(js, servers[0], "S")
             silent, dead = followers(servers, "S")
             since = (await ask(js, "STREAM.INFO.S"))["cluster"]["leader_since"]
-            dead.kill()
+            dead.stop()
             for _ in range(3):
                 await js.publish("S.a", b"x")
             told = await _replicas(js)
@@ -342,7 +359,7 @@ class TestNobodyThere:
             dead, other = followers(servers)
             await trio.sleep(1.0)
             assert [json.loads(server.monitoring("/jsz")[1])["ha_assets"] for server in servers] == [2] * 3
-            dead.kill()
+            dead.stop()
             await trio.sleep(0.1)
             for server, current in (
                 (first, {dead.name: True, other.name: True}),
@@ -378,7 +395,7 @@ class TestPlaces:
         """A server that is gone gets no streams, though it has the fewest."""
 
         async def scenario(world: World, servers: list[SimulatedServer], js: JetStream) -> None:
-            servers[4].kill()
+            servers[4].stop()
             await until(lambda: any(server.leads() for server in servers))
             for number in range(4):
                 await make(js, f"S{number}")
@@ -392,7 +409,7 @@ class TestPlaces:
         async def scenario(world: World, servers: list[SimulatedServer], js: JetStream) -> None:
             await make(js)
             await move(js, servers[0], "S")
-            followers(servers, "S")[0].kill()
+            followers(servers, "S")[0].stop()
             await until(lambda: any(server.leads() for server in servers))
             for number in range(6):
                 for replicas in (1, 3):

@@ -28,7 +28,7 @@ class TestAway:
             await make(js)
             await js.create_consumer("S", ConsumerConfig(durable_name="D"))
             away = next(server for server in followers(servers, "S", "D") if server is not servers[0])
-            away.kill()
+            away.stop()
             for _ in range(8):
                 await js.delete_consumer("S", "D")
                 await js.create_consumer("S", ConsumerConfig(durable_name="D"))

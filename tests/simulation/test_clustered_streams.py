@@ -512,7 +512,7 @@ class TestNoLeader:
             await make(js, replicas=1)
             only = leader(servers, "S")
             async with client(world, next(server for server in servers if server is not only)) as nc:
-                only.kill()
+                only.stop()
                 await until(lambda: any(server.leads() for server in servers))
                 assert (await ask(JetStream(nc), "STREAM.INFO.S"))["error"]["err_code"] == 10118
                 only.start()

@@ -118,7 +118,7 @@ def test_a_server_that_is_gone_is_no_home() -> None:
 
     async def scenario(world: World, regions: Regions, clients: dict[str, JetStream]) -> None:
         victim = next(one for one in regions["west"][1:] if not one.leads(""))
-        victim.kill()
+        victim.stop()
         await trio.sleep(0.5)
         for number in range(4):
             body = {"name": f"S{number}", "num_replicas": 2, "placement": {"cluster": "west"}}

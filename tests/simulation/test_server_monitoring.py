@@ -178,7 +178,7 @@ def test_what_a_ping_tells_of_the_cluster() -> None:
                 assert len(stats["gateways"]) == 1
                 assert stats["connections"] == (name == "east-1")
             victim = next(one for one in everyone if one not in (leader, regions["east"][0]))
-            victim.kill()
+            victim.stop()
             await trio.sleep(12)
             answers = {one["server"]["name"]: one["statsz"] for one in await ask(nc, "PING")}
             assert sorted(answers) == sorted(one.name for one in everyone if one is not victim)

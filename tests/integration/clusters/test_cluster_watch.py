@@ -58,10 +58,10 @@ async def watched(
             nursery.cancel_scope.cancel()
 
 
-async def create(nc: Client, name: str, cluster: str) -> None:
-    """A stream of three replicas, once the servers make one."""
+async def create(nc: Client, name: str, cluster: str, *, replicas: int = 3) -> None:
+    """A stream of some replicas, once the servers make one."""
     config = StreamConfig(
-        name=name, subjects=[f"{name.lower()}.>"], num_replicas=3, placement=Placement(cluster=cluster)
+        name=name, subjects=[f"{name.lower()}.>"], num_replicas=replicas, placement=Placement(cluster=cluster)
     )
 
     async def made() -> bool | None:
@@ -112,6 +112,8 @@ async def test_nodes_leaders_and_the_quorum_of_a_cluster() -> None:
             await cluster.wait_healthy()
             await kill(cluster[first])
             changed = await the(events, LeaderChanged, group="ORDERS", before=first)
+            await the(events, NodeDown, node=first)
+            assert watch.quorum
             await cluster[first].server.start()
             await cluster.wait_healthy()
             others = [node for node in cluster.nodes if node.name != changed.leader]
@@ -153,6 +155,24 @@ async def test_a_region_that_is_cut_off() -> None:
             assert healed.region == "west"
             await the(events, QuorumRestored, group=META_GROUP)
             assert not [name for name, node in watch.nodes.items() if not node.up]
+
+
+async def test_a_region_that_is_shut_down() -> None:
+    """The leader of the meta group says at once that its stream is offline: that is no word from over there."""
+    async with (
+        open_supercluster({"east": 3, "west": 2}) as regions,
+        open_client(*regions.regions["east"].urls) as nc,
+    ):
+        await create(nc, "WEST", "west", replicas=2)
+        async with watched(nc, regions["east-1"], system=False, streams=["WEST"]) as (watch, events):
+            assert set(watch.nodes) == {"west-1", "west-2"}
+            for node in regions.regions["west"].nodes:
+                await node.server.stop()
+            await the(events, RegionCut, region="west")
+            assert watch.lacking(["WEST"]) == ["region west of stream WEST is cut off"]
+            for node in regions.regions["west"].nodes:
+                await node.server.start()
+            await the(events, RegionHealed, region="west")
 
 
 async def test_monitoring_endpoints_tell_as_much() -> None:

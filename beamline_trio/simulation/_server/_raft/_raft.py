@@ -71,6 +71,7 @@ class Raft:
         self._timer_due = 0.0
         self._election_due = 0.0
         self._heard_leader_at = -CURRENT_SECONDS
+        self._seen: dict[str, float] = {}
         self._was_ready = False
 
     # ----------------------------------------------------------------------------------------------------- lifecycle
@@ -143,6 +144,14 @@ class Raft:
         """What it knows of a peer, as the leader."""
         return None if self._leading is None else self._leading.peers[name]
 
+    def seen_at(self, name: str) -> float | None:
+        """When it last knew of a member; None = not since it follows whom it follows.
+
+        A leader is told by votes and answers, a follower hears its leader alone. Of itself a member knows when it last
+        stood for election, be that long ago.
+        """
+        return self._seen.get(name)
+
     # ----------------------------------------------------------------------------------------------------- proposing
 
     def propose(self, data: bytes) -> int:
@@ -181,8 +190,10 @@ class Raft:
             case Commit() if message.term == self._member.term and sender == self.leader:
                 self._following.committed(message)
             case Appended() if self._leading is not None:
+                self._saw(sender)
                 self._leading.answered(sender, message)
             case Received() if self._leading is not None:
+                self._saw(sender)
                 self._leading.piece_received(sender, message)
             case Vote():
                 self._asked_for_vote(sender, message)
@@ -200,6 +211,7 @@ class Raft:
         self._follow(leader)
         self._heard()
         self._heard_leader_at = self._around.now()
+        self._saw(leader)
         if isinstance(message, Append):
             self._following.append(leader, message)
         else:
@@ -238,6 +250,8 @@ class Raft:
         self._votes = {self.name: None}
         self.role = Role.CANDIDATE
         self._set_leader("")
+        self._seen = {}
+        self._saw(self.name)
         self._heard()
         vote = Vote(self._member.term, self.last_index, self._member.log.last_term)
         for peer in self._member.peers:
@@ -260,6 +274,7 @@ class Raft:
 
     def _voted(self, sender: str, voted: Voted) -> None:
         if self.role is Role.CANDIDATE and voted.granted and voted.term == self._member.term:
+            self._saw(sender)
             self._votes[sender] = None
             self._count_votes()
 
@@ -282,9 +297,14 @@ class Raft:
 
     def _set_leader(self, leader: str) -> None:
         if leader != self.leader:
+            if self.name not in (leader, self.leader):  # one that led knows of all, until another leads
+                self._seen = {name: at for name, at in self._seen.items() if name == leader}
             self.leader = leader
             self.leader_since = self._around.now()
             self._around.leader_changed()
+
+    def _saw(self, name: str) -> None:
+        self._seen[name] = self._around.now()
 
     def _leader_steps_down(self, message: StepDown) -> None:
         self._follow("")

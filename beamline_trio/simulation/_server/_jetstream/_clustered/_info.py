@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 _BASE62: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _ID_LENGTH: Final = 8
-# Heard of so lately, a peer that has everything is current.
+# Heard of so lately, a peer that has everything is current, and for a follower its leader.
 _CURRENT_SECONDS: Final = 10.0
+_LEADER_CURRENT_SECONDS: Final = 2.0
 
 
 def peer_id(server: str) -> str:
@@ -44,16 +45,13 @@ def group_fields(
 
 
 def meta_fields(group: Group, cluster: str, now: float, is_there: Callable[[str], bool]) -> dict[str, Any]:
-    """The meta group as monitoring tells of it: all others, of whom only a leader knows how far they are."""
+    """The meta group as monitoring tells of it: all others."""
     raft = group.raft
     fields: dict[str, Any] = {"name": cluster}
     if raft.leader:
         fields |= {"leader": raft.leader, "peer": peer_id(raft.leader)}
     others = [peer for peer in group.members if peer != group.hub.host]
-    if raft.leads:
-        fields["replicas"] = [_replica(group, peer, now, is_there) for peer in others]
-    else:
-        fields["replicas"] = [_other(peer, raft.leader, is_there) for peer in others]
+    fields["replicas"] = [_replica(group, peer, now, is_there) for peer in others]
     pending = max(raft.last_index - raft.commit, 0)
     return fields | {
         "cluster_size": len(group.members),
@@ -64,22 +62,26 @@ def meta_fields(group: Group, cluster: str, now: float, is_there: Callable[[str]
     }
 
 
-def _other(name: str, leader: str, is_there: Callable[[str], bool]) -> dict[str, Any]:
-    fields: dict[str, Any] = {"name": name, "current": name == leader}
-    if not is_there(name):
-        fields["offline"] = True
-    return fields | {"active": 0, "peer": peer_id(name)}
-
-
 def _replica(group: Group, name: str, now: float, is_there: Callable[[str], bool]) -> dict[str, Any]:
-    peer, raft = group.raft.peer(name), group.raft
-    heard = now if peer is None else max(now - peer.heard_at, 0.0)
-    current = peer is not None and heard < _CURRENT_SECONDS and peer.agreed >= raft.commit
-    fields: dict[str, Any] = {"name": name, "current": current}
+    """A member as the one that answers sees it.
+
+    It knows for how long it has not heard of its leader, or of its peers while it leads; of all others it says 0. It
+    takes itself for current, whatever it is.
+    """
+    raft, peer = group.raft, group.raft.peer(name)
+    seen_at = raft.seen_at(name)
+    active = 0.0 if seen_at is None else max(now - seen_at, 0.0)
+    lag = 0 if peer is None else max(raft.commit - peer.agreed, 0)
+    if name == group.hub.host:
+        current = True
+    elif peer is not None:
+        current = lag == 0
+    else:
+        current = name == raft.leader and active <= _LEADER_CURRENT_SECONDS
+    fields: dict[str, Any] = {"name": name, "current": current and active <= _CURRENT_SECONDS}
     if not is_there(name):
         fields["offline"] = True
-    fields["active"] = round(heard * SECOND)
-    lag = 0 if peer is None else raft.last_index - peer.agreed
+    fields["active"] = round(active * SECOND)
     if lag > 0:
         fields["lag"] = lag
     return fields | {"peer": peer_id(name)}

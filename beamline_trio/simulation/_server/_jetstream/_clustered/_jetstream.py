@@ -20,6 +20,7 @@ from ._group import Group
 from ._hub import Hub
 from ._info import group_fields, meta_fields
 from ._membership import Membership
+from ._presence import Presence
 
 if TYPE_CHECKING:
     from ..._interest import Subscription
@@ -72,6 +73,7 @@ class ClusteredJetStream(JetStream):
         self.members = Membership(self, self._hub, self._disk, syncs=syncs)
         self._serving: dict[object, list[Subscription]] = {}
         self.asking = Asking(self._hub, self._answer_question)
+        self._presence = Presence(self._hub, peers)
         self.assignments = self._disk.meta.assignments
         files = self._disk.meta.files
         new = None if not files.term else False
@@ -106,7 +108,7 @@ class ClusteredJetStream(JetStream):
             return
         name, _, data = message.partition(b" ")
         group = name.decode()
-        if not self.asking.told(peer, group, data):
+        if not (self.asking.told(peer, group, data) or self._presence.told(peer, group)):
             self._hub.told(peer, group, data)
 
     def at_end(self, callback: Callable[[], object]) -> None:
@@ -114,8 +116,8 @@ class ClusteredJetStream(JetStream):
         self._process.at_end(callback)
 
     def is_there(self, server: str) -> bool:
-        """Whether a server can be reached."""
-        return server == self.host or self._process.reaches(server)
+        """Whether a server is there, as far as it is known here."""
+        return self._presence.is_there(server)
 
     def meta_fields(self) -> dict[str, Any] | None:
         """What is told of the meta group."""
@@ -208,6 +210,7 @@ class ClusteredJetStream(JetStream):
         """
         if self.ended:
             return
+        self._presence.end()
         self.members.end(_SERVER_SHUTDOWN if telling else None)
         for group in self._hub.groups():
             group.raft.step_down()
