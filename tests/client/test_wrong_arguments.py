@@ -229,6 +229,12 @@ def test_what_is_told_of_options(options: Any, text: str) -> None:
         open_client(**options)
 
 
+def test_a_list_of_servers_is_given_one_by_one() -> None:
+    """As other clients take it: what is to be written instead is told."""
+    with pytest.raises(OptionsError, match=r"servers has a list in it; .*open_client\(\*urls\)"):
+        open_client(["nats://a", "nats://b"])  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("given, told", [(3, "returned int;"), ("x" * 86, "returned str of 86;"), (None, "NoneType;")])
 async def test_a_signer_that_gives_something_else(given: Any, told: str, autojump_clock: MockClock) -> None:
     """The error says what came, and what must come, and never shows it."""
