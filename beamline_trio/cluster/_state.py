@@ -170,11 +170,10 @@ class ClusterState:
                 seen[node.region] = max(seen.get(node.region, node.seen_at), node.seen_at)
                 looked[node.region] = max(looked.get(node.region, node.looked_at), node.looked_at)
         for group in (group for sighting in sightings for group in sighting.groups):
-            region = self._groups[group.name].region
-            if region:
-                looked[region] = now
-                if group.led or group.region:
-                    seen[region] = now
+            if group.region:  # a member has answered
+                seen[group.region] = looked[group.region] = now
+            elif not group.led and self._groups[group.name].region:
+                looked[self._groups[group.name].region] = now
         for name in sorted(looked):
             known = self._regions.get(name, RegionStatus(name=name, seen_at=now, looked_at=now))
             self._regions[name] = attrs.evolve(
@@ -203,7 +202,7 @@ class ClusterState:
         events: list[WatchEvent] = []
         for name, region in sorted(self._regions.items()):
             unseen = region.looked_at - region.seen_at
-            missing = unseen > self._options.region_cut_after_seconds and not self._may_elect(name, now)
+            missing = unseen > self._options.region_cut_after_seconds and self._is_no_election(name, now)
             if missing and region.cut_at is None:
                 self.counters.regions_cut += 1
                 self._regions[name] = attrs.evolve(region, cut_at=region.seen_at)
@@ -242,11 +241,11 @@ class ClusterState:
         """Whether it has been without a leader for longer than an election takes."""
         return group.leaderless_seconds > self._options.quorum_lost_after_seconds
 
-    def _may_elect(self, region: str, now: float) -> bool:
-        """Whether only groups could tell of a region, and those are silent as one is that chooses a leader."""
+    def _is_no_election(self, region: str, now: float) -> bool:
+        """Whether a region's silence is more than that of groups which choose a leader: its servers were asked too."""
         if any(node.region == region and node.looked_at == now for node in self._nodes.values()):
-            return False
-        return any(group.region == region and not self._has_no_quorum(group) for group in self._groups.values())
+            return True
+        return any(group.region == region and self._has_no_quorum(group) for group in self._groups.values())
 
     def _most_are_down(self, group: GroupStatus) -> bool:
         down = sum(not self._nodes[name].up for name in group.members if name in self._nodes)

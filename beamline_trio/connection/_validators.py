@@ -178,9 +178,8 @@ def servers_given(_: Any, field: Any, value: tuple[Secret, ...]) -> None:
     """At least one URL; whether each can be used is looked at when the pool is made."""
     for server in value:
         if isinstance(server, (list, tuple, set)):
-            raise OptionsError(
-                f"{field.name} has a {type(server).__name__} in it; give the URLs one by one, such as open_client(*urls)"
-            )
+            kind = type(server).__name__
+            raise OptionsError(f"{field.name} has a {kind} in it; give the URLs one by one, such as open_client(*urls)")
         if not isinstance(server, Secret):
             raise OptionsError(
                 f"{field.name} must be a URL, or a list of URLs, such as nats://127.0.0.1:4222, "

@@ -273,6 +273,17 @@ def test_a_region_is_connected_as_long_as_one_of_its_streams_is_heard() -> None:
     assert told(state, [unled("WEST"), unled("SALES")], range(60, 90)) == [(65, RegionCut("west", 6))]
 
 
+def test_what_the_meta_group_says_of_a_stream_is_no_sign_of_its_region() -> None:
+    """That it was deleted, as from anywhere: the region is cut when its other stream is silent, and healed by that."""
+    state = new_state("WEST", "SALES")
+    told(state, [led("west-1", "WEST", "west"), led("west-2", "SALES", "west")], [0])
+    deleted = Sighting(groups=(GroupSeen(name="WEST", led=True),))
+    assert told(state, [deleted, unled("SALES")], range(1, 30)) == [(12, RegionCut("west", 12))]
+    assert told(state, [deleted], range(30, 60)) == []
+    assert state.regions["west"].looked_at == 29
+    assert told(state, [deleted, unled("SALES", "west")], [60]) == [(60, RegionHealed("west", 60))]
+
+
 def test_the_quorum_of_a_group_whose_region_is_cut_is_not_judged() -> None:
     """What is there cannot be seen from here; the cut is told, and the quorum when it heals."""
     state = new_state("WEST")
