@@ -21,6 +21,7 @@ from ._records import META_GROUP, GroupSeen, NodeSeen, Sighting
 
 _NANOSECONDS: Final = 1_000_000_000
 _NUMBER_MAX: Final = 2**63 - 1
+_UNKNOWN: Final = "Server name unknown"
 
 
 def read_json(payload: bytes) -> Mapping[str, Any]:
@@ -50,7 +51,7 @@ def read_group(name: str, cluster: object, told_at: datetime.datetime | None = N
     region, leader = _text(section, "name"), _text(section, "leader")
     replicas = [table(one) for one in _several(section, "replicas")]
     leads_seconds = _leads_seconds(section, told_at)
-    told = [_replica(one, region, leads_seconds) for one in replicas if _text(one, "name")]
+    told = [_replica(one, region, leads_seconds) for one in replicas if _is_name(_text(one, "name"))]
     if not leader:  # who answers has no contact with the others
         told = [NodeSeen(name=node.name, region=region) for node in told]
     nodes = [*told, NodeSeen(name=leader, region=region, age_seconds=0.0)] if leader and region else told
@@ -90,13 +91,18 @@ def read_varz(answers: Iterable[Mapping[str, Any]]) -> Sighting:
     return Sighting(nodes=tuple(nodes), groups=_meta_group(metas))
 
 
+def _is_name(text: str) -> bool:
+    """After a start of all servers a leader does not know yet how a peer is called, and says that instead."""
+    return bool(text) and not text.startswith(_UNKNOWN)
+
+
 def _leads_seconds(section: Mapping[str, Any], told_at: datetime.datetime | None) -> float:
     """For how long the leader leads, by its own clock, which nobody else's must be compared with; 0 = unknown."""
     try:
         since = datetime.datetime.fromisoformat(_text(section, "leader_since"))
     except ValueError:
         return 0.0
-    if told_at is None or since.tzinfo is None:
+    if told_at is None or told_at.tzinfo is None or since.tzinfo is None:
         return 0.0
     return max((told_at - since).total_seconds(), 0.0)
 

@@ -8,7 +8,8 @@ known is current from a look on until the looks end.
 A group has lost its quorum when it was seen without a leader for its time, or when most of its members are down; not
 while its region is cut off from here, which is told as such. The time begins with the first look that found none: from
 the last that found one, the looks' own interval would be counted to the election. A region that is known by its groups
-alone has their time: nobody answers for a group until its members notice that the leader is gone.
+alone has their time: nobody answers for a group until its members notice that the leader is gone. Where nobody could
+look for longer than two looks take, the time begins anew.
 
 Must not ask, wait or log.
 """
@@ -105,7 +106,7 @@ class ClusterState:
             for node in sighting.nodes:
                 self._see_node(node, now)
             if sighting.all_nodes:
-                self._nodes = {name: attrs.evolve(node, looked_at=now) for name, node in self._nodes.items()}
+                self._nodes = {name: self._sought(node, now) for name, node in self._nodes.items()}
         for group in (group for sighting in sightings for group in sighting.groups):
             events += self._see_group(group, now)
         self._forget_nodes()
@@ -115,21 +116,26 @@ class ClusterState:
     # What was seen
 
     def _see_node(self, seen: NodeSeen, now: float) -> None:
-        heard_at = now - seen.age_seconds if seen.age_seconds is not None else -math.inf
+        heard_at = _heard_at(seen, now)
         known = self._nodes.get(seen.name)
         if known is None:  # the time of one that nobody has heard yet begins now
-            since = heard_at if math.isfinite(heard_at) else now
+            since = now if heard_at is None else heard_at
             known = NodeStatus(name=seen.name, region=seen.region, seen_at=since, looked_at=now)
-        seen_at = max(known.seen_at, heard_at)
-        sought = seen.age_seconds is not None or seen.sought_seconds > self._options.node_down_after_seconds
+        if heard_at is not None:
+            known = attrs.evolve(known, seen_at=max(known.seen_at, heard_at), looked_at=now)
+        elif seen.age_seconds is not None or seen.sought_seconds > self._options.node_down_after_seconds:
+            known = self._sought(known, now)
         self._nodes[seen.name] = attrs.evolve(
             known,
             region=seen.region or known.region,
-            seen_at=seen_at,
-            looked_at=now if sought else known.looked_at,
             memory_bytes=known.memory_bytes if seen.memory_bytes is None else seen.memory_bytes,
             connections=known.connections if seen.connections is None else seen.connections,
         )
+
+    def _sought(self, node: NodeStatus, now: float) -> NodeStatus:
+        """It was looked for; when that was not done for a while, one that is up has its time anew."""
+        anew = node.up and self._was_interrupted(node.looked_at, now)
+        return attrs.evolve(node, looked_at=now, seen_at=max(node.seen_at, now) if anew else node.seen_at)
 
     def _forget_nodes(self) -> None:
         """Of too many servers those that were seen longest ago."""
@@ -144,6 +150,9 @@ class ClusterState:
         known = self._groups.get(seen.name)
         if known is None:
             known = GroupStatus(name=seen.name, led_at=now, asked_at=now)
+        leaderless_at = None if seen.led else known.leaderless_at
+        if not seen.led and (leaderless_at is None or self._was_interrupted(known.asked_at, now)):
+            leaderless_at = now
         self._groups[seen.name] = attrs.evolve(
             known,
             region=seen.region or known.region,
@@ -151,7 +160,7 @@ class ClusterState:
             members=seen.members or known.members,
             led_at=now if seen.led else known.led_at,
             asked_at=now,
-            leaderless_at=None if seen.led else now if known.leaderless_at is None else known.leaderless_at,
+            leaderless_at=leaderless_at,
         )
         if not seen.leader or not known.leader or seen.leader == known.leader:
             return []
@@ -159,28 +168,33 @@ class ClusterState:
         return [LeaderChanged(seen.name, known.leader, seen.leader)]
 
     def _look_at_regions(self, sightings: list[Sighting], home: str, now: float) -> None:
-        """A region is seen by its newest node, and looked for by whoever asked for its nodes or groups.
+        """A region is seen by who was heard of it, and looked for by whoever asked for its nodes or groups.
 
         One that nothing is in any more is forgotten: a cluster without a name of its own has another at each start.
         """
         seen = {home: now} if home else {}
-        looked = dict(seen)
-        for node in self._nodes.values():
-            if node.region:
-                seen[node.region] = max(seen.get(node.region, node.seen_at), node.seen_at)
-                looked[node.region] = max(looked.get(node.region, node.looked_at), node.looked_at)
+        looked = {node.region for node in self._nodes.values() if node.looked_at == now}
+        for node in (node for sighting in sightings for node in sighting.nodes):
+            heard_at = _heard_at(node, now)
+            if heard_at is not None and node.region:
+                seen[node.region] = max(seen.get(node.region, heard_at), heard_at)
         for group in (group for sighting in sightings for group in sighting.groups):
             if group.region:  # a member has answered
-                seen[group.region] = looked[group.region] = now
-            elif not group.led and self._groups[group.name].region:
-                looked[self._groups[group.name].region] = now
-        for name in sorted(looked):
+                seen[group.region] = now
+            elif not group.led:
+                looked.add(self._groups[group.name].region)
+        for name in sorted((looked | seen.keys()) - {""}):
             known = self._regions.get(name, RegionStatus(name=name, seen_at=now, looked_at=now))
-            self._regions[name] = attrs.evolve(
-                known, seen_at=max(known.seen_at, seen.get(name, known.seen_at)), looked_at=looked[name]
-            )
-        known_to = looked.keys() | {group.region for group in self._groups.values()}
+            anew = now if known.connected and self._was_interrupted(known.looked_at, now) else -math.inf
+            seen_at = max(known.seen_at, seen.get(name, anew))
+            self._regions[name] = attrs.evolve(known, seen_at=seen_at, looked_at=now)
+        of_nodes, of_groups = self._nodes.values(), self._groups.values()
+        known_to = {home, *(node.region for node in of_nodes), *(group.region for group in of_groups)}
         self._regions = {name: region for name, region in self._regions.items() if name in known_to}
+
+    def _was_interrupted(self, looked_at: float, now: float) -> bool:
+        """Whether nobody could look for longer than two looks take: then nobody knows how it was meanwhile."""
+        return now - looked_at > 2 * (self._options.interval_seconds + self._options.answer_seconds)
 
     # What it means
 
@@ -202,8 +216,8 @@ class ClusterState:
         events: list[WatchEvent] = []
         for name, region in sorted(self._regions.items()):
             unseen = region.looked_at - region.seen_at
-            missing = unseen > self._options.region_cut_after_seconds and self._is_no_election(name, now)
-            if missing and region.cut_at is None:
+            missing = unseen > self._options.region_cut_after_seconds
+            if missing and region.cut_at is None and self._is_no_election(name, now):
                 self.counters.regions_cut += 1
                 self._regions[name] = attrs.evolve(region, cut_at=region.seen_at)
                 events.append(RegionCut(name, unseen))
@@ -242,11 +256,18 @@ class ClusterState:
         return group.leaderless_seconds > self._options.quorum_lost_after_seconds
 
     def _is_no_election(self, region: str, now: float) -> bool:
-        """Whether a region's silence is more than that of groups which choose a leader: its servers were asked too."""
-        if any(node.region == region and node.looked_at == now for node in self._nodes.values()):
+        """Whether a region's silence is more than that of groups which choose a leader: all its servers were asked."""
+        nodes = [node for node in self._nodes.values() if node.region == region]
+        if nodes and all(node.looked_at == now for node in nodes):
             return True
         return any(group.region == region and self._has_no_quorum(group) for group in self._groups.values())
 
     def _most_are_down(self, group: GroupStatus) -> bool:
         down = sum(not self._nodes[name].up for name in group.members if name in self._nodes)
         return 2 * down >= len(group.members) > 0
+
+
+def _heard_at(node: NodeSeen, now: float) -> float | None:
+    """When who tells of a node has last heard it; None = never."""
+    age = node.age_seconds
+    return None if age is None or math.isinf(age) else now - age

@@ -79,6 +79,7 @@ def test_a_group_without_a_leader_lists_all_of_its_members() -> None:
         ("2026-11-29T11:14:03", "2026-11-29T11:14:07+00:00", 0),
         ("2026-11-29T11:14:03Z", None, 0),
         ("yesterday", "2026-11-29T11:14:07+00:00", 0),
+        ("2026-11-29T11:14:03Z", "2026-11-29T11:14:07", 0),
         (7, "2026-11-29T11:14:07+00:00", 0),
     ],
 )
@@ -99,6 +100,13 @@ def test_a_server_that_stands_alone_leads_itself(section: object) -> None:
     sighting = read_group("ORDERS", section)
     assert sighting.nodes == ()
     assert sighting.groups[0].led
+
+
+def test_a_peer_whose_name_the_leader_does_not_know_yet_is_no_node() -> None:
+    """As after a start of all servers: it would be down under a name that never comes up."""
+    unknown = {"name": "Server name unknown at this time (peerID: yrzKKRBu)", "current": False, "active": 0}
+    sighting = read_group("ORDERS", LED | {"replicas": [*LED["replicas"], unknown]}, TOLD_AT)
+    assert {node.name for node in sighting.nodes} == set(sighting.groups[0].members) == {"east-1", "east-2", "east-3"}
 
 
 def test_the_statuses_of_servers() -> None:

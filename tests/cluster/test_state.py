@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import attrs
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -100,7 +102,10 @@ def test_the_age_that_a_leader_tells_is_a_replicas_silence() -> None:
 
 
 def test_a_replica_that_its_leader_has_never_heard_is_down_when_that_leads_for_longer() -> None:
-    """One that was just elected has heard nobody; that is no news of those that it will hear."""
+    """One that was just elected has heard nobody; that is no news of those that it will hear.
+
+    Nobody has looked during the election, so the node has its time, behind that of the leader's.
+    """
     state = new_state()
     told(state, [aged(0.0)], [0])
 
@@ -109,10 +114,11 @@ def test_a_replica_that_its_leader_has_never_heard_is_down_when_that_leads_for_l
 
     assert told(state, [sought(0.1)], [9]) == []
     assert told(state, [sought(5.0)], [14]) == []
-    assert told(state, [sought(5.5)], [14.5]) == [(14.5, NodeDown("east-2", "east", 14.5))]
-    assert told(state, [sought(0.1)], [15]) == []
+    assert told(state, [sought(5.5)], [14.5, 16.5, 19.5]) == []
+    assert told(state, [sought(11)], [20]) == [(20, NodeDown("east-2", "east", 5.5))]
+    assert told(state, [sought(0.1)], [21]) == []
     assert not state.nodes["east-2"].up
-    assert told(state, [aged(0.2)], [16]) == [(16, NodeUp("east-2", "east", 16))]
+    assert told(state, [aged(0.2)], [22]) == [(22, NodeUp("east-2", "east", 7.5))]
 
 
 def test_the_newest_of_several_ages_counts() -> None:
@@ -223,9 +229,9 @@ def test_a_region_that_nothing_is_in_any_more_is_forgotten() -> None:
         node = NodeSeen(name="west-1", region=f"west-{number}", age_seconds=0.0)
         told(state, [Sighting(nodes=(node,), all_nodes=True), led(region=f"home-{number}")], [number])
     assert set(state.regions) == {"east", "west-99", "home-99"}
-    assert told(state, [seen(*EAST)], [110]) == [
-        (110, NodeDown("west-1", "west-99", 11)),
-        (110, RegionCut("west-99", 11)),
+    assert told(state, [seen(*EAST)], range(100, 110)) == [
+        (105, NodeDown("west-1", "west-99", 6)),
+        (105, RegionCut("west-99", 6)),
     ]
 
 
@@ -282,6 +288,58 @@ def test_what_the_meta_group_says_of_a_stream_is_no_sign_of_its_region() -> None
     assert told(state, [deleted], range(30, 60)) == []
     assert state.regions["west"].looked_at == 29
     assert told(state, [deleted, unled("SALES", "west")], [60]) == [(60, RegionHealed("west", 60))]
+
+
+@pytest.mark.parametrize(
+    "blind",
+    [
+        pytest.param([], id="the own server hangs"),
+        pytest.param([Sighting(groups=(GroupSeen(name="WEST", led=True),))], id="the stream was deleted"),
+        pytest.param([Sighting()], id="nobody may ask"),
+        pytest.param([aged(0.0)], id="another's server"),
+    ],
+)
+@pytest.mark.parametrize("resumes", [True, False])
+def test_who_cannot_look_sees_no_region_heal(resumes: bool, blind: list[Sighting]) -> None:
+    """It is cut until something of it is heard; a link that came back is nothing of it."""
+    state = new_state("WEST")
+    nodes = tuple(NodeSeen(name=f"west-{number}", region="west", age_seconds=0.3) for number in (1, 2, 3))
+    heard = [led("west-1", "WEST", "west"), Sighting(nodes=nodes)]
+    told(state, heard, [0])
+    assert told(state, [unled("WEST")], range(1, 20)) == [(12, RegionCut("west", 12))]
+    assert told(state, blind, range(20, 30)) == []
+    if resumes:
+        state.resume(30)
+    assert told(state, [unled("WEST"), aged(0.1)], range(31, 60)) == []
+    assert told(state, heard, [60]) == [(60, RegionHealed("west", 60))]
+
+
+def test_where_nobody_could_look_the_time_begins_anew() -> None:
+    """A silence before and one behind are no silence all the while: of a group, a node and a region."""
+    state = new_state("ORDERS")
+    both = (*EAST, "west-1")
+    told(state, [seen(*both), led()], [0])
+    assert told(state, [seen("east-1", "east-2"), unled()], [2]) == []
+    assert told(state, [], range(3, 30)) == []
+    assert told(state, [seen("east-1", "east-2"), unled()], range(30, 36)) == []
+    late = told(state, [seen("east-1", "east-2"), unled()], range(36, 42))
+    assert late == [
+        (36, NodeDown("east-3", "east", 6)),
+        (36, NodeDown("west-1", "west", 6)),
+        (36, RegionCut("west", 6)),
+        (41, QuorumLost("ORDERS", "east", 11)),
+    ]
+
+
+def test_servers_that_were_not_all_asked_are_no_evidence_against_their_region() -> None:
+    """The monitoring endpoint of one of three does not answer, and the stream chooses a leader: it was the leader."""
+    state = new_state("WEST")
+    nodes = tuple(NodeSeen(name=f"west-{number}", region="west", age_seconds=0.3) for number in (1, 2, 3))
+    told(state, [led("west-1", "WEST", "west"), Sighting(nodes=nodes)], [0])
+    unanswered = Sighting(nodes=(NodeSeen(name="west-1", age_seconds=math.inf),))
+    events = told(state, [unled("WEST"), unanswered], range(1, 11))
+    assert events == [(5, NodeDown("west-1", "west", 5.3))]
+    assert told(state, [unled("WEST"), unanswered], [11, 12]) == [(12, RegionCut("west", 12))]
 
 
 def test_the_quorum_of_a_group_whose_region_is_cut_is_not_judged() -> None:
