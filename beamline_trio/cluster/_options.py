@@ -21,7 +21,8 @@ class WatchOptions:
         node_down_after_seconds: a server that was looked for and not seen for so long is down. Servers send each other
             a heartbeat a second (nats-server 2.15).
         quorum_lost_after_seconds: a group without a leader for so long has lost its quorum; an election takes 4 to 9 s.
-        region_cut_after_seconds: a region of which nothing was seen for so long is cut off.
+        region_cut_after_seconds: a region of which nothing was seen for so long is cut off; one that is known by its
+            streams and consumers alone not before one of them has lost its quorum, as they may be choosing leaders.
         nodes_max: servers that are remembered. Those without a name of their own have another one after each start; of
             too many the one that was seen longest ago is forgotten, and counted.
     """
