@@ -66,7 +66,7 @@ def _is_silence(error: Exception) -> bool:
 
 
 def _sighting_of_refusal(name: str, error: Exception) -> Sighting:
-    """A refusal by the API came from a leader, and one that is gone has none to lose; of any other nothing is said."""
+    """What the API refuses has no leader to lose: it is gone, as a rule. Of any other refusal nothing is said."""
     return Sighting(groups=(GroupSeen(name=name, led=True),)) if isinstance(error, APIError) else Sighting()
 
 

@@ -157,7 +157,7 @@ class ClusterState:
             known,
             region=seen.region or known.region,
             leader=seen.leader or known.leader,
-            members=seen.members or known.members,
+            members=seen.members if seen.led else seen.members or known.members,
             led_at=now if seen.led else known.led_at,
             asked_at=now,
             leaderless_at=leaderless_at,

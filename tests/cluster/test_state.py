@@ -202,6 +202,16 @@ def test_a_group_most_of_whose_members_are_down_has_no_quorum_whatever_its_leade
     assert (8, QuorumRestored("ORDERS", "east", 2)) in back
 
 
+def test_what_is_deleted_has_no_members_that_could_go_down() -> None:
+    """Its servers may go as they like; a stream of that name that is made later has its own."""
+    state = new_state("ORDERS")
+    told(state, [seen(*EAST), led()], [0])
+    deleted = Sighting(groups=(GroupSeen(name="ORDERS", led=True),))
+    events = told(state, [seen("east-1"), deleted], range(1, 9))
+    assert [type(event) for _, event in events] == [NodeDown, NodeDown]
+    assert told(state, [seen("east-1"), led()], [9]) == [(9, QuorumLost("ORDERS", "east", 0))]
+
+
 def test_one_of_three_members_down_is_a_quorum() -> None:
     """A majority is enough."""
     state = new_state("ORDERS")

@@ -208,7 +208,7 @@ class TestNobodyThere:
                     await trio.sleep_until(killed_at + 140)
                     with pytest.raises(OperationTimeoutError):
                         await ask(there, "STREAM.INFO.One")
-                    await trio.sleep_until(killed_at + 215)
+                    await trio.sleep_until(killed_at + 260)
                 for what, code in (("STREAM.INFO.One", 10118), ("CONSUMER.INFO.S.D", 10119)):
                     began_at = world.now()
                     assert _code(await ask(there, what)) == code

@@ -1,6 +1,6 @@
 """Which servers are there, as one of them knows it: by what the others say now and then, and when they shut down.
 
-One that is gone without a word is there until it has said nothing for 150 s, which is looked at each 45 s: nobody takes
+One that is gone without a word is there until it has said nothing for 150 s, which is looked at each 90 s: nobody takes
 the end of a route for the end of a server (nats-server 2.15.1, seen: a region that was killed was offline after 177 s;
 one that was stopped, within 2 s).
 
@@ -20,7 +20,7 @@ _GONE: Final = "_gone_"
 # From a server's start on twice as long each time, up to the last.
 _FIRST_SECONDS: Final = 0.25
 _EVERY_SECONDS: Final = 10.0
-_LOOK_SECONDS: Final = 45.0
+_LOOK_SECONDS: Final = 90.0
 _SILENT_SECONDS: Final = 150.0
 
 
