@@ -370,6 +370,15 @@ class TestNobodyThere:
                 }
                 assert {name: one["current"] for name, one in told.items()} == current
                 assert {name for name, one in told.items() if "offline" in one} == {dead.name}
+            first.pause()
+            await trio.sleep(3.0)  # less than an election, and more than two heartbeats
+            (silent,) = [
+                one
+                for one in json.loads(other.monitoring("/jsz")[1])["meta_cluster"]["replicas"]
+                if one["name"] == first.name
+            ]
+            assert not silent["current"]
+            assert 2e9 < silent["active"] < 5e9
 
         play(scenario)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from random import Random
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from beamline_trio.simulation._server._raft import Entry, Files, Log, Role, decode, encode
 from beamline_trio.simulation._server._raft import _messages as messages
 
-from ._raft_rig import Group
+from ._raft_rig import Group, Machine
 
 _ELECTION_SECONDS_MAX = 9.0
 
@@ -46,6 +47,44 @@ class TestElections:
         assert group.leader is None
         group.run(2 * _ELECTION_SECONDS_MAX)
         assert group.leader is not None
+
+    def test_what_a_member_knows_of_the_others(self) -> None:
+        """A new leader those who voted for it, then all who answer; a follower its leader; one that led all of them.
+
+        So it stays until there is another leader, or it stands for election itself: then it knows of nobody else.
+        """
+        group = _started()
+        rafts = {name: machine.raft for name, machine in group.members.items()}
+        first, second = rafts["n1"], rafts["n2"]
+        assert first is not None
+        assert second is not None
+        assert None not in [first.seen_at(name) for name in rafts]
+        assert [second.seen_at(name) is None for name in rafts] == [False, True, True]
+        group.members["n2"].kill()
+        group.members["n3"].kill()
+        first.step_down()
+        assert first.leader == ""
+        assert None not in [first.seen_at(name) for name in rafts]
+        group.run(_ELECTION_SECONDS_MAX + 0.1)
+        assert [first.seen_at(name) is None for name in rafts] == [False, True, True]
+
+    def test_a_vote_is_a_sign_of_life(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Who gave it is known to the new leader before it has answered it, and who is gone is not."""
+        group = _started()
+        known: list[tuple[float | None, float | None]] = []
+
+        def changed(machine: Machine, other: str) -> None:
+            if machine.raft is not None and machine.raft.leads and not known:
+                known.append((machine.raft.seen_at(other), machine.raft.seen_at("n1")))
+
+        for name, other in (("n2", "n3"), ("n3", "n2")):
+            machine = group.members[name]
+            monkeypatch.setattr(machine, "leader_changed", partial(changed, machine, other))
+        group.members["n1"].kill()
+        group.run(2 * _ELECTION_SECONDS_MAX)
+        ((voter, gone),) = known
+        assert voter is not None
+        assert gone is None
 
     def test_step_down_hands_the_lead_over(self) -> None:
         """A leader that steps down names a peer, which leads some hundredths of a second later."""

@@ -51,7 +51,6 @@ class Presence:
         """Whether what another server says is of this kind."""
         if group == _HERE:
             self._heard[peer] = self._hub.now()
-            self._gone.discard(peer)
         elif group == _GONE:
             self._forget(peer)
         return group in (_HERE, _GONE)
