@@ -236,9 +236,7 @@ async def test_the_books_add_up_over_kills(nats_server: Server) -> None:
                 stop.set()
                 await trio.sleep(0.01)
                 await nc.flush()
-                while (
-                    sub.pending_messages
-                ):  # they have arrived; on a busy machine the receiver has not had its turn yet
+                while sub.pending_messages:  # on a busy machine the receiver has not had its turn yet
                     await trio.lowlevel.checkpoint()
                 nursery.cancel_scope.cancel()
         ledger = nc.ledger()
