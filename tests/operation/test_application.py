@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import pytest
 
 from beamline_trio import ClusterWatch, Message, Router, State
@@ -64,20 +62,26 @@ async def test_ready_is_that_the_streams_of_the_routes_can_be_had() -> None:
     watch = ClusterWatch(client, streams=["ORDERS", "OTHER"])
     application = OperationApplication(client, Collector(), [router], watch=watch)
     assert streams_of([router]) == ["ORDERS"]
-    look = partial(watch.state.take, home="east")
-    look([seen("ORDERS", "west", led=True), seen("OTHER", "east", led=True)], now=0.0)
+
+    def look(sightings: list[Sighting], since: float, until: float) -> None:
+        """Every two seconds, as a watch does."""
+        for half in range(int(since / 2), int(until / 2) + 1):
+            watch.state.take(sightings, home="east", now=2.0 * half)
+
+    look([seen("ORDERS", "west", led=True), seen("OTHER", "east", led=True)], 0, 0)
     assert application.ready
-    look([seen("ORDERS", "west", led=True), seen("OTHER", "east")], now=60.0)
+    look([seen("ORDERS", "west", led=True), seen("OTHER", "east")], 2, 60)
+    assert not watch.groups["OTHER"].quorum
     assert application("GET", "/readyz").status == 200
-    look([seen("ORDERS", "west"), seen("OTHER", "east")], now=66.0)
+    look([seen("ORDERS", ""), seen("OTHER", "east")], 62, 74)
     ready = application("GET", "/readyz")
     assert (ready.status, ready.body) == (503, b"region west of stream ORDERS is cut off\n")
     assert not application.ready
-    look([seen("ORDERS", "east"), seen("OTHER", "east")], now=80.0)
+    look([seen("ORDERS", "west"), seen("OTHER", "east")], 76, 90)
     assert application("GET", "/readyz").body == b"stream ORDERS has no quorum\n"
     watch.state.end()
     assert application.ready, "a watch that has ended has no word"
-    look([seen("ORDERS", "east", led=True)], now=81.0)
+    look([seen("ORDERS", "west", led=True)], 92, 92)
     assert application.ready
 
 
