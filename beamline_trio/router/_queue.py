@@ -5,6 +5,9 @@ message that is to be tried again does not go back to the server, behind the oth
 key stays taken, and its worker is free. What the server delivers again meanwhile, because its ack wait was over, is
 recognised and not handled twice. What a tenant has beyond its part of the queue is for `_overflow` to keep or refuse.
 
+Of a stream without tenants no more is taken than `_ahead` allows, unless workers are idle because all that waits has
+keys that are taken: then they find others among what follows, up to the queue's bounds.
+
 Must not handle messages, and must not decide what becomes of a try.
 """
 
@@ -22,6 +25,7 @@ from ..client import Message
 from ..connection import CALLS_PER_CHECK, ClientClosedError, Lot, Pace
 from ..jetstream import JetStreamMessage
 from ..protocol import NatsError
+from ._ahead import Ahead
 from ._delivery import Delivery
 from ._lane_items import Item
 from ._lanes import Lanes
@@ -103,6 +107,9 @@ class RouteQueue:
         self._here: dict[Delivery, Item[Delivery] | None] = {}
         self._parked: list[tuple[float, int, Delivery]] = []
         self._numbers = itertools.count()
+        self._ahead: Ahead | None = None
+        if options.stream is not None and self._tenant_of is None:
+            self._ahead = Ahead(options.waiting_least, options.heartbeat_seconds / 2, trio.current_time())
         self._free = 0
         self._pace = Pace()
         self._room = Lot()
@@ -119,7 +126,7 @@ class RouteQueue:
         """Take from the source until it ends."""
         try:
             while True:
-                while self._line.full:
+                while not self._has_room():
                     await self._room.wait()
                 await self._put(await self._source.receive())
         except NatsError as error:
@@ -130,6 +137,14 @@ class RouteQueue:
             self._ended = True
             self._finish()
             self._ready.wake_all()
+
+    def _has_room(self) -> bool:
+        if self._line.full:
+            return False
+        now = trio.current_time()
+        if self._ahead is None or self._ahead.has_room(len(self._line), now):
+            return True
+        return bool(self._ready) and self._line.next_ready(now) == math.inf
 
     async def _put(self, message: Message) -> None:
         now = trio.current_time()
@@ -196,6 +211,8 @@ class RouteQueue:
                 self._ready.wake_all()
                 raise self.error if self.error is not None else trio.EndOfChannel
             due = self._parked[0][0] if self._parked else math.inf
+            if not self._line.full:
+                self._room.wake_one()  # somebody is idle: what follows may be of other keys
             with trio.CancelScope(deadline=min(due, self._line.next_ready(now))):
                 await self._ready.wait()
             self._pace.yielded()
@@ -265,6 +282,8 @@ class RouteQueue:
         self._ready.wake_one()
 
     def _forget(self, delivery: Delivery, outcome: str) -> None:
+        if self._ahead is not None:
+            self._ahead.done()
         item = self._here.pop(delivery)
         if item is not None:
             self._lanes.done(item)

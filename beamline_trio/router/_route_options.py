@@ -168,6 +168,11 @@ class RouteOptions:
         return min(self.queue_messages_max or QUEUE_MESSAGES_MAX, ahead)
 
     @property
+    def waiting_least(self) -> int:
+        """Messages of a stream that may wait in the route's queue however slow its handler is: two rounds of work."""
+        return max(self.prefetch, 2 * self._in_hand_max)
+
+    @property
     def heartbeat_seconds(self) -> float:
         """How old a message's last sign of life may be."""
         return self.retry.ack_wait_seconds / HEARTBEATS_PER_ACK_WAIT
@@ -188,8 +193,11 @@ class RouteOptions:
     def _outstanding_max(self) -> int:
         """What may be unacked at once: here, on its way, and in hand."""
         queued = (self.queue_messages_max or QUEUE_MESSAGES_MAX) if self.is_laned else 0
-        in_hand = self.concurrency * (1 if self.batch is None else self.batch.size)
-        return queued + self.held_max + 2 * self.prefetch + in_hand
+        return queued + self.held_max + 2 * self.prefetch + self._in_hand_max
+
+    @property
+    def _in_hand_max(self) -> int:
+        return self.concurrency * (1 if self.batch is None else self.batch.size)
 
 
 def check_concurrency(value: int) -> None:

@@ -145,7 +145,8 @@ class Router:
             batch: the handler takes a list of payloads, and one of their deliveries if it wants them; what it returns
                 or raises holds for all of them. Only with a stream.
             queue_messages_max: messages that wait here; None = 1000 from a stream, else the client's
-                `subscription_pending_messages_max`.
+                `subscription_pending_messages_max`. Of a stream without tenants fewer wait where the work is slow: no
+                more than are worked off before they would need heartbeats.
             queue_bytes_max: the same in bytes; None = 64 MiB, or `subscription_pending_bytes_max`.
             held_messages_max: messages of a stream that are held here without their payloads, since their tenants have
                 more than their part of the queue; None = 20,000. Beyond it all tenants wait.
