@@ -316,6 +316,39 @@ async def test_acks_and_counts_outlive_the_leader_of_a_consumer(replicated: Sequ
         assert again == {b"1": 2, b"2": 2, b"3": 1}
 
 
+async def test_how_long_a_message_may_still_take_outlives_the_leader_of_a_consumer(
+    replicated: Sequence[ReplicatedServer],
+) -> None:
+    """A message in progress, and one that is to come later, do not come at once because another one leads."""
+    async with _client(replicated[0]) as nc:
+        js = JetStream(nc)
+        await js.create_stream(StreamConfig(name="S", subjects=("s.>",), num_replicas=3))
+        consumer = await js.create_consumer(
+            "S", ConsumerConfig(durable_name="D", ack_policy="explicit", ack_wait_seconds=4.0)
+        )
+        for text in (b"in progress", b"later", b"neither"):
+            await js.publish("s.a", text)
+        began = trio.current_time()
+        in_progress, later, _ = await consumer.fetch(3)
+        await later.nak(9.0)
+        await trio.sleep(3.0)
+        await in_progress.in_progress()
+        await nc.flush()
+        await trio.sleep(0.2)
+        await _ask(nc, "CONSUMER.LEADER.STEPDOWN.S.D")
+        await trio.sleep(0.5)
+        came: dict[bytes, float] = {}
+        with trio.fail_after(_LED_SECONDS):
+            while len(came) < 3:
+                for message in await consumer.fetch(5, expires_seconds=1.0):
+                    came[message.payload] = trio.current_time() - began
+                    assert message.metadata.delivered == 2
+                    await message.ack_sync()
+        assert list(came) == [b"neither", b"in progress", b"later"]
+        assert came[b"in progress"] >= 6.9
+        assert came[b"later"] >= 8.9
+
+
 async def test_without_a_majority_there_is_silence_and_then_10008(replicated: Sequence[ReplicatedServer]) -> None:
     """One of three servers left: publishes are not confirmed; when it knows that nobody leads it says so."""
     async with _client(replicated[0]) as nc:

@@ -249,9 +249,8 @@ class Consumer:
         self.changed()
 
     def _in_progress(self, sequence: int) -> None:
-        pending = self.state.pending.get(sequence)
-        if pending is not None:
-            pending[1] = self.jetstream.now()
+        if sequence in self.state.pending:
+            self.state.waits_since(sequence, self.jetstream.now())
             self.changed()
 
     def _deleted(self, delivered: _acks.Delivered) -> None:

@@ -80,6 +80,12 @@ class ConsumerState:
         else:
             known[1] = now
 
+    def waits_since(self, sequence: int, at: int) -> None:
+        """A message that was handed out, and waits to be acknowledged, is to be seen as if it did since then."""
+        known = self.pending.get(sequence)
+        if known is not None:
+            known[1] = at
+
     def acknowledge(self, sequence: int) -> tuple[int, ...]:
         """One message is acknowledged; which ones are now."""
         known = self.pending.pop(sequence, None)

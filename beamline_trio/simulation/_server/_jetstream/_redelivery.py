@@ -56,7 +56,7 @@ class Redelivery:
     def delay(self, sequence: int, nanoseconds: int) -> None:
         """A message is to be delivered again after some time."""
         self._due.pop(sequence, None)
-        self._state.pending[sequence][1] = self._jetstream.now() - self._consumer.config.ack_wait + nanoseconds
+        self._state.waits_since(sequence, self._jetstream.now() - self._consumer.config.ack_wait + nanoseconds)
         self._watch(_NAK_CHECK, anew=True)
 
     def purged(self) -> None:

@@ -5,6 +5,7 @@ of them, and keeps to itself what it would send until it is decided (`Replicated
 
     D <sequence> <deliveries> <time>    delivered         A <sequence>            acknowledged
     L <sequence> <number>               all up to it      G <sequence> <count>    given up
+    W <sequence> <time>                 waits since
     = {...}                             all books         + <reply>   - <reply>   a request waits, or no longer
 
 Must not know how entries are decided.
@@ -195,6 +196,8 @@ class ConsumerMember:
             done = books.acknowledge(numbers[0])
         elif kind == b"L":
             done = books.acknowledge_all(*numbers)
+        elif kind == b"W":
+            books.waits_since(*numbers)
         else:
             books.give_up(*numbers)
         books.next_stream = books.last_stream + 1

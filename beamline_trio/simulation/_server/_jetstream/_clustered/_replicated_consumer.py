@@ -36,6 +36,10 @@ class _LeaderState(ConsumerState):
         super().delivered(sequence, now, acknowledges=acknowledges)
         self._member.propose(b"D %d %d %d" % (sequence, self.redelivered.get(sequence, 0) + 1, now))
 
+    def waits_since(self, sequence: int, at: int) -> None:
+        super().waits_since(sequence, at)
+        self._member.propose(b"W %d %d" % (sequence, at))
+
     def acknowledge(self, sequence: int) -> tuple[int, ...]:
         done = super().acknowledge(sequence)
         if done:
