@@ -141,8 +141,10 @@ class RouteQueue:
     def _has_room(self) -> bool:
         if self._line.full:
             return False
+        if self._ahead is None:
+            return True
         now = trio.current_time()
-        if self._ahead is None or self._ahead.has_room(len(self._line), now):
+        if self._ahead.has_room(len(self._line), now):
             return True
         return bool(self._ready) and self._line.next_ready(now) == math.inf
 
