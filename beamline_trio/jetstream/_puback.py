@@ -90,7 +90,9 @@ class Expectations:
             wanted["Nats-Expected-Last-Msg-Id"] = self.expected_last_message_id
         if self.ttl_seconds is not None:
             wanted["Nats-TTL"] = _time_to_live(self.ttl_seconds)
-        merged = Headers(headers if headers is not None else ())
+        if headers is None:
+            return encode_headers(wanted)
+        merged = Headers(headers)
         for name, value in wanted.items():
             merged[name] = value
         return encode_headers(merged)

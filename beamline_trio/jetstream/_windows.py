@@ -48,7 +48,10 @@ class DuplicateWindows:
         name = stream or self._subjects.get(subject)
         if name is not None:
             return self._streams.get(name)
-        return next((window for window in self._streams.values() if window.takes.fullmatch(subject)), None)
+        for window in self._streams.values():
+            if window.takes.fullmatch(subject):
+                return window
+        return None
 
     async def ask(self, subject: str, stream: str | None) -> Window | None:
         """Ask the server, and remember; None where it does not tell. Cancelled: nothing is remembered."""

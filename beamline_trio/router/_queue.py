@@ -215,8 +215,12 @@ class RouteQueue:
             due = self._parked[0][0] if self._parked else math.inf
             if not self._line.full:
                 self._room.wake_one()  # somebody is idle: what follows may be of other keys
-            with trio.CancelScope(deadline=min(due, self._line.next_ready(now))):
+            due = min(due, self._line.next_ready(now))
+            if due == math.inf:  # as nearly always; a scope costs as much as the wait
                 await self._ready.wait()
+            else:
+                with trio.CancelScope(deadline=due):
+                    await self._ready.wait()
             self._pace.yielded()
 
     def _next(self, now: float) -> Delivery | None:

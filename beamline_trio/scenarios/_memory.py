@@ -6,10 +6,9 @@ Must not judge.
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Final
 
-_PROCESSES: Final = Path("/proc")
+_LINE_BYTES_MAX: Final = 200
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -20,7 +19,7 @@ def resident_bytes(pid: int | None = None) -> int | None:
         pid: of the process; None = this one.
     """
     try:
-        text = (_PROCESSES / ("self" if pid is None else str(pid)) / "statm").read_text(encoding="ascii")
-        return int(text.split()[1]) * _PAGE_BYTES
+        with open(f"/proc/{'self' if pid is None else pid}/statm", "rb", buffering=0) as file:
+            return int(file.read(_LINE_BYTES_MAX).split()[1]) * _PAGE_BYTES
     except (OSError, ValueError, IndexError):
         return None

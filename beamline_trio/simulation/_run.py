@@ -16,7 +16,7 @@ import trio
 from ..faults import Draw, Plan
 from ._chance import Chance
 from ._errors import EndlessError, SimulationError
-from ._scheduling import driving_clock, forbid_sockets, repeatable
+from ._scheduling import driving_clock, forbid_sockets, repeatable, skip_polls
 from ._world import World
 
 T = TypeVar("T")
@@ -93,6 +93,7 @@ def run_in(
 
     async def inside() -> T:
         forbid_sockets()
+        skip_polls()
         world.begin()
         trio.lowlevel.current_task().name = _name_of(async_fn)
         try:

@@ -25,7 +25,7 @@ import itertools
 import math
 import random
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sized
 from contextlib import contextmanager
 from heapq import heappush
 from typing import Any, Final, NoReturn
@@ -43,6 +43,8 @@ _PRNG: Final = "_r"
 # Instants whose events wake no task run behind each other, which spares a turn of trio's loop for each. Not for ever: a
 # turn is where Ctrl-C is noticed.
 _INSTANTS_MAX: Final = 64
+# What the entry queue waits for.
+_OWN_DESCRIPTORS: Final = 1
 # What is changed here is the process's: two runs at once would share the order, and put back each other's changes.
 _ONE_AT_A_TIME: Final = threading.Lock()
 
@@ -95,15 +97,12 @@ def check_layout() -> None:
 
 
 class _InOrder(dict[Any, None]):
-    """What trio needs of a set, in the order of adding."""
+    """What trio needs of a set, in the order of adding. It has one for each cancel scope, so most is done in C."""
 
     __slots__ = ()
 
-    def add(self, element: object) -> None:
-        self[element] = None
-
-    def remove(self, element: object) -> None:
-        del self[element]
+    add = dict.setdefault  # with None, which is the default of its default
+    remove = dict.pop
 
     def discard(self, element: object) -> None:
         self.pop(element, None)
@@ -158,7 +157,8 @@ def driving_clock(events: Events) -> trio.testing.MockClock:
             if not events.fail(error):
                 raise error
 
-    clock._real_clock = float  # the rate is 0: nothing needs to be measured
+    clock._real_clock = float  # the rate is 0: nothing needs to be measured, nor reckoned
+    clock.current_time = lambda: clock._virtual_base  # type: ignore[method-assign]
     clock._autojump = jump  # type: ignore[method-assign]
     return clock
 
@@ -175,6 +175,41 @@ def _stuck() -> SimulationError:
         "every task waits and nothing is left that could happen, so time stands still for ever; the tasks are: "
         + ", ".join(sorted(names))
     )
+
+
+def skip_polls() -> None:
+    """From now on the system is asked for events only when it could know one; call it inside the run.
+
+    Trio asks at each turn of its loop, which is a system call for each instant. But nothing waits for a descriptor
+    here, and what wakes the loop (a signal, `TrioToken.run_sync_soon`) is in the entry queue before. It changes nothing
+    but the time that a run takes; with a manager that is not known (Windows has another) trio asks as ever.
+    """
+    runner: Any = trio_run.GLOBAL_RUN_CONTEXT.runner  # pyright: ignore[reportAttributeAccessIssue]
+    manager, entries = runner.io_manager, runner.entry_queue
+    if hasattr(manager, "_registered") and hasattr(entries, "queue") and hasattr(entries, "idempotent_queue"):
+        runner.io_manager = _SparingManager(manager, entries)
+
+
+class _SparingManager:
+    """Trio's own, but for `skip_polls`."""
+
+    def __init__(self, manager: Any, entries: Any) -> None:
+        self._manager = manager
+        self._waited_for: Sized = manager._registered
+        self._queue: Sized = entries.queue
+        self._idempotent_queue: Sized = entries.idempotent_queue
+
+    def get_events(self, timeout: float) -> Any:
+        if len(self._waited_for) > _OWN_DESCRIPTORS or self._queue or self._idempotent_queue or timeout > 0:
+            return self._manager.get_events(timeout)
+        return ()
+
+    def process_events(self, events: Any) -> None:
+        if events:
+            self._manager.process_events(events)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._manager, name)
 
 
 def forbid_sockets() -> None:

@@ -33,6 +33,7 @@ class Trace:
         file: where every line goes; None = only the digest and the tail are kept.
 
     Attributes:
+        stopped: nothing is noted any more; who would have to compute something for a note need not.
         folded: entries that were rendered already.
     """
 
@@ -42,7 +43,7 @@ class Trace:
         self._digest = hashlib.sha256()
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._file: TextIO | None = None if file is None else file.open("w", encoding="utf-8", newline="\n")
-        self._stopped = False
+        self.stopped = False
         self.folded = 0
 
     def add(self, host: str, kind: str, **fields: FieldValue) -> None:
@@ -53,7 +54,7 @@ class Trace:
             kind: what; one word.
             fields: particulars. No addresses of objects, and nothing whose order depends on hashes.
         """
-        if self._stopped:
+        if self.stopped:
             return
         self._entries.append((self._now(), host, kind, fields))
         if len(self._entries) >= _FOLD_AT:
@@ -61,7 +62,7 @@ class Trace:
 
     def stop(self) -> None:
         """Note nothing from now on: in a run of hours that nobody compares, notes are a fifth of what it costs."""
-        self._stopped = True
+        self.stopped = True
 
     @property
     def count(self) -> int:

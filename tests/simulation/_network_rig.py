@@ -27,6 +27,8 @@ def near(seconds: float) -> Any:
 class Lines:
     """A trace that keeps its entries."""
 
+    stopped = False
+
     def __init__(self) -> None:
         self.entries: list[tuple[int, str, str, dict[str, str | int | float | bool | None]]] = []
 

@@ -227,7 +227,7 @@ class Group:
         log = machine.files.log
         for index in range(log.base_index + 1, len(self.decided) + 1):
             if self.decided_in[index] < machine.files.term:
-                has = log.entry(index).data.decode() if index <= log.last_index else None
+                has = log.data_at(index).decode() if index <= log.last_index else None
                 assert has == self.decided[index], f"{machine.name} leads without what was decided at {index}"
 
     def check(self, machine: Machine) -> None:
@@ -254,4 +254,4 @@ class Group:
                     if one.term_at(i) == other.term_at(i)
                 ]
                 for index in range(start + 1, max(same, default=0) + 1):
-                    assert one.entry(index) == other.entry(index), f"two entries of one history at {index}"
+                    assert one.data_at(index) == other.data_at(index), f"two entries of one history at {index}"

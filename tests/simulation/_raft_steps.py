@@ -123,7 +123,7 @@ class Steps(Group):
         files = machine.files
         if index <= files.applied:
             return True
-        return index <= files.log_synced and files.log.entry(index).data.decode() == self.decided[index]
+        return index <= files.log_synced and files.log.data_at(index).decode() == self.decided[index]
 
     def _who(self, what: str) -> Sequence[str]:
         """Who may be drawn: only who leads can take a proposal or step down, if anybody leads."""

@@ -159,6 +159,8 @@ class FakeNetwork:
 class FakeTrace:
     """Keeps what was noted."""
 
+    stopped = False
+
     def __init__(self) -> None:
         self.entries: list[tuple[str, str, dict[str, Any]]] = []
 

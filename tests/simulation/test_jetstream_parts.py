@@ -203,11 +203,21 @@ def test_a_store_is_what_is_in_it(limits: dict[str, object], steps: list[tuple[s
         elif what == "skip":
             messages.skip(number)
         elif one:
-            messages.purge(b"s.%d" % one, keep=two)
+            purge(messages, b"s.*" if one == 4 else b"s.%d" % (one - 1), 5 * (two % 2), two)
         else:
             messages.purge(below=two)
         check_store(messages)
     check_store(messages.copy())
+
+
+def purge(messages: Messages, pattern: bytes, below: int, keep: int) -> None:
+    """Those go that are on its subject and below a sequence, but for the last ones."""
+    before = list(messages)
+    meant = [one for one in before if pattern in (one.subject, b"s.*")]
+    meant = [one for one in meant if not below or one.sequence < below]
+    meant = meant[:-keep] if keep else meant
+    assert messages.purge(pattern, below, keep) == len(meant)
+    assert list(messages) == [one for one in before if one not in meant]
 
 
 def check_store(messages: Messages) -> None:

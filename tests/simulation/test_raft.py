@@ -358,7 +358,7 @@ class TestFiles:
         """Behind a snapshot the indices go on, and the term at its end is still known."""
         log = Log(0, 0, [Entry(1, b"a"), Entry(2, b"b"), Entry(2, b"c")])
         log.compact(2)
-        assert (log.base_index, log.term_at(2), log.term_at(1), log.entry(3).data) == (2, 2, None, b"c")
+        assert (log.base_index, log.term_at(2), log.term_at(1), log.data_at(3)) == (2, 2, None, b"c")
 
     def test_snapshot_of_another_history_replaces_the_log(self) -> None:
         """Entries behind a snapshot stay only when the entry at its end is the same."""

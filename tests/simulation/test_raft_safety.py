@@ -52,7 +52,7 @@ class Alone(StepMachine):
 
     @property
     def texts(self) -> list[str]:
-        return [self.files.log.entry(index).data.decode() for index in range(1, self.files.log.last_index + 1)]
+        return [self.files.log.data_at(index).decode() for index in range(1, self.files.log.last_index + 1)]
 
 
 def _entries(term: int, *texts: str) -> tuple[Entry, ...]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import signal
+import socket
 import threading
 import time
 from pathlib import Path
@@ -342,6 +344,58 @@ def test_events_and_tasks_have_their_turns_by_time(monkeypatch: pytest.MonkeyPat
     events = [f"event at {number}" for number in range(1, 8)]
     wanted = [*events[:3], "woken at 3", *events[3:5], "deadline at 5", *events[5:7], "slept until 7"]
     assert seen == wanted
+
+
+@pytest.mark.parametrize("idempotent", [False, True])
+def test_what_is_put_into_the_entry_queue_runs_at_once(idempotent: bool) -> None:
+    """A callback that a task handed to trio runs before time goes on."""
+    ran_at: list[float] = []
+
+    async def main(world: World) -> None:
+        token = trio.lowlevel.current_trio_token()
+        for _ in range(3):
+            token.run_sync_soon(lambda: ran_at.append(trio.current_time()), idempotent=idempotent)
+            await trio.sleep(2)
+
+    run(main, seed=1)
+    assert ran_at == [0, 2, 4]
+
+
+def test_a_descriptor_that_is_waited_for_is_looked_at() -> None:
+    """Whoever waits for a descriptor of the process is woken before time goes on."""
+
+    async def main(world: World) -> list[float]:
+        woken_at: list[float] = []
+        one, other = socket.socketpair()
+
+        async def wait() -> None:
+            await trio.lowlevel.wait_readable(one)
+            woken_at.append(trio.current_time())
+
+        with one, other:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(wait)
+                await trio.sleep(1)
+                other.send(b"x")
+                await trio.sleep(10)
+        return woken_at
+
+    assert run(main, seed=1) == [1]
+
+
+def test_ctrl_c_ends_a_run() -> None:
+    """A signal is noticed though nothing but events goes on."""
+
+    async def main(world: World) -> None:
+        def tick() -> None:
+            world.events.call_later(1, tick)
+
+        tick()
+        world.events.call_later(500, signal.raise_signal, signal.SIGINT)
+        await trio.sleep(10**6)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(main, seed=1, ends_within_seconds=10**7)
 
 
 def test_a_deadlock_is_told() -> None:

@@ -120,8 +120,9 @@ class End:
 
     def send(self, data: bytes) -> None:
         """Hand bytes to the network; the owner has looked for room, and whether the end can send."""
-        network = self.connection.network
-        network.trace.add(self.host.name, "write", link=self.number, size=len(data), crc=crc32(data))
+        trace = self.connection.network.trace
+        if not trace.stopped:
+            trace.add(self.host.name, "write", link=self.number, size=len(data), crc=crc32(data))
         self.outward.put(data)
 
     def take(self, size_max: int) -> bytes:
@@ -167,7 +168,8 @@ class End:
     def arrive(self, data: bytes) -> None:
         """Bytes came in."""
         network = self.connection.network
-        network.trace.add(self.host.name, "arrive", link=self.number, size=len(data))
+        if not network.trace.stopped:
+            network.trace.add(self.host.name, "arrive", link=self.number, size=len(data))
         if self.dead or self.closed:
             self._refuse("bytes for a closed socket")
         else:

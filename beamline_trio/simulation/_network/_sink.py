@@ -11,6 +11,11 @@ from typing import Protocol
 class TraceSink(Protocol):
     """Takes what happens, in order."""
 
+    @property
+    def stopped(self) -> bool:
+        """Nothing is noted any more."""
+        ...
+
     def add(self, host: str, kind: str, **fields: str | int | float | bool | None) -> None:
         """Note what happened now, at this host."""
         ...

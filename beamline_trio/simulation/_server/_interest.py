@@ -181,10 +181,13 @@ def _collect(
     # The order shows in which of several subscriptions is told that there are no responders.
     if node.rest is not None:
         _take(node.rest, matches, groups)
-    token = node.tokens.get(tokens[at])
-    for child in (token, node.any) if at == len(tokens) - 1 else (node.any, token):
-        if child is not None:
-            _collect(child, tokens, at + 1, matches, groups)
+    first, second = node.any, node.tokens.get(tokens[at])
+    if at == len(tokens) - 1:
+        first, second = second, first
+    if first is not None:
+        _collect(first, tokens, at + 1, matches, groups)
+    if second is not None:
+        _collect(second, tokens, at + 1, matches, groups)
 
 
 def _take(node: _Node, matches: Matches, groups: dict[bytes, list[Subscription]]) -> None:

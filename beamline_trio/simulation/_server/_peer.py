@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 _FIRST_PING_SECONDS: Final = 1.0
 _NO_REPLY: Final = b"|"
 _WITH_REPLY: Final = b"+"
-_WITH_DATA: Final = (b"RMSG", b"HMSG", b"DRMSG", b"DHMSG", b"TO")
+_WITH_DATA: Final = (b"RMSG", b"HMSG", b"DRMSG", b"DHMSG")
+_TO: Final = b"TO "
 
 
 class PeerConnection(ABC):
@@ -184,6 +185,14 @@ class PeerConnection(ABC):
             end = data.find(b"\r\n", at)
             if end < 0:
                 break
+            if data.startswith(_TO, at):  # most of what the servers of a cluster tell each other
+                _, receiver, sender, size_text = data[at:end].split(b" ")
+                stop = end + 4 + int(size_text)
+                if len(data) < stop:
+                    break
+                at = stop
+                self.process.server_message(receiver.decode(), sender.decode(), data[end + 2 : stop - 2])
+                continue
             verb, _, rest = data[at:end].partition(b" ")
             if verb in _WITH_DATA:
                 size = int(rest[rest.rfind(b" ") + 1 :]) + 2
@@ -194,7 +203,7 @@ class PeerConnection(ABC):
             else:
                 at = end + 2
                 self._line(verb, rest)
-        self._buffer = data[at:]
+        self._buffer = data[at:] if at < len(data) else b""
 
     def _line(self, verb: bytes, rest: bytes) -> None:
         if verb == b"RS+":
@@ -212,9 +221,6 @@ class PeerConnection(ABC):
             self.told(verb, json.loads(rest))
 
     def _message(self, verb: bytes, fields: list[bytes], data: bytes) -> None:
-        if verb == b"TO":
-            self.process.server_message(fields[0].decode(), fields[1].decode(), data[:-2])
-            return
         self.in_messages += 1
         self.in_bytes += len(data) - 2
         to = fields[0]

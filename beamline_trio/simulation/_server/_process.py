@@ -180,9 +180,15 @@ class Process:
         for outbound in list(self.closing):
             outbound.cut_off()
 
+    @property
+    def notes(self) -> bool:
+        """Whether anything is done with what is noted."""
+        return not self._trace.stopped
+
     def note(self, kind: str, **fields: str | int | float | bool | None) -> None:
         """Note something in the trace."""
-        self._trace.add(self.host, kind, **fields)
+        if self.notes:
+            self._trace.add(self.host, kind, **fields)
 
     def subscribed(self, sub: Subscription) -> None:
         """A client, or a part of the server, has a new subscription."""

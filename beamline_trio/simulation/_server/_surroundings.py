@@ -127,6 +127,11 @@ class Network(Protocol):
 class TraceSink(Protocol):
     """Where what happens is noted."""
 
+    @property
+    def stopped(self) -> bool:
+        """Nothing is noted any more."""
+        ...
+
     def add(self, host: str, kind: str, **fields: str | int | float | bool | None) -> None:
         """Note something."""
         ...

@@ -163,14 +163,15 @@ class Consumer:
         self, message: StoredMessage, deliveries: int, request: PullRequest, reply: bytes, header: bytes, payload: bytes
     ) -> None:
         sequence = message.sequence
-        self.jetstream.note(
-            "js_redeliver" if deliveries > 1 else "js_deliver",
-            stream=self.stream.name,
-            consumer=self.name,
-            seq=sequence,
-            count=deliveries,
-            crc=crc32(payload, crc32(header)),
-        )
+        if self.jetstream.notes:
+            self.jetstream.note(
+                "js_redeliver" if deliveries > 1 else "js_deliver",
+                stream=self.stream.name,
+                consumer=self.name,
+                seq=sequence,
+                count=deliveries,
+                crc=crc32(payload, crc32(header)),
+            )
         self.jetstream.deliver(request.reply, message.subject, payload, header=header, reply=reply)
         observer = self.jetstream.observer
         if observer is not None:

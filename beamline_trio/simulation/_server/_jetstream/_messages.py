@@ -258,11 +258,12 @@ class Messages:
             below: only before this sequence; 0 = all.
             keep: but so many of the last ones.
         """
-        chosen = [
-            message.sequence
-            for message in self._by_sequence.values()
-            if (not pattern or is_subset(message.subject, pattern)) and (not below or message.sequence < below)
-        ]
+        if pattern and b"*" not in pattern and b">" not in pattern:  # as at each change of a key
+            found = list(self._by_subject.get(pattern, ()))
+        else:
+            messages = self._by_sequence.values()
+            found = [one.sequence for one in messages if not pattern or is_subset(one.subject, pattern)]
+        chosen = [sequence for sequence in found if sequence < below] if below else found
         if keep:
             chosen = chosen[:-keep]
         removed, self.removed = self.removed, None

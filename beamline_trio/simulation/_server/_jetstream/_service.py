@@ -148,6 +148,11 @@ class JetStream:
         found = self.streams.get(stream)
         return not stream or (found is not None and (not consumer or consumer in found.consumers))
 
+    @property
+    def notes(self) -> bool:
+        """Whether anything is done with what is noted."""
+        return self._process.notes
+
     def note(self, kind: str, **fields: str | int | float | bool | None) -> None:
         """Note something in the trace."""
         self._process.note(kind, **fields)

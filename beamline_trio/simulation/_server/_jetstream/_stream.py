@@ -148,9 +148,9 @@ class Stream:
         except StoreFullError as refusal:
             raise api_error(10077, refusal) from None
         self._remember(identity, message.sequence, now)
-        self._jetstream.note(
-            "js_store", stream=self.name, seq=message.sequence, size=message.size, crc=crc32(payload, crc32(header))
-        )
+        if self._jetstream.notes:
+            crc = crc32(payload, crc32(header))
+            self._jetstream.note("js_store", stream=self.name, seq=message.sequence, size=message.size, crc=crc)
         observer = self._observer
         if observer is not None:
             observer.stored(self._jetstream.host, self.name, message.sequence, subject, header)

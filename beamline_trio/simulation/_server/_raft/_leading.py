@@ -121,6 +121,8 @@ class Leading:
             if heartbeat:
                 self._send_piece(peer, peer.transfer, 0)
             return
+        if not heartbeat and peer.following > log.last_index:
+            return
         if peer.following <= log.base_index:
             self._send_snapshot(peer)
             return

@@ -52,15 +52,16 @@ class Log:
         at = index - self.base_index - 1
         return self._terms[at] if 0 <= at < len(self._terms) else None
 
-    def entry(self, index: int) -> Entry:
-        """An entry that is there."""
-        at = index - self.base_index - 1
-        return Entry(self._terms[at], self._data[at])
+    def data_at(self, index: int) -> bytes:
+        """The data of an entry that is there."""
+        return self._data[index - self.base_index - 1]
 
     def entries_from(self, index: int, count: int, size: int) -> list[Entry]:
         """Entries from an index on: at most so many, and one or so many bytes."""
         at = index - self.base_index - 1
         chosen = self._data[at : at + count]
+        if len(chosen) == 1:
+            return [Entry(self._terms[at], chosen[0])]
         total = 0
         for number, data in enumerate(chosen):
             total += len(data)

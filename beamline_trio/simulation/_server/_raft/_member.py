@@ -109,7 +109,7 @@ class Member:
             return
         self._applying = True
         while files.applied < self.commit and not self.stopped:
-            data = self.log.entry(files.applied + 1).data
+            data = files.log.data_at(files.applied + 1)
             files.applied += 1
             if data:
                 self.around.apply(files.applied, data)

@@ -74,11 +74,13 @@ class Hub:
         """Tell another server something."""
         return self._process.send_to_server(peer, b"%b %b" % (group.encode(), data))
 
-    def told(self, peer: str, group: str, data: bytes) -> None:
-        """Another server says something to a member here; who is not there any more, or not yet, does not hear it."""
+    def told(self, peer: str, group: str, data: bytes) -> bool:
+        """Whether there is a member here to whom another server says something; it has heard it."""
         member = self._groups.get(group)
-        if member is not None:
-            member.raft.receive(peer, decode(data))
+        if member is None:  # not any more, or not yet
+            return False
+        member.raft.receive(peer, decode(data))
+        return True
 
     # -------------------------------------------------------------------------------------------- time and the disk
 

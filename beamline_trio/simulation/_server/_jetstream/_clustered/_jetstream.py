@@ -108,8 +108,8 @@ class ClusteredJetStream(JetStream):
             return
         name, _, data = message.partition(b" ")
         group = name.decode()
-        if not (self.asking.told(peer, group, data) or self._presence.told(peer, group)):
-            self._hub.told(peer, group, data)
+        if not (self._hub.told(peer, group, data) or self.asking.told(peer, group, data)):
+            self._presence.told(peer, group)
 
     def at_end(self, callback: Callable[[], object]) -> None:
         """Call back at the end of this event."""

@@ -5,7 +5,8 @@ duplicates and the same refusals. Only the leader listens, and answers whom it h
 
     M <time> <wanted> <subject size> <header size>\n <subject> <header> <payload>      a message was published
     C <time> <sequence> <stored> <subject size> <header size>\n <subject> <header> <payload>      a mirror's or source's
-    J {"op": ...}                                              purge, delete, remove, expire, configure
+    R <sequence>...                                                        messages that nobody needs any more
+    J {"op": ...}                                              purge, delete, expire, configure
 
 Must not know who reads, nor how entries are decided.
 """
@@ -139,7 +140,7 @@ class ReplicatedStream(Stream):
 
     def _remove_all(self, sequences: list[int]) -> None:
         if sequences:
-            self._propose({"op": "remove", "sequences": sequences})
+            self.group.propose(b"R " + b" ".join([b"%d" % sequence for sequence in sequences]))
 
     def _expire(self) -> None:
         self._expiry_timer = None
@@ -180,14 +181,19 @@ class ReplicatedStream(Stream):
 
     def apply(self, data: bytes) -> Any:
         """Take a decided entry."""
-        if data[:1] == b"J":
+        kind = data[:1]
+        made: Any = None
+        if kind == b"M":
+            made = self._apply_message(data)
+        elif kind == b"R":
+            for sequence in data[2:].split(b" "):
+                self.messages.remove(int(sequence))
+        elif kind == b"C":
+            made = self._apply_copy(data)
+        else:
             entry = json.loads(data[1:])
             self._time = entry["at"]
             made = self._apply_change(entry)
-        elif data[:1] == b"C":
-            made = self._apply_copy(data)
-        else:
-            made = self._apply_message(data)
         self._keep()
         return made
 
@@ -216,9 +222,6 @@ class ReplicatedStream(Stream):
                 return self.purge(entry["pattern"].encode("latin-1"), entry["below"], entry["keep"])
             case "delete":
                 return self.delete_message(entry["sequence"])
-            case "remove":
-                for sequence in entry["sequences"]:
-                    self.messages.remove(sequence)
             case "expire":
                 self._expire_now()
             case "configure":
