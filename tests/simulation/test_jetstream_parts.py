@@ -6,7 +6,7 @@ import json
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from beamline_trio.simulation._server._jetstream import _acks, _golang
@@ -184,6 +184,8 @@ LIMITS = st.fixed_dictionaries(
 
 
 @given(LIMITS, STEPS)
+@example({}, [*[("store", 0, 1)] * 6, ("purge", 1, 1)])  # the sequence that is named stays
+@example({}, [*[("store", 0, 1)] * 6, ("purge", 4, 1)])
 def test_a_store_is_what_is_in_it(limits: dict[str, object], steps: list[tuple[str, int, int]]) -> None:
     """After any steps all numbers of a store are those of its messages, its limits hold, and its copy is the same."""
     messages = Messages(StreamConfig(name="S", **limits))  # type: ignore[arg-type]
