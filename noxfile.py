@@ -59,38 +59,55 @@ SMOKE_PARTS: Final = tuple(
         "transport",
     )
 )
-# The whole suite feeds the parser 30,000 mutated streams; the smoke runs that many.
+# What passes on the oldest and on the newest Python hardly fails between them: there a part of the subset runs.
+SMOKE_BETWEEN: Final = "1/3"
+# The whole suite feeds the parser 15,000 mutated streams; the smoke runs that many.
 SMOKE_MUTATED_STREAMS: Final = "5000"
 # Clusters of real servers are waited for by the minute: the nightly run has them.
 _WAITS_LONG: Final = "--ignore=tests/integration/clusters"
-# What the coverage is measured of: a measurement makes simulated hours and property tests last three times as long, and
-# but for some directories they hardly reach a line that the others do not. The first three mostly wait, the others
-# compute.
 _CLIENT: Final = tuple(f"tests/{name}" for name in ("client", "connection", "jetstream", "protocol", "transport"))
+_ROUTER: Final = tuple(f"tests/{name}" for name in ("examples", "operation", "router", "scenarios"))
 _SUITES: Final = ("tests/integration/suites", "tests/integration/router")
+# What is slow here is measured too: what runs in a pytest of its own is reached nowhere else.
 _WHOLE: Final = ("tests/cluster", "tests/testing")
 _NOT_WHOLE: Final = tuple(f"--ignore={path}" for path in _WHOLE)
-MEASURED: Final = {
-    "contract with real servers": ("-m", "real_server", "tests/contract"),
-    "suites with real servers": ("-m", "real_server", *_SUITES),
+# A measurement of coverage makes tests last three times as long. What is plain hardly reaches a line that the others do
+# not: property tests, hours of simulation, and the contract's cases on real servers, which run on the simulated too.
+_PLAIN: Final = ("python", "-m", "pytest")
+_COVERED: Final = ("coverage", "run", "-m", "pytest")
+# Real servers live in real time, so what computes in virtual time yields to them, and may last several times as long.
+_YIELDS: Final = ("nice", "-n", "10")
+_LASTS: Final = ("--timeout", "600")
+# The whole suite on one Python, the longest parts first.
+PARTS: Final = {
+    "hours of simulation": (
+        *(*_YIELDS, *_PLAIN, *_LASTS, "-m", "slow and not (hypothesis or smoke or real_server)"),
+        *_NOT_WHOLE,
+    ),
     "other tests with real servers": (
-        *("-m", "real_server", "tests/integration", _WAITS_LONG),
+        *(*_COVERED, "-m", "real_server", "tests/integration", _WAITS_LONG),
         *(f"--ignore={path}" for path in _SUITES),
     ),
-    "unit tests of the client": ("-m", SMOKE, *_CLIENT),
-    "unit tests of the rest": ("-m", SMOKE, *_NOT_WHOLE, *(f"--ignore={path}" for path in _CLIENT)),
-    "tests of clusters and of testing": ("-m", "not real_server", *_WHOLE),
-}
-UNMEASURED: Final = {
-    "hours of simulation": ("-m", "slow and not (hypothesis or smoke or real_server)", *_NOT_WHOLE),
-    "property tests": ("-m", "hypothesis and not (smoke or real_server)", *_NOT_WHOLE),
+    "unit tests of the rest": (
+        *(*_YIELDS, *_COVERED, *_LASTS, "-m", SMOKE),
+        *(f"--ignore={path}" for path in (*_WHOLE, *_CLIENT, *_ROUTER)),
+    ),
+    "suites with real servers": (*_PLAIN, "-m", "real_server", *_SUITES),
+    "unit tests of the router": (*_YIELDS, *_COVERED, *_LASTS, "-m", SMOKE, *_ROUTER),
+    "tests of clusters and of testing": (*_YIELDS, *_COVERED, *_LASTS, "-m", "not real_server", *_WHOLE),
+    "unit tests of the client": (*_YIELDS, *_COVERED, *_LASTS, "-m", SMOKE, *_CLIENT),
+    "contract with real servers": (*_PLAIN, "-m", "real_server", "tests/contract"),
+    "property tests": (
+        *(*_YIELDS, *_PLAIN, *_LASTS, "-m", "hypothesis and not (smoke or real_server)"),
+        *_NOT_WHOLE,
+    ),
 }
 SECURITY_TESTS: Final = ("tests/integration/test_security_matrix.py", "tests/integration/test_secrets.py", "-s")
 REAL_SERVER_TESTS: Final = ("tests/contract", "tests/integration")
 # The whole suite compares 100 scripts on both servers, and the seeds of a few runs.
 FUZZED_SCRIPTS: Final = "2000"
 DETERMINISM_SEEDS: Final = "1:100"
-# In so many turns, as far as there is time. The whole suite sweeps 80 seeds, 30 of the accounts and of the routers, 12
+# In so many turns, as far as there is time. The whole suite sweeps 40 seeds, 15 of the accounts and of the routers, 6
 # of clusters; the mutants' session 200 of each, 40 of clusters.
 NIGHTLY_SWEEP_SEEDS: Final = 10_000
 NIGHTLY_ACCOUNT_SEEDS: Final = 1_000
@@ -180,20 +197,18 @@ def tests(session: nox.Session) -> None:
     pythons = {version: _environment(session, version, path, wheel) for version, path in others.items()}
     said: list[str] = []
 
-    def measured(name: str, selection: Sequence[str]) -> None:
-        record.run(f"{name}, with coverage, Python {_RUNNING}", lambda: said.append(_measured(session, selection)))
-
-    def unmeasured(name: str, selection: Sequence[str]) -> None:
-        part = functools.partial(_pytest, session, "python", tree, *selection, silent=True)
-        record.run(f"{name}, Python {_RUNNING}", part)
+    def whole(name: str, command: Sequence[str]) -> None:
+        covered = ", with coverage" if "coverage" in command else ""
+        record.run(f"{name}{covered}, Python {_RUNNING}", lambda: said.append(_said(session, command)))
 
     def smoke(version: str) -> None:
-        part = functools.partial(_pytest, session, pythons[version], tree, "-m", SMOKE, *SMOKE_PARTS, silent=True)
-        record.run(f"smoke subset, Python {version}", part)
+        share = ("--shard", "1/1" if version in (SUPPORTED[0], SUPPORTED[-1]) else SMOKE_BETWEEN)
+        selection = ("-m", SMOKE, *share, *_LASTS, *SMOKE_PARTS)
+        part = functools.partial(_pytest, session, pythons[version], tree, *selection, beside=True)
+        record.run(f"smoke subset, shard {share[1]}, Python {version}", part)
 
-    # Five at a time, of which three mostly wait.
-    parts = [functools.partial(measured, name, selection) for name, selection in MEASURED.items()]
-    parts += [functools.partial(unmeasured, name, selection) for name, selection in UNMEASURED.items()]
+    # Five at a time, of which the real servers' mostly wait.
+    parts = [functools.partial(whole, name, command) for name, command in PARTS.items()]
     parts += [functools.partial(smoke, version) for version in pythons]
     with session.chdir(tree), ThreadPoolExecutor(5) as pool:
         list(pool.map(lambda part: part(), parts))
@@ -518,12 +533,12 @@ def _pytest(
     tree: Path,
     *args: str,
     may_be_none: bool = False,
-    silent: bool = False,
+    beside: bool = False,
     variables: Mapping[str, str] | None = None,
 ) -> None:
     """Run pytest in the copied tree on the installed wheel; a selection that matches no test fails.
 
-    Silent: of a run that passes only the closing line is printed.
+    Beside others: it yields to them, and of a run that passes only the closing line is printed.
     """
     env = {"BEAMLINE_TEST_INSTALLED": "1", **(variables or {})}
     if SMOKE in args:
@@ -532,16 +547,15 @@ def _pytest(
         env |= _activated(python)
     with session.chdir(tree):
         success_codes = [0, PYTEST_NO_TESTS] if may_be_none else [0]
-        pytest = (str(python), "-m", "pytest", *args)
-        said = session.run(*pytest, env=env, external=True, silent=silent, success_codes=success_codes)
-    if silent:
+        pytest = (*(_YIELDS if beside else ()), str(python), "-m", "pytest", *args)
+        said = session.run(*pytest, env=env, external=True, silent=beside, success_codes=success_codes)
+    if beside:
         print(str(said).rstrip().rpartition("\n")[2], flush=True)
 
 
-def _measured(session: nox.Session, selection: Sequence[str]) -> str:
-    """Run a part of the suite under coverage, in the copied tree; what it says, which it prints only when it fails."""
-    command = ("coverage", "run", "-m", "pytest", *selection)
-    return str(session.run(*command, env={"BEAMLINE_TEST_INSTALLED": "1"}, silent=True))
+def _said(session: nox.Session, command: Sequence[str]) -> str:
+    """Run a part of the suite in the copied tree; what it says, which it prints only when it fails."""
+    return str(session.run(*command, env={"BEAMLINE_TEST_INSTALLED": "1"}, external=True, silent=True))
 
 
 def _report_coverage(session: nox.Session, tree: Path, minimum: float) -> None:

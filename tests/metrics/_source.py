@@ -117,6 +117,7 @@ def _code_of(node: ast.expr | None) -> str | None:
     return value if isinstance(value, str) and _CODE.fullmatch(value) else None
 
 
+@cache
 def names_called() -> set[str]:
     """The plain names that are called somewhere in the package, classes among them."""
     return {

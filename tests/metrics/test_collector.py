@@ -140,6 +140,7 @@ async def test_a_name_that_looks_like_a_number_of_another_is_no_conflict() -> No
     assert labels_shown(collector) == {"a", "a-2", "a-3"}
 
 
+@pytest.mark.slow
 async def test_from_the_65th_on_clients_of_a_name_share_a_label() -> None:
     """However many clients a program opens, a name has 65 labels: counters are added, the lowest status and the fullest
     queue are shown.

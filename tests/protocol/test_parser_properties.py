@@ -18,8 +18,8 @@ from tests.protocol._recorder import Recorder, parse, parse_or_refuse, single_by
 from tests.protocol._reference import reference_events
 from tests.protocol._streams import message_runs, operations
 
-FULL_COUNT: Final = 30_000
-# The full count takes a good part of a minute. With a smaller one the test belongs to the smoke subset.
+FULL_COUNT: Final = 15_000
+# The full count takes some 15 s. With a smaller one the test belongs to the smoke subset.
 MUTATED_STREAMS: Final = int(os.environ.get("BEAMLINE_MUTATED_STREAMS", FULL_COUNT))
 MUTATED_STREAMS_MARK: Final = pytest.mark.smoke if MUTATED_STREAMS < FULL_COUNT else pytest.mark.slow
 

@@ -84,6 +84,7 @@ def test_a_tenant_whose_handlers_hang_costs_the_others_less_than_five_percent() 
     )
 
 
+@pytest.mark.slow
 def test_without_a_quota_it_takes_all_workers() -> None:
     """Turns alone do not part tenants: without a quota the hanging handlers come to hold every worker."""
     healthy = run(HANDLER_SECONDS, quota=None)

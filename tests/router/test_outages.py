@@ -66,6 +66,7 @@ async def test_a_server_that_goes_away_costs_nothing(outage: str, seconds: float
     assert ended(router.routes["copy"])["ok"] >= 300
 
 
+@pytest.mark.slow
 async def test_a_target_that_is_down_stops_the_intake(nats_world: World) -> None:
     """For a minute no stream takes the effects: few messages are tried, what waits is bounded, and then all go on."""
     router = copies(ack_wait_seconds=5)

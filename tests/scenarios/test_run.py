@@ -24,14 +24,15 @@ from beamline_trio.scenarios._subjects import payload_of
 
 SHORT = Settings(rate=5, duration_minutes=2)
 # The others put the same faults together in other ways; `nox -s scenarios` runs all of them.
-QUICK = ("1.1", "1.3", "2.2", "2.3", "4.2", "5.1", "5.2", "5.3")
+QUICK = ("1.1", "1.3", "2.2", "2.3", "4.2", "5.3")
+LONGER = ("5.1", "5.2")
 
 
 def failed(report: dict[str, Any]) -> list[str]:
     return [finding["name"] for finding in report["findings"] if finding["mark"] == "fail"]
 
 
-@pytest.mark.parametrize("number", QUICK)
+@pytest.mark.parametrize("number", [*QUICK, *(pytest.param(number, marks=pytest.mark.slow) for number in LONGER)])
 def test_scenarios_hold(number: str) -> None:
     """Scenarios with faults of every kind, in two simulated minutes: no criterion fails.
 
@@ -47,6 +48,7 @@ def test_scenarios_hold(number: str) -> None:
     as_report({**report, "wall_seconds": 1.0, "cpu_seconds": 1.0})  # it can be shown
 
 
+@pytest.mark.slow
 def test_one_seed_is_one_run() -> None:
     """The same seed gives the same report but for the memory of the process, another seed another one."""
 
@@ -91,6 +93,7 @@ def test_what_a_scenario_expects_beside_the_laws_is_asked_for() -> None:
     )
 
 
+@pytest.mark.slow
 def test_what_was_done_is_forgotten_by_an_instance_that_keeps_it_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     """With keys in each instance's memory, messages that come again are done again: the run fails."""
     monkeypatch.setattr(Pipeline, "_open_keys", in_memory)
@@ -102,6 +105,7 @@ async def in_memory(self: Pipeline, client: Client) -> MemoryIdempotence:
     return MemoryIdempotence()
 
 
+@pytest.mark.slow
 def test_requests_that_nobody_answers_fail_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """They go elsewhere than where the instances listen."""
     monkeypatch.setattr(Requester, "_answered", never)
@@ -132,6 +136,7 @@ def test_a_report_has_what_alerts_look_at_and_what_each_server_and_instance_used
         assert used["tasks"]["end"] <= used["tasks"]["base"] + 5
 
 
+@pytest.mark.slow
 def test_an_instance_that_never_comes_back_fails_the_run_and_does_not_stop_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """The next restart waits for it, but not for ever."""
     monkeypatch.setattr(Instance, "come_back", lambda self: None)
@@ -169,6 +174,7 @@ def test_nothing_is_begun_before_a_run_begins(monkeypatch: pytest.MonkeyPatch) -
     assert 0 < begun[0] <= SHORT.rate  # those of the first second, at 0.1 s
 
 
+@pytest.mark.slow
 def test_the_decision_router_of_the_examples_is_a_load() -> None:
     """Each request leads to one assignment, over restarts of the server, and of the router's instances."""
     for number in ("2.1", "5.3"):

@@ -15,10 +15,10 @@ import pytest
 from tests.mutants._trial import copied_package, in_scenario, run_module
 
 # FIRST:LAST; the nightly run sweeps more.
-SEEDS = os.environ.get("BEAMLINE_SWEEP_SEEDS", "1:80")
-ACCOUNT_SEEDS = os.environ.get("BEAMLINE_ACCOUNT_SEEDS", "1:30")
-ROUTER_SEEDS = os.environ.get("BEAMLINE_ROUTER_SEEDS", "1:30")
-CLUSTER_SEEDS = os.environ.get("BEAMLINE_CLUSTER_SEEDS", "1:12")
+SEEDS = os.environ.get("BEAMLINE_SWEEP_SEEDS", "1:40")
+ACCOUNT_SEEDS = os.environ.get("BEAMLINE_ACCOUNT_SEEDS", "1:15")
+ROUTER_SEEDS = os.environ.get("BEAMLINE_ROUTER_SEEDS", "1:15")
+CLUSTER_SEEDS = os.environ.get("BEAMLINE_CLUSTER_SEEDS", "1:6")
 ACCOUNTS = "examples/accounting.py"
 ROUTERS = "examples/router_accounting.py"
 CLUSTERS = "examples/cluster_accounting.py"
