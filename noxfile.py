@@ -67,7 +67,10 @@ SMOKE_MUTATED_STREAMS: Final = "5000"
 _WAITS_LONG: Final = "--ignore=tests/integration/clusters"
 _CLIENT: Final = tuple(f"tests/{name}" for name in ("client", "connection", "jetstream", "protocol", "transport"))
 _ROUTER: Final = tuple(f"tests/{name}" for name in ("examples", "operation", "router", "scenarios"))
-_SUITES: Final = ("tests/integration/suites", "tests/integration/router")
+# These print tables of what they have shown, so they run by their own modules.
+_SUITES: Final = "tests/integration/suites"
+_CELLS: Final = ("tests/faults/test_fault_cells.py", "tests/integration/test_fault_cells_real.py")
+_BY_MODULES: Final = tuple(f"--ignore={path}" for path in (_SUITES, *_CELLS))
 # What is slow here is measured too: what runs in a pytest of its own is reached nowhere else.
 _WHOLE: Final = ("tests/cluster", "tests/testing")
 _NOT_WHOLE: Final = tuple(f"--ignore={path}" for path in _WHOLE)
@@ -86,13 +89,14 @@ PARTS: Final = {
     ),
     "other tests with real servers": (
         *(*_COVERED, "-m", "real_server", "tests/integration", _WAITS_LONG),
-        *(f"--ignore={path}" for path in _SUITES),
+        *_BY_MODULES,
     ),
     "unit tests of the rest": (
         *(*_YIELDS, *_COVERED, *_LASTS, "-m", SMOKE),
-        *(f"--ignore={path}" for path in (*_WHOLE, *_CLIENT, *_ROUTER)),
+        *(*_BY_MODULES, *(f"--ignore={path}" for path in (*_WHOLE, *_CLIENT, *_ROUTER))),
     ),
-    "suites with real servers": (*_PLAIN, "-m", "real_server", *_SUITES),
+    "suites": ("coverage", "run", "-m", "tests.integration.suites"),
+    "faults": ("coverage", "run", "-m", "tests.faults"),
     "unit tests of the router": (*_YIELDS, *_COVERED, *_LASTS, "-m", SMOKE, *_ROUTER),
     "tests of clusters and of testing": (*_YIELDS, *_COVERED, *_LASTS, "-m", "not real_server", *_WHOLE),
     "unit tests of the client": (*_YIELDS, *_COVERED, *_LASTS, "-m", SMOKE, *_CLIENT),

@@ -25,7 +25,7 @@ _HEAVY: Final = (
     "anyio", "asyncio", "cattrs", "h11", "jsonschema", "msgspec", "opentelemetry", "prometheus_client", "pydantic",
     "rich", "trio_websocket", "typer",
 )  # fmt: skip
-_IMPORT_ROUNDS: Final = 15
+_IMPORT_ROUNDS: Final = 9
 # What a program needs that opens a client; and every name there is, which no program needs at once.
 _IMPORT_RATIOS_MAX: Final = {"open_client": 1.5, "*": 2.2}
 
