@@ -66,16 +66,16 @@ SMOKE_MUTATED_STREAMS: Final = "5000"
 # Clusters of real servers are waited for by the minute: the nightly run has them.
 _WAITS_LONG: Final = "--ignore=tests/integration/clusters"
 _CLIENT: Final = tuple(f"tests/{name}" for name in ("client", "connection", "jetstream", "protocol", "transport"))
-_ROUTER: Final = tuple(f"tests/{name}" for name in ("examples", "operation", "router", "scenarios"))
+_ROUTER: Final = tuple(f"tests/{name}" for name in ("cluster", "examples", "operation", "router", "scenarios"))
 # These print tables of what they have shown, so they run by their own modules.
 _SUITES: Final = "tests/integration/suites"
 _CELLS: Final = ("tests/faults/test_fault_cells.py", "tests/integration/test_fault_cells_real.py")
 _BY_MODULES: Final = tuple(f"--ignore={path}" for path in (_SUITES, *_CELLS))
 # What is slow here is measured too: what runs in a pytest of its own is reached nowhere else.
-_WHOLE: Final = ("tests/cluster", "tests/testing")
-_NOT_WHOLE: Final = tuple(f"--ignore={path}" for path in _WHOLE)
-# A measurement of coverage makes tests last three times as long. What is plain hardly reaches a line that the others do
-# not: property tests, hours of simulation, and the contract's cases on real servers, which run on the simulated too.
+_WHOLE: Final = "tests/testing"
+_NOT_WHOLE: Final = f"--ignore={_WHOLE}"
+# A measurement of coverage makes tests last three times as long. Property tests and hours of simulation, which are
+# plain, hardly reach a line that the others do not.
 _PLAIN: Final = ("python", "-m", "pytest")
 _COVERED: Final = ("coverage", "run", "-m", "pytest")
 # Real servers live in real time, so what computes in virtual time yields to them, and may last several times as long.
@@ -85,7 +85,7 @@ _LASTS: Final = ("--timeout", "600")
 PARTS: Final = {
     "hours of simulation": (
         *(*_YIELDS, *_PLAIN, *_LASTS, "-m", "slow and not (hypothesis or smoke or real_server)"),
-        *_NOT_WHOLE,
+        *(_NOT_WHOLE, *_BY_MODULES),
     ),
     "other tests with real servers": (
         *(*_COVERED, "-m", "real_server", "tests/integration", _WAITS_LONG),
@@ -93,17 +93,17 @@ PARTS: Final = {
     ),
     "unit tests of the rest": (
         *(*_YIELDS, *_COVERED, *_LASTS, "-m", SMOKE),
-        *(*_BY_MODULES, *(f"--ignore={path}" for path in (*_WHOLE, *_CLIENT, *_ROUTER))),
+        *(*_BY_MODULES, *(f"--ignore={path}" for path in (_WHOLE, *_CLIENT, *_ROUTER))),
     ),
     "suites": ("coverage", "run", "-m", "tests.integration.suites"),
     "faults": ("coverage", "run", "-m", "tests.faults"),
-    "unit tests of the router": (*_YIELDS, *_COVERED, *_LASTS, "-m", SMOKE, *_ROUTER),
-    "tests of clusters and of testing": (*_YIELDS, *_COVERED, *_LASTS, "-m", "not real_server", *_WHOLE),
+    "unit tests of the router and of clusters": (*_YIELDS, *_COVERED, *_LASTS, "-m", SMOKE, *_ROUTER),
+    "contract with real servers": (*_COVERED, "-m", "real_server", "tests/contract"),
     "unit tests of the client": (*_YIELDS, *_COVERED, *_LASTS, "-m", SMOKE, *_CLIENT),
-    "contract with real servers": (*_PLAIN, "-m", "real_server", "tests/contract"),
+    "tests of testing": (*_YIELDS, *_COVERED, *_LASTS, "-m", "not real_server", _WHOLE),
     "property tests": (
         *(*_YIELDS, *_PLAIN, *_LASTS, "-m", "hypothesis and not (smoke or real_server)"),
-        *_NOT_WHOLE,
+        _NOT_WHOLE,
     ),
 }
 SECURITY_TESTS: Final = ("tests/integration/test_security_matrix.py", "tests/integration/test_secrets.py", "-s")
