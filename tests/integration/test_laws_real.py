@@ -24,7 +24,7 @@ from beamline_trio import (
 from beamline_trio.connection._pace import CALLS_PER_YIELD
 from beamline_trio.server_process import Server
 
-LIMIT_SECONDS = 60.0
+LIMIT_SECONDS = 20.0
 
 
 async def pong(message: Message) -> bytes:
@@ -386,7 +386,6 @@ async def test_flush_and_rtt(nats_server: Server) -> None:
         assert sub.delivered == 100
         assert 0 < await nc.rtt() < 1
         nats_server.pause()
-        begun = trio.current_time()
         async with trio.open_nursery() as nursery:
             times: list[float] = []
 
@@ -402,7 +401,7 @@ async def test_flush_and_rtt(nats_server: Server) -> None:
             waited = trio.current_time() - asked
             nats_server.resume()
         assert len(times) == 50
-        assert all(waited <= seconds <= trio.current_time() - begun for seconds in times)
+        assert all(waited <= seconds < waited + 0.9 for seconds in times)
 
 
 async def test_a_flush_needs_its_own_pong(nats_server: Server) -> None:

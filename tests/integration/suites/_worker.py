@@ -152,11 +152,11 @@ async def give(js: JetStream, count: int, first: int = 0) -> list[bytes]:
     return payloads
 
 
-async def settled(js: JetStream) -> None:
-    """Wait until every order is acked."""
+async def settled(js: JetStream, worker: Worker | None = None) -> None:
+    """Wait until every order is acked, and the worker has been told so: a link that breaks before takes its answer."""
     while True:
         info = await js.consumer_info(ORDERS, WORKER)
-        if info.num_pending == info.num_ack_pending == 0:
+        if info.num_pending == info.num_ack_pending == 0 and (worker is None or worker.counts.in_hand == 0):
             return
         await trio.sleep(0.02)
 

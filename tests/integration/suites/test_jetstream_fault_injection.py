@@ -191,7 +191,7 @@ async def test_ack_error(scene: Scene) -> None:
                     await until(lambda: worker.counts.failed["ack_error"] == 5)
                     assert worker.counts.acked == 0
                     assert injection.hits == 5
-                await settled(js)
+                await settled(js, worker)
             assert "NATS_ACK_ERROR" in fault.codes()
             assert (worker.counts.acked, worker.counts.redelivered) == (5, 5)
             assert await results(js) == 5
@@ -209,7 +209,7 @@ async def test_ack_timeout(scene: Scene) -> None:
                 with scene.faults.inject("ack", timeout()):
                     await give(js, 3)
                     await until(lambda: worker.counts.failed["ack_error"] == 3)
-                await settled(js)
+                await settled(js, worker)
                 await trio.sleep(ack_wait * 1.2)
             assert "NATS_ACK_ERROR" in fault.codes()
             assert (worker.counts.received, worker.counts.redelivered) == (3, 0)
@@ -225,11 +225,11 @@ async def test_ack_close(scene: Scene) -> None:
             async with scene.fault("connection breaks at every third ack", nc) as fault:
                 for start in range(0, 9, 3):
                     await give(js, 2, start)
-                    await settled(js)
+                    await settled(js, worker)
                     async with breaking(scene.faults, nc, "ack"):
                         await give(js, 1, start + 2)
                     await scene.healed(nc)
-                    await settled(js)
+                    await settled(js, worker)
             assert fault.codes()[0] == "NATS_CONNECTION_LOST"
             assert nc.stats().lost == nc.stats().restored == 3
             assert worker.counts.acked == await results(js) == 9
@@ -359,7 +359,6 @@ async def test_combined_recovery(scene: Scene) -> None:
                 with scene.faults.inject("ack", intermittent(error(), 0.3, random.Random(3))) as injection:
                     await give(js, 20, 20)
                     await until(lambda: injection.hits > 2)
-                await settled(js)
-                await until(lambda: worker.counts.in_hand == 0)
+                await settled(js, worker)
             assert await results(js) == 40
             assert nc.stats().lost == nc.stats().restored == 1

@@ -83,8 +83,7 @@ async def test_connection_loss_recovery(scene: Scene) -> None:
                     await until(partial(_has_received_more_than, worker, start))
                     await scene.break_link(nc)
                     await scene.healed(nc)
-                await settled(js)
-                await until(lambda: worker.counts.in_hand == 0)
+                await settled(js, worker)
             assert nc.stats().lost == nc.stats().restored == 5
             assert await results(js) == 50
 
@@ -95,7 +94,7 @@ async def test_consumer_reconnection(scene: Scene) -> None:
         js = await create_streams(other)
         async with open_worker(nc) as worker:
             await give(js, 5)
-            await settled(js)
+            await settled(js, worker)
             async with scene.fault("no connection for a second, orders go on", nc):
                 with scene.faults.inject("connect", error("refused")):
                     await scene.break_link(nc)
@@ -104,7 +103,7 @@ async def test_consumer_reconnection(scene: Scene) -> None:
                     await trio.sleep(1)
                     assert worker.counts.received == 5
                 await scene.healed(nc)
-                await settled(js)
+                await settled(js, worker)
             assert (worker.counts.received, worker.counts.redelivered, worker.counts.acked) == (25, 0, 25)
             assert statistics_of(nc).consumers_recreated == 0
             assert await js.consumer_names(ORDERS) == [WORKER]
@@ -205,7 +204,7 @@ async def test_rejection_redelivery(scene: Scene) -> None:
         async with open_worker(nc, decide) as worker:
             async with scene.fault("the worker rejects an order twice", nc):
                 await give(js, 3)
-                await settled(js)
+                await settled(js, worker)
             assert tries == {b"0": 1, b"1": 3, b"2": 1}
             assert (worker.counts.acked, worker.counts.naked, worker.counts.redelivered) == (3, 2, 2)
             assert all(later - earlier >= 0.09 for earlier, later in pairwise(times))
