@@ -14,6 +14,7 @@ import attrs
 import trio
 
 from ..faults import error, intermittent
+from ._behaviour import Behaviour
 from ._instance import Leave
 from ._limits import RECOVERY_SECONDS
 from ._load import Load
@@ -32,7 +33,8 @@ class Ground:
 
 _LOOK_SECONDS: Final = 0.1
 
-Action: TypeAlias = Callable[[Ground, PlannedFault], AbstractAsyncContextManager[None]]
+# What it yields tells how many messages or operations it has met so far; None = it shows in other ways.
+Action: TypeAlias = Callable[[Ground, PlannedFault], AbstractAsyncContextManager[Callable[[], int] | None]]
 
 
 def action_of(kind: Kind) -> Action:
@@ -117,34 +119,42 @@ async def _instance_away(how: Leave, ground: Ground, fault: PlannedFault) -> Asy
 
 
 @asynccontextmanager
-async def _handlers_fail(ground: Ground, fault: PlannedFault) -> AsyncGenerator[None]:
+async def _handlers_fail(ground: Ground, fault: PlannedFault) -> AsyncGenerator[Callable[[], int]]:
     behaviour = ground.load.behaviour
     before, behaviour.fail_share = behaviour.fail_share, fault.share
     try:
-        yield
+        yield _more(behaviour)
     finally:
         behaviour.fail_share = before
 
 
 @asynccontextmanager
-async def _handlers_hang(ground: Ground, fault: PlannedFault) -> AsyncGenerator[None]:
+async def _handlers_hang(ground: Ground, fault: PlannedFault) -> AsyncGenerator[Callable[[], int]]:
     behaviour = ground.load.behaviour
     over = behaviour.hanging = trio.Event()
     try:
-        yield
+        yield _more(behaviour)
     finally:
         behaviour.hanging = None
         over.set()
 
 
 @asynccontextmanager
-async def _acks_lost(ground: Ground, fault: PlannedFault) -> AsyncGenerator[None]:
+async def _acks_lost(ground: Ground, fault: PlannedFault) -> AsyncGenerator[Callable[[], int]]:
     """The server refuses a share of the acks: it never takes them, and the messages come again."""
     chance = ground.rig.random("acks")
     async with AsyncExitStack() as stack:
-        for dialer in ground.load.dialers.values():
-            stack.enter_context(dialer.inject("ack", intermittent(error(), fault.share, chance)))
-        yield
+        dialers = ground.load.dialers.values()
+        injections = [
+            stack.enter_context(dialer.inject("ack", intermittent(error(), fault.share, chance))) for dialer in dialers
+        ]
+        yield lambda: sum(injection.hits for injection in injections)
+
+
+def _more(behaviour: Behaviour) -> Callable[[], int]:
+    """How many more handlers have failed or hung than until now."""
+    before = behaviour.met
+    return lambda: behaviour.met - before
 
 
 _ACTIONS: Final[Mapping[Kind, Action]] = {

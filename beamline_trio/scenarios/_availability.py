@@ -42,9 +42,13 @@ def _ready(evidence: Evidence) -> Iterable[Finding]:
 
 def _alive(evidence: Evidence) -> Iterable[Finding]:
     """A process that nobody has ended runs; one that ends by itself is started again, and told."""
-    if evidence.deaths:
-        found = ", ".join(f"{name} {count}" for name, count in evidence.deaths.items() if count)
-        yield holds("instances that ended by themselves", not found, found or "0", "0")
+    for what, counts in (
+        ("instances that ended by themselves", evidence.deaths),
+        ("drains that did not end with exit code 0", evidence.bad_drains),
+    ):
+        if counts:
+            found = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
+            yield holds(what, not found, found or "0", "0")
 
 
 def _balanced(evidence: Evidence) -> Iterable[Finding]:

@@ -27,6 +27,7 @@ class Behaviour:
     Attributes:
         fail_share: of the messages, at each of their deliveries.
         hanging: an event while handlers hang, which ends it.
+        met: how often a handler has failed or hung.
     """
 
     def __init__(self, chance: Random, *, work_seconds: float = 0.0) -> None:
@@ -34,6 +35,7 @@ class Behaviour:
         self._salt = chance.randrange(_RANGE)
         self.fail_share = 0.0
         self.hanging: trio.Event | None = None
+        self.met = 0
 
     async def meet(self, number: int) -> None:
         """Work, wait or fail as handlers do now.
@@ -45,6 +47,8 @@ class Behaviour:
             await trio.sleep(self._work_seconds)
         hanging = self.hanging
         if hanging is not None:
+            self.met += 1
             await hanging.wait()
         if self.fail_share and (number * _MULTIPLIER + self._salt) % _RANGE < self.fail_share * _RANGE:
+            self.met += 1
             raise HandlerFailure(f"message {number} cannot be handled now")

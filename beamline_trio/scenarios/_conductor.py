@@ -30,11 +30,16 @@ _LOOK_SECONDS: Final = 0.5
 
 @attrs.frozen(kw_only=True)
 class Band:
-    """A fault as it was: from `begins` to `healed`, seconds since the start of the run."""
+    """A fault as it was: from `begins` to `healed`, seconds since the start of the run.
+
+    Attributes:
+        met: handlers that failed or hung by it, or operations that it refused; None = it shows in other ways.
+    """
 
     fault: PlannedFault
     begins: float
     healed: float
+    met: int | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -64,7 +69,7 @@ class Evidence:
         samples: one a second.
         bands: the faults, by the time at which they were healed.
         ack_gaps: silences between PubAcks. end_gaps: between messages that ended. Of a second at least.
-        unready: moments without an instance that was ready, and until when.
+        unready: moments at which a site had no instance that was ready, and until when.
         readiness_looks: how often that was looked at.
         ready_least: instances that were ready at the worst of them; None = nobody looked.
         restarts: instance -> how long each of its restarts took, seconds from its end until it took messages again.
@@ -74,7 +79,8 @@ class Evidence:
         uses: what each server and instance used.
         balancer: how often the load balancer was asked for an instance that is ready, and how often it had none; None
             = there was none. unserved: moments at which it had none, and until when.
-        deaths: instance -> how often it ended by itself, where it is a process.
+        deaths: instance -> how often it ended by itself, where it is a process. bad_drains: likewise how often it was
+            to drain and did not end with 0.
         watching: whether the instances watch their cluster, so that a lost quorum shows in readiness.
         settled: whether all that was published has ended.
         seconds: how long it was, with the working off behind the plan.
@@ -101,6 +107,7 @@ class Evidence:
     seconds: float
     unserved: Sequence[tuple[float, float]] = ()
     deaths: Mapping[str, int] = attrs.field(factory=dict)
+    bad_drains: Mapping[str, int] = attrs.field(factory=dict)
     watching: bool = False
 
 
@@ -140,6 +147,7 @@ async def conduct(
         load.stop()
         settled = await _settle(load, ledger)
         nursery.cancel_scope.cancel()
+    processes = {name: one for name, one in load.instances.items() if isinstance(one, ProcessInstance)}
     return Evidence(
         scenario=scenario,
         settings=settings,
@@ -161,7 +169,8 @@ async def conduct(
         settled=settled,
         seconds=now(),
         unserved=sampler.unserved,
-        deaths={name: one.deaths for name, one in load.instances.items() if isinstance(one, ProcessInstance)},
+        deaths={name: one.deaths for name, one in processes.items()},
+        bad_drains={name: one.bad_drains for name, one in processes.items()},
         watching=load.watching,
     )
 
@@ -169,10 +178,11 @@ async def conduct(
 async def _carry_out(ground: Ground, fault: PlannedFault, now: Callable[[], float], bands: list[Band]) -> None:
     await trio.sleep(max(0.0, fault.begins - now()))
     begins = now()
-    async with action_of(fault.kind)(ground, fault):
+    async with action_of(fault.kind)(ground, fault) as met:
         # What ends in order, or is waited for, may have taken longer than it was to be away.
         await trio.sleep(max(0.0, fault.ends - now()))
-    bands.append(Band(fault=fault, begins=begins, healed=now()))
+        count = None if met is None else met()
+    bands.append(Band(fault=fault, begins=begins, healed=now(), met=count))
 
 
 def _requests(load: Load) -> Requests | None:

@@ -137,6 +137,11 @@ class Load:
         return sum(instance.ready for instance in self.instances.values())
 
     @property
+    def served(self) -> bool:
+        """Whether an instance takes messages at every site."""
+        return all(any(one.ready for one in site.instances.values()) for site in self.sites)
+
+    @property
     def connected(self) -> bool:
         """Whether every client that is open has a link."""
         return all(client.connection.link_is_up for client in self.clients.values())

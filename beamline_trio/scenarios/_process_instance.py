@@ -46,6 +46,7 @@ class ProcessInstance:
         address: where its pages are.
         restarts: how often it was ended.
         deaths: how often it ended by itself.
+        bad_drains: how often it was to drain, and did not end in time and with 0.
         restart_seconds: from each end until it took messages again.
         recognised: None = what it was given and was done already cannot be seen.
         ready: whether it said at the last look that it takes messages.
@@ -64,6 +65,7 @@ class ProcessInstance:
         self.address = (_HOST, choose_port(_HOST))
         self.restarts = 0
         self.deaths = 0
+        self.bad_drains = 0
         self.restart_seconds: list[float] = []
         self.recognised: int | None = None
         self._left_at: float | None = None
@@ -100,10 +102,12 @@ class ProcessInstance:
         program = self._program
         if program is None:
             return
-        if how is Leave.DRAIN:
+        if how is Leave.DRAIN and program.running:
             program.terminate()
+            code: int | None = None
             with trio.move_on_after(_DRAIN_SECONDS):
-                await program.wait_exit()
+                code = await program.wait_exit()
+            self.bad_drains += code != 0
         program.kill()
         await program.wait_exit()
         self.ready = False
@@ -118,7 +122,7 @@ class ProcessInstance:
             try:
                 await program.start()
             except ServerStartError:
-                self._note_end()  # it may have been ready already, for whoever looked
+                self.deaths += self._wanted.is_set()  # else it was sent away while it started
                 await trio.sleep(_START_AGAIN_SECONDS)
                 await self._wanted.wait()
 

@@ -37,7 +37,8 @@ class Recovery:
         recovery_seconds: from then until all that had waited was done, and throughput was that of the base; None =
             not before the next fault, or the end.
         watched_seconds: from then until the next fault; inf = there is none, and the run has ended.
-        waited_seconds: from then until it had recovered, be it behind later faults; inf = it never has.
+        reconnect_waited_seconds: from then until every client had its link, and every instance was ready, be it behind
+            later faults; inf = they never had. waited_seconds: likewise until it had recovered.
         depth_max: messages that waited, at the most.
     """
 
@@ -46,6 +47,7 @@ class Recovery:
     reconnect_seconds: float | None
     recovery_seconds: float | None
     watched_seconds: float
+    reconnect_waited_seconds: float
     waited_seconds: float
     depth_max: int
 
@@ -59,8 +61,19 @@ def throughput(samples: Sequence[Sample], begins: float, ends: float) -> float:
 
 
 def base_throughput(samples: Sequence[Sample], base: Span) -> float:
-    """That of the base, without its first tenth, in which everything begins."""
-    return throughput(samples, base.begins + (base.ends - base.begins) / 10, base.ends)
+    """That of the base."""
+    span = base_span(base)
+    return throughput(samples, span.begins, span.ends)
+
+
+def base_span(base: Span) -> Span:
+    """The base without its first tenth, in which everything begins."""
+    return Span(base.name, base.begins + (base.ends - base.begins) / 10, base.ends)
+
+
+def settled_depth(base: float) -> float:
+    """So many messages wait where all is well, at this throughput."""
+    return max(base * SETTLED_SECONDS, SETTLED_MIN)
 
 
 def recoveries(
@@ -103,7 +116,8 @@ def _recovery(
     instances: int,
 ) -> Recovery:
     after = [sample for sample in samples if sample.at >= healed_at]
-    connected = next((sample.at for sample in after if sample.connected and sample.ready >= instances), None)
+    connected = _connected_at(after, instances)
+    back = connected if connected is not None else _connected_at(later, instances)
     recovered = _recovered_at(after, base)
     over = recovered if recovered is not None else _recovered_at(later, base)
     return Recovery(
@@ -112,14 +126,20 @@ def _recovery(
         reconnect_seconds=None if connected is None else connected - healed_at,
         recovery_seconds=None if recovered is None else recovered - healed_at,
         watched_seconds=math.inf if not later else max(0.0, samples[-1].at - healed_at) if samples else 0.0,
+        reconnect_waited_seconds=math.inf if back is None else back - healed_at,
         waited_seconds=math.inf if over is None else over - healed_at,
         depth_max=max((sample.outstanding + sample.backlog for sample in samples), default=0),
     )
 
 
+def _connected_at(samples: Sequence[Sample], instances: int) -> float | None:
+    """The first moment at which every client has its link, and so many instances are ready."""
+    return next((sample.at for sample in samples if sample.connected and sample.ready >= instances), None)
+
+
 def _recovered_at(samples: Sequence[Sample], base: float) -> float | None:
     """The first moment at which little waits, and from which throughput is that of the base."""
-    settled = max(base * SETTLED_SECONDS, SETTLED_MIN)
+    settled = settled_depth(base)
     for index, sample in enumerate(samples):
         if sample.outstanding + sample.backlog > settled:
             continue

@@ -130,12 +130,12 @@ class Sampler:
             await trio.sleep_until(started + number * SAMPLE_SECONDS)
 
     async def watch_readiness(self) -> None:
-        """Look every 100 ms whether an instance is ready, and whether the load balancer finds one."""
+        """Look every 100 ms whether each site has a ready instance, and whether the load balancer finds one."""
         while True:
             now, ready, balancer = self._now(), self._load.ready, self._load.balancer
             self.looks += 1
             self.least = ready if self.least is None else min(self.least, ready)
-            self._unready.look(now, so=not ready)
+            self._unready.look(now, so=not self._load.served)
             self._unserved.look(now, so=balancer is not None and not balancer.serves)
             await trio.sleep(READINESS_SECONDS)
 
@@ -149,7 +149,7 @@ class Sampler:
 
     @property
     def unready(self) -> list[tuple[float, float]]:
-        """When no instance was ready: from and until."""
+        """When a site had no instance that was ready: from and until."""
         return self._unready.spans
 
     @property

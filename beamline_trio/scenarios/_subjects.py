@@ -32,5 +32,12 @@ def payload_of(number: int) -> bytes:
 
 
 def number_of(payload: bytes) -> int:
-    """The number of a message, or of what it led to."""
-    return int(payload.partition(b" ")[0])
+    """The number of a message, or of what it led to.
+
+    Raises:
+        ValueError: it is not as it was published.
+    """
+    number = int(payload[: -len(_PADDING)])
+    if payload != payload_of(number):
+        raise ValueError(f"the payload of message {number} was changed on its way: {payload!r}")
+    return number

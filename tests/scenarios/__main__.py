@@ -38,7 +38,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("scenario-reports"))
     options = parser.parse_args()
     real = options.on == "real"
-    numbers = options.numbers or (REAL if real else by_cost())
+    numbers = list(dict.fromkeys(options.numbers)) or (REAL if real else by_cost())
     words = ["--on", options.on, "--rate", f"{options.rate:g}", "--seed", str(options.seed), "--out", str(options.out)]
     if options.full and real:
         words.append("--full")

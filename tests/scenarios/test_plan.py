@@ -160,3 +160,19 @@ def test_a_number_that_is_no_scenario_is_refused() -> None:
     """The text names those there are."""
     with pytest.raises(ScenarioError, match=r"there is no scenario '9\.9'; there are 1\.1"):
         find_scenario("9.9")
+
+
+@pytest.mark.parametrize("on", ["simulation", "real"])
+def test_where_nothing_may_stand_still_a_fault_lasts_longer_than_that(on: str) -> None:
+    """Else a load that stands still for as long as a fault lasts would pass, compressed or not."""
+    for name in ("5.1", "5.2"):
+        one = find_scenario(name)
+        most = one.expectations.never_idle_seconds
+        lasts = [fault.ends - fault.begins for fault in make_plan(one, Settings(on=on)).faults if is_single(fault.kind)]
+        assert most is not None
+        assert max(lasts) > most
+
+
+def is_single(kind: Kind) -> bool:
+    """Whether throughput must go on under it."""
+    return kind is not Kind.QUORUM_LOSS

@@ -23,6 +23,7 @@ SCENARIO: Final = Scenario(
             kinds=(Kind.SERVER_KILL, Kind.SERVER_STOP, Kind.SERVER_PAUSE),
             every_seconds=600,
             seconds=120,
+            seconds_min=22,  # longer than anything may stand still
             after_seconds=30,
             targets=("east-1", "east-2", "east-3"),
         ),

@@ -45,6 +45,10 @@ HEALTHY_SECONDS = 90.0
 FINISH_SECONDS = 60.0
 
 
+BROKEN = ("lost", "stored_twice", "missed")
+"""Counts that must be 0, whatever was done to the cluster."""
+
+
 Say = Callable[[str], None]
 
 
@@ -261,7 +265,10 @@ def main(arguments: list[str]) -> int:
     print(json.dumps(found.totals))
     if given.write:
         write(given.write, found)
-    return 0
+    broken = [name for name in BROKEN if found.totals[name]]
+    if broken:
+        print(f"A LAW IS BROKEN: {', '.join(broken)}")
+    return 1 if broken else 0
 
 
 def _say(line: str) -> None:

@@ -42,6 +42,8 @@ from ._load import DUPLICATE_WINDOW_SECONDS, RATE, STREAM, Load, numbers_of, ope
 ROOT = Path(__file__).resolve().parents[3]
 ROUTER = "tests.integration.clusters._instance:router"
 SAMPLE_SECONDS = 0.1
+BALANCER_SECONDS = 20.0
+"""Within which a load balancer has found instances that are ready."""
 SAMPLE_LIMIT_SECONDS = 2.0
 REQUEST_SECONDS = 0.05
 REQUEST_ATTEMPTS = 5
@@ -87,8 +89,13 @@ class Report:
 
     @property
     def holds(self) -> bool:
-        """At least one instance was ready at all times, every request was answered, nothing was lost or done twice."""
-        served = self.balancer is None or self.balancer[0] == self.balancer[1]
+        """At least one instance was ready at all times, every request was answered, nothing was lost or done twice.
+
+        Without a look, a request or a message nothing of that was shown.
+        """
+        if not (self.samples and self.requests and self.published and self.restarts):
+            return False
+        served = self.balancer is None or 0 < self.balancer[0] == self.balancer[1]
         kept = self.failed == self.lost == self.twice == 0 and self.done == self.published
         return self.ready_least >= 1 and served and kept and self.exit_codes == {0}
 
@@ -174,8 +181,9 @@ async def _sample(pages: Mapping[str, tuple[str, int]], report: Report) -> None:
         if (haproxy := find_haproxy()) is not None:
             balancer = await stack.enter_async_context(open_load_balancer(haproxy, pages))
             report.balancer = (0, 0)
-            while not await ready(*balancer, "/readyz"):  # noqa: ASYNC110 - until it has asked them for the first time
-                await trio.sleep(SAMPLE_SECONDS)
+            with trio.fail_after(BALANCER_SECONDS):
+                while not await ready(*balancer, "/readyz"):  # noqa: ASYNC110 - until it has asked them
+                    await trio.sleep(SAMPLE_SECONDS)
         due = trio.current_time()
         while True:
             due = max(due + SAMPLE_SECONDS, trio.current_time())

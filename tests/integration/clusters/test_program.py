@@ -8,7 +8,9 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import attrs
 import pytest
 import trio
 import trio.testing
@@ -29,6 +31,9 @@ from beamline_trio.server_process._program import ready
 from ._waiting import eventually
 from .rolling import Report, run_rolling
 
+SERVED = Report(
+    restarts=3, exit_codes={0}, samples=40, ready_least=2, balancer=(40, 40), requests=9, published=5, done=5
+)
 SERVER = """
 import http.server, signal, sys
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(5))
@@ -210,3 +215,18 @@ def test_a_program_that_was_never_started_has_no_end(tmp_path: Path) -> None:
         await program.aclose()
 
     trio.run(main)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"restarts": 0}, {"exit_codes": {0, 1}}, {"samples": 0}, {"ready_least": 0}, {"balancer": (39, 40)},
+        {"balancer": (0, 0)}, {"requests": 0}, {"failed": 1}, {"published": 0, "done": 0}, {"done": 4}, {"lost": 1},
+        {"twice": 1},
+    ],
+)  # fmt: skip
+def test_a_rolling_restart_in_which_nothing_was_looked_at_has_shown_nothing(wrong: dict[str, Any]) -> None:
+    """Neither has one in which a count is wrong; without a load balancer the instances' own word counts."""
+    assert SERVED.holds
+    assert attrs.evolve(SERVED, balancer=None).holds
+    assert not attrs.evolve(SERVED, **wrong).holds
