@@ -25,7 +25,7 @@ from ..protocol import NatsError, ProtocolError, check_name
 from ._reading import read_group, read_instances, read_json, read_statuses, read_varz
 from ._records import META_GROUP, GroupSeen, NodeSeen, Sighting
 
-# URL -> the body of its answer; it may raise OSError.
+# URL -> the body of its answer; an OSError says that nobody is there.
 Fetch: TypeAlias = Callable[[str], Awaitable[bytes]]
 # Told of what was refused: what was asked, and why not.
 Refused: TypeAlias = Callable[[str, Exception], None]
@@ -207,8 +207,12 @@ class MonitorProbe:
         bodies: dict[str, bytes] = {}
 
         async def fetch(name: str) -> None:
-            with suppress(OSError, trio.TooSlowError, trio.BrokenResourceError):
+            try:
                 bodies[name] = await self._fetch(f"{self._urls[name]}/varz")
+            except (OSError, trio.TooSlowError, trio.BrokenResourceError):
+                pass
+            except Exception as error:  # noqa: BLE001  # of a library of the caller's: one server must not end the looks
+                refused(self._urls[name], error)
 
         with trio.move_on_after(seconds):
             async with trio.open_nursery() as nursery:

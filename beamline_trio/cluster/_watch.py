@@ -60,7 +60,8 @@ class ClusterWatch:
         jetstream: asks instead of `JetStream(client)`.
         system: a client of the system account, which asks all servers for their status.
         monitor: name of a server -> its monitoring endpoint, as `http://10.0.0.1:8222`.
-        fetch: gets a URL of `monitor` and returns the body; an OSError says that nobody is there.
+        fetch: gets a URL of `monitor` and returns the body; an OSError says that nobody is there, and so does any other
+            error, which is told.
         instances_of: the name of the service whose instances are counted, as that of a router.
         options: how often, and how patient.
 

@@ -444,6 +444,25 @@ async def test_monitoring_endpoints_are_read_by_what_is_given(nats_world: World)
             assert [type(event) for event in await rig.told(3)] == [NodeUp]
 
 
+async def test_an_error_of_whoever_fetches_is_told_and_ends_nothing(
+    nats_world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """HTTP libraries have errors of their own for a server that is not there: the others go on being looked at."""
+
+    async def fetch(url: str) -> bytes:
+        await trio.lowlevel.checkpoint()
+        if "east-2" in url:
+            raise ValueError("no route to east-2")
+        return json.dumps({"server_name": "east-1", "cluster": {"name": "east"}}).encode()
+
+    monitor = {name: f"http://{name}:8222/" for name in ("east-1", "east-2")}
+    async with watched(nats_world, one_region(), monitor=monitor, fetch=fetch) as rig:
+        assert [event.node for event in await rig.told(8) if isinstance(event, NodeDown)] == ["east-2"]
+        assert rig.watch.nodes["east-1"].up
+        (record,) = (one for one in caplog.records if getattr(one, "event", "") == "CLUSTER_WATCH_ERROR")
+        assert "no route to east-2" in record.getMessage()
+
+
 async def test_it_ends_with_its_client(nats_world: World) -> None:
     """A drained client needs nobody who asks."""
     server = await nats_world.start_server("nats")
