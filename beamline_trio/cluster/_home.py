@@ -10,7 +10,7 @@ Must not wait for a region to come back.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -20,11 +20,16 @@ import trio
 from ..client import PublishEncoder
 from ..connection import OperationTimeoutError
 from ..jetstream import (
+    Consumer,
     ConsumerConfig,
+    ConsumerDeletedError,
+    ConsumerNotFoundError,
     JetStream,
+    JetStreamMessage,
     PubAck,
     PublisherError,
     PublishRetry,
+    PullRefusedError,
     StreamConfig,
     check_message_id,
     is_unknown,
@@ -216,11 +221,16 @@ class HomeStream:
         return self._config
 
     async def _find_since(self, seconds: float, messages: Sequence[HomeMessage]) -> Mapping[str, int]:
-        """The ids of those that the stream has stored in the last so many seconds, and where."""
+        """The ids of those that the stream has stored in the last so many seconds, and where.
+
+        Raises:
+            OperationTimeoutError: something may have been overlooked, so that it has to begin anew.
+        """
         environment = self._jetstream.client.connection.environment
         start = datetime.datetime.fromtimestamp(environment.wall_clock() - seconds, datetime.UTC)
         ids = {message.message_id for message in messages}
         subjects = sorted({message.subject for message in messages})
+        filters = subjects if len(subjects) <= _SUBJECTS_MAX else None
         consumer = await self._jetstream.create_consumer(
             self._home.stream,
             ConsumerConfig(
@@ -228,26 +238,55 @@ class HomeStream:
                 deliver_policy="by_start_time",
                 opt_start_time=start,
                 ack_policy="none",
-                filter_subjects=subjects if len(subjects) <= _SUBJECTS_MAX else None,
+                filter_subjects=filters,
                 headers_only=True,
                 mem_storage=True,
                 num_replicas=1,
                 inactive_threshold_seconds=_LOOK_UP_IDLE_SECONDS,
             ),
         )
+        found = await self._look_through(consumer, ids)
+        with suppress(ConsumerNotFoundError):  # idle for so long, as over an outage, that its server has dropped it
+            await self._jetstream.delete_consumer(self._home.stream, consumer.name)
+        return found
+
+    async def _look_through(self, consumer: Consumer, ids: Container[str]) -> dict[str, int]:
+        """Which of these ids the consumer has.
+
+        Nothing is acked, so a delivery that was lost, with a link say, does not come again: deliveries are counted.
+        """
         found: dict[str, int] = {}
+        counters = self._jetstream.client.connection.counters
         left = consumer.cached_info.num_pending
+        following = 1
+        unread = 0
         while left:
-            batch = await consumer.fetch(_LOOK_UP_BATCH, expires_seconds=self._home.attempt_timeout_seconds)
+            malformed = counters.malformed
+            batch = await self._fetch(consumer, min(left, _LOOK_UP_BATCH))  # no more, or the server waits for the rest
+            unread += counters.malformed - malformed  # delivered, and skipped by this client; none has an id of ours
             if not batch:
-                raise OperationTimeoutError(
-                    f"{left} messages of {self._home.stream} could not be looked at within "
-                    f"{self._home.attempt_timeout_seconds:g} s (attempt_timeout_seconds)"
+                raise self._begin_anew(
+                    f"{left} messages could not be looked at within {self._home.attempt_timeout_seconds:g} s "
+                    "(attempt_timeout_seconds)"
                 )
             for message in batch:
+                metadata = message.metadata
+                gap = metadata.consumer_sequence - following
+                if not 0 <= gap <= unread:
+                    raise self._begin_anew(f"delivery {following} was lost, and {metadata.consumer_sequence} came")
+                unread -= gap
+                following = metadata.consumer_sequence + 1
                 identifier = message.headers.get(MESSAGE_ID) if message.headers is not None else None
                 if identifier in ids:
-                    found[identifier] = message.metadata.stream_sequence
-                left = min(left - 1, message.metadata.pending)  # what is stored meanwhile is none of them
-        await self._jetstream.delete_consumer(self._home.stream, consumer.name)
+                    found[identifier] = metadata.stream_sequence
+                left = min(left - 1 - gap, metadata.pending)  # what is stored meanwhile is none of them
         return found
+
+    async def _fetch(self, consumer: Consumer, count: int) -> list[JetStreamMessage]:
+        try:
+            return await consumer.fetch(count, expires_seconds=self._home.attempt_timeout_seconds)
+        except (ConsumerNotFoundError, ConsumerDeletedError, PullRefusedError) as gone:
+            raise self._begin_anew(str(gone)) from gone
+
+    def _begin_anew(self, why: str) -> OperationTimeoutError:
+        return OperationTimeoutError(f"the look-up of ids in {self._home.stream} has to begin anew: {why}")

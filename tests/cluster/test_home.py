@@ -1,0 +1,130 @@
+"""The home half of a publisher of a region: what may be in the stream is looked up whole, and sent again in time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import trio
+
+from beamline_trio import Consumer, JetStream, JetStreamMessage, OperationTimeoutError
+from beamline_trio.cluster import _home
+from beamline_trio.cluster._home import HomeMessage, HomeStream
+from beamline_trio.faults import timeout
+from beamline_trio.jetstream import ConsumerDeletedError, PullRefusedError
+from beamline_trio.simulation import World
+from tests.cluster._regions import HERE, Region, region
+
+Fetch = Callable[..., Any]
+FETCH: Fetch = Consumer.fetch
+
+
+def doubtful(identifier: str, ago: float = 300.0, subject: str = "west.a") -> HomeMessage:
+    """A message of unknown fate since so many seconds."""
+    since = trio.current_time() - ago
+    return HomeMessage(
+        subject=subject, payload=b"a:9", headers=None, message_id=identifier, unknown_since=since, stored_at=None
+    )
+
+
+async def store(west: Region, *identifiers: str, subject: str = "west.a") -> None:
+    """Messages of these ids are in the home stream."""
+    for identifier in identifiers:
+        await west.tool.publish(subject, b"a:0", message_id=identifier)
+
+
+async def look_up(west: Region, *messages: HomeMessage) -> dict[str, int]:
+    """Ids -> where they are in the home stream."""
+    return dict(await HomeStream(JetStream(west.nc), HERE)._find_since(600.0, messages))
+
+
+def lose(monkeypatch: pytest.MonkeyPatch, *positions: int, first_asks: int | None = None) -> None:
+    """Deliveries at these places of the first batch are lost with the link; the batch ends by time without them."""
+    lost = list(positions)
+
+    async def fetch(consumer: Consumer, count: int, **options: Any) -> list[JetStreamMessage]:
+        batch: list[JetStreamMessage] = await FETCH(consumer, first_asks if lost and first_asks else count, **options)
+        kept = [message for place, message in enumerate(batch) if place not in lost]
+        lost.clear()
+        return kept
+
+    monkeypatch.setattr(Consumer, "fetch", fetch)
+
+
+@pytest.mark.parametrize("position", [0, 1, 3])
+async def test_a_delivery_that_is_lost_amid_a_look_up_is_missed(
+    nats_world: World, monkeypatch: pytest.MonkeyPatch, position: int
+) -> None:
+    """It does not come again: the look-up does not say that its id is not there, and another one finds it."""
+    async with region(nats_world, HERE) as west:
+        await store(west, "0", "1", "2", "3", "4", "5")
+        lose(monkeypatch, position, first_asks=4)
+        with pytest.raises(OperationTimeoutError, match="begin anew"):
+            await look_up(west, doubtful(str(position)))
+        assert await look_up(west, doubtful(str(position))) == {str(position): position + 1}
+
+
+async def test_a_message_whose_look_up_was_cut_is_stored_once(
+    nats_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its delivery was lost with the link: the publisher looks again, and finds it."""
+    async with region(nats_world, HERE, window=60) as west:
+        with west.away(timeout()), pytest.raises(OperationTimeoutError):
+            await west.publisher.publish("west.a", b"a:0", message_id="a-0", patience_seconds=3.0)
+        await west.publish("a", 1)
+        await trio.sleep(300)
+        lose(monkeypatch, 0)
+        assert (await west.publisher.publish("west.a", b"a:0", message_id="a-0")).ack.duplicate
+        assert await west.stored() == {"a": [0, 1]}
+
+
+async def test_a_batch_that_ends_short_is_followed_by_the_rest(
+    nats_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server gives less than was asked for and says that more is there: the look-up goes on with that."""
+    monkeypatch.setattr(_home, "_LOOK_UP_BATCH", 3)
+    lose(monkeypatch, 99, first_asks=2)
+    async with region(nats_world, HERE) as west:
+        await store(west, *map(str, range(8)))
+        assert await look_up(west, doubtful("7"), doubtful("2")) == {"7": 8, "2": 3}
+
+
+async def test_a_look_up_takes_no_longer_than_its_messages(nats_world: World) -> None:
+    """The server holds no pull for messages that are not there."""
+    async with region(nats_world, HERE) as west:
+        await store(west, "0", "1", "2")
+        began = trio.current_time()
+        assert await look_up(west, doubtful("1")) == {"1": 2}
+        assert trio.current_time() - began < 0.5
+
+
+@pytest.mark.parametrize("when", ["before the fetch", "before its delete", "amid the fetch", "refused"])
+async def test_a_look_up_whose_consumer_is_gone_begins_anew(
+    nats_world: World, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """Idle for too long over an outage, say: whoever publishes is told nothing of it, and the message is found."""
+    once = [True]
+
+    async def fetch(consumer: Consumer, count: int, **options: Any) -> list[JetStreamMessage]:
+        if not once:
+            return list(await FETCH(consumer, count, **options))
+        once.clear()
+        if when == "amid the fetch":
+            raise ConsumerDeletedError("the consumer was deleted while it was pulled from")
+        if when == "refused":
+            raise PullRefusedError(409, "Consumer Is Push Based")
+        batch: list[JetStreamMessage] = []
+        if when == "before its delete":
+            batch = await FETCH(consumer, count, **options)
+        await JetStream(west.nc).delete_consumer(consumer.stream, consumer.name)
+        return batch or list(await FETCH(consumer, count, **options))
+
+    async with region(nats_world, HERE, window=60) as west:
+        with west.away(timeout()), pytest.raises(OperationTimeoutError):
+            await west.publisher.publish("west.a", b"a:0", message_id="a-0", patience_seconds=3.0)
+        await trio.sleep(300)
+        monkeypatch.setattr(Consumer, "fetch", fetch)
+        assert (await west.publisher.publish("west.a", b"a:0", message_id="a-0")).ack.duplicate
+        assert not once
+        assert await west.stored() == {"a": [0]}
