@@ -26,6 +26,7 @@ from ..jetstream import (
     ConsumerNotFoundError,
     JetStream,
     JetStreamMessage,
+    MessageNotFoundError,
     PubAck,
     PublisherError,
     PublishRetry,
@@ -34,7 +35,7 @@ from ..jetstream import (
     check_message_id,
     is_unknown,
 )
-from ..protocol import Headers, HeadersInput, NatsError
+from ..protocol import Headers, HeadersInput, NatsError, ProtocolError
 from ._region_options import Home
 
 MESSAGE_ID: Final = "Nats-Msg-Id"
@@ -42,6 +43,7 @@ _LOOK_UP_BATCH: Final = 500
 _LOOK_UP_IDLE_SECONDS: Final = 30.0
 # More subjects than this are looked up among all.
 _SUBJECTS_MAX: Final = 64
+_ALL: Final = ">"
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -231,6 +233,7 @@ class HomeStream:
         ids = {message.message_id for message in messages}
         subjects = sorted({message.subject for message in messages})
         filters = subjects if len(subjects) <= _SUBJECTS_MAX else None
+        last = await self._last_since(start, filters or [_ALL])  # asked first: others may publish all the time
         consumer = await self._jetstream.create_consumer(
             self._home.stream,
             ConsumerConfig(
@@ -245,13 +248,41 @@ class HomeStream:
                 inactive_threshold_seconds=_LOOK_UP_IDLE_SECONDS,
             ),
         )
-        found = await self._look_through(consumer, ids)
+        found, seen = await self._look_through(consumer, ids)
         with suppress(ConsumerNotFoundError):  # idle for so long, as over an outage, that its server has dropped it
             await self._jetstream.delete_consumer(self._home.stream, consumer.name)
+        if seen < last and len(found) < len(ids):
+            raise self._begin_anew(f"its consumer is at {seen}, behind the leader of the stream, which is at {last}")
         return found
 
-    async def _look_through(self, consumer: Consumer, ids: Container[str]) -> dict[str, int]:
-        """Which of these ids the consumer has.
+    async def _last_since(self, start: datetime.datetime, subjects: Sequence[str]) -> int:
+        """The last sequence that the stream has stored from then on, by its leader, who has sent the PubAcks; or 0.
+
+        A consumer of one replica may be on a server that has not yet all of it.
+        """
+        stored = [0]
+        failures: list[Exception] = []
+
+        async def ask(subject: str) -> None:
+            try:
+                message = await self._jetstream.get_message(self._home.stream, subject=subject)
+            except (MessageNotFoundError, ProtocolError):  # nobody can read its headers: it is of somebody else
+                return
+            except (NatsError, trio.TooSlowError) as error:
+                failures.append(error)
+                return
+            if message.time is None or message.time >= start:
+                stored.append(message.sequence)
+
+        async with trio.open_nursery() as nursery:
+            for subject in subjects:
+                nursery.start_soon(ask, subject)
+        if failures:
+            raise failures[0]
+        return max(stored)
+
+    async def _look_through(self, consumer: Consumer, ids: Container[str]) -> tuple[dict[str, int], int]:
+        """Which of these ids the consumer has, and the last sequence that it gave.
 
         Nothing is acked, so a delivery that was lost, with a link say, does not come again: deliveries are counted.
         """
@@ -259,7 +290,7 @@ class HomeStream:
         counters = self._jetstream.client.connection.counters
         left = consumer.cached_info.num_pending
         following = 1
-        unread = 0
+        seen = unread = 0
         while left:
             malformed = counters.malformed
             batch = await self._fetch(consumer, min(left, _LOOK_UP_BATCH))  # no more, or the server waits for the rest
@@ -276,11 +307,12 @@ class HomeStream:
                     raise self._begin_anew(f"delivery {following} was lost, and {metadata.consumer_sequence} came")
                 unread -= gap
                 following = metadata.consumer_sequence + 1
+                seen = metadata.stream_sequence
                 identifier = message.headers.get(MESSAGE_ID) if message.headers is not None else None
                 if identifier in ids:
-                    found[identifier] = metadata.stream_sequence
+                    found[identifier] = seen
                 left = min(left - 1 - gap, metadata.pending)  # what is stored meanwhile is none of them
-        return found
+        return found, seen
 
     async def _fetch(self, consumer: Consumer, count: int) -> list[JetStreamMessage]:
         try:

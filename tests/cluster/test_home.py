@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import attrs
 import pytest
 import trio
 
-from beamline_trio import Consumer, JetStream, JetStreamMessage, OperationTimeoutError
+from beamline_trio import Consumer, ConsumerConfig, JetStream, JetStreamMessage, OperationTimeoutError
 from beamline_trio.cluster import _home
 from beamline_trio.cluster._home import HomeMessage, HomeStream
 from beamline_trio.faults import timeout
@@ -18,6 +19,7 @@ from tests.cluster._regions import HERE, Region, region
 
 Fetch = Callable[..., Any]
 FETCH: Fetch = Consumer.fetch
+CREATE: Fetch = JetStream.create_consumer
 
 
 def doubtful(identifier: str, ago: float = 300.0, subject: str = "west.a") -> HomeMessage:
@@ -97,6 +99,43 @@ async def test_a_look_up_takes_no_longer_than_its_messages(nats_world: World) ->
         began = trio.current_time()
         assert await look_up(west, doubtful("1")) == {"1": 2}
         assert trio.current_time() - began < 0.5
+
+
+@pytest.mark.parametrize("subjects", [1, 100])
+async def test_a_consumer_that_is_behind_its_stream_does_not_say_that_an_id_is_not_there(
+    nats_world: World, monkeypatch: pytest.MonkeyPatch, subjects: int
+) -> None:
+    """It is made on a server that lacks the last messages: the leader of the stream knows of them."""
+    behind = [True]
+
+    async def create(js: JetStream, stream: str, config: ConsumerConfig) -> Consumer:
+        consumer: Consumer = await CREATE(js, stream, config)
+        if behind:
+            behind.clear()
+            consumer.cached_info = attrs.evolve(consumer.cached_info, num_pending=0)
+        return consumer
+
+    async with region(nats_world, HERE) as west:
+        await store(west, "0", "1")
+        await store(west, "later", subject="west.b")
+        monkeypatch.setattr(JetStream, "create_consumer", create)
+        asked = [doubtful("1"), *(doubtful(f"x{one}", subject=f"west.x{one}") for one in range(1, subjects))]
+        with pytest.raises(OperationTimeoutError, match="behind the leader"):
+            await look_up(west, *asked)
+        assert await look_up(west, *asked) == {"1": 2}
+
+
+async def test_what_is_older_than_the_look_up_or_taken_out_is_not_waited_for(nats_world: World) -> None:
+    """The last message of the subject was stored before the first attempt, or is gone: the id is not there."""
+    async with region(nats_world, HERE) as west:
+        await store(west, "old")
+        await trio.sleep(700)
+        assert await look_up(west, doubtful("1")) == {}
+        await store(west, "0", "1")
+        await west.tool.delete_message("WEST", 3)
+        assert await look_up(west, doubtful("1"), doubtful("0")) == {"0": 2}
+        await west.tool.purge_stream("WEST")
+        assert await look_up(west, doubtful("1")) == {}
 
 
 @pytest.mark.parametrize("when", ["before the fetch", "before its delete", "amid the fetch", "refused"])
