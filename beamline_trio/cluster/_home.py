@@ -10,7 +10,7 @@ Must not wait for a region to come back.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -33,6 +33,7 @@ from ..jetstream import (
     PullRefusedError,
     StreamConfig,
     check_message_id,
+    is_retryable,
     is_unknown,
 )
 from ..protocol import Headers, HeadersInput, NatsError, ProtocolError
@@ -132,14 +133,7 @@ class HomeStream:
         if known:  # from now on, and if it is cancelled, it may have been stored
             message.unknown_since = trio.current_time()
         try:
-            return await self._jetstream.publish(
-                message.subject,
-                message.payload,
-                headers=message.headers,
-                message_id=message.message_id,
-                expected_stream=self._home.stream,
-                retry=self._retry,
-            )
+            return await self._send(message)
         except Exception as error:
             if known and not is_unknown(error):
                 message.unknown_since = None
@@ -159,14 +153,61 @@ class HomeStream:
             return [], None
         await self._look_up(messages)
         missing = [message for message in messages if message.stored_at is None]
+        doubtful = [message for message in missing if message.unknown_since is not None]
+        fresh = [message for message in missing if message.unknown_since is None]
+        left, reason = await self._again(doubtful)
+        if reason is not None and is_retryable(reason):  # it is away: the others would be doubtful too
+            return [*left, *fresh], reason
         began = trio.current_time()
-        left, reason = await self._pipelined(missing)
-        for message in left:
-            if message.unknown_since is None:
-                message.unknown_since = began
-        return left, reason
+        more, other = await self._pipelined(fresh)
+        for message in more:
+            message.unknown_since = began
+        return [*left, *more], reason or other
+
+    async def _send(self, message: HomeMessage) -> PubAck:
+        """Publish it; what cannot be written within `attempt_timeout_seconds` is withdrawn, and never sent."""
+        return await self._jetstream.publish(
+            message.subject,
+            message.payload,
+            headers=message.headers,
+            message_id=message.message_id,
+            expected_stream=self._home.stream,
+            retry=self._retry,
+        )
+
+    async def _again(self, messages: Sequence[HomeMessage]) -> tuple[list[HomeMessage], Exception | None]:
+        """Those that may be there already, which the stream remembers just now: sent in their time, or not at all.
+
+        One finds out whether it answers, then the others go together; whose time is over meanwhile is left.
+        """
+        failures: list[tuple[HomeMessage, Exception]] = []
+
+        async def attempt(message: HomeMessage) -> None:
+            try:
+                await self._send(message)
+            except (NatsError, trio.TooSlowError) as error:
+                failures.append((message, error))
+
+        for message in messages[:1]:
+            await attempt(message)
+        late: list[HomeMessage] = []
+        if len(messages) > 1:
+            if failures and is_retryable(failures[0][1]):
+                return list(messages), failures[0][1]
+            config = await self._stream_config()
+            if _can_be_asked(config):
+                late = self._forgotten(config, messages[1:])
+            async with trio.open_nursery() as nursery:
+                for message in messages[1:]:
+                    if message not in late:
+                        nursery.start_soon(attempt, message)
+        return [*late, *(message for message, _ in failures)], failures[0][1] if failures else None
 
     async def _pipelined(self, messages: Sequence[HomeMessage]) -> tuple[list[HomeMessage], Exception | None]:
+        """Those that were never sent: over an outage of the link they may wait in the client's queue for long.
+
+        Nothing that may be there already goes this way: its time could be over when it is sent.
+        """
         if not messages:
             return [], None
         publisher = self._jetstream.publisher(len(messages), errors_max=len(messages))
@@ -194,24 +235,34 @@ class HomeStream:
         """Find those that may have been stored longer ago than the stream remembers ids."""
         if all(message.unknown_since is None for message in messages):
             return
-        config = await self._stream_config()
+        while True:  # a look-up takes time, and the time of others may be over behind it
+            config = await self._stream_config()
+            doubtful = self._forgotten(config, messages)
+            if not doubtful:
+                return
+            if not _can_be_asked(config):
+                self.unchecked += len(doubtful)
+                return
+            now = trio.current_time()
+            since = now - min(message.unknown_since or now for message in doubtful) + self._home.margin_seconds
+            there = await self._find_since(since, doubtful)
+            for message in doubtful:
+                sequence = there.get(message.message_id)
+                if sequence is not None:
+                    message.stored_at = PubAck(self._home.stream, sequence, duplicate=True)
+                    self.found += 1
+                else:
+                    message.unknown_since = None  # it is not there: another attempt is a first one
+
+    def _forgotten(self, config: StreamConfig, messages: Sequence[HomeMessage]) -> list[HomeMessage]:
+        """Those that may have been stored longer ago than the stream remembers ids."""
         safe = (config.duplicate_window_seconds or 0.0) - self._home.margin_seconds
         now = trio.current_time()
-        doubtful = [one for one in messages if one.unknown_since is not None and now - one.unknown_since > safe]
-        if not doubtful:
-            return
-        if config.retention not in (None, "limits"):
-            self.unchecked += len(doubtful)
-            return
-        since = now - min(message.unknown_since or now for message in doubtful) + self._home.margin_seconds
-        there = await self._find_since(since, doubtful)
-        for message in doubtful:
-            sequence = there.get(message.message_id)
-            if sequence is not None:
-                message.stored_at = PubAck(self._home.stream, sequence, duplicate=True)
-                self.found += 1
-            else:
-                message.unknown_since = None  # it is not there: another attempt is a first one
+        return [
+            message
+            for message in messages
+            if message.stored_at is None and message.unknown_since is not None and now - message.unknown_since > safe
+        ]
 
     async def _stream_config(self) -> StreamConfig:
         """As it was no longer ago than the margin: its window may be shortened, or the stream made anew, meanwhile."""
@@ -281,7 +332,7 @@ class HomeStream:
             raise failures[0]
         return max(stored)
 
-    async def _look_through(self, consumer: Consumer, ids: Container[str]) -> tuple[dict[str, int], int]:
+    async def _look_through(self, consumer: Consumer, ids: set[str]) -> tuple[dict[str, int], int]:
         """Which of these ids the consumer has, and the last sequence that it gave.
 
         Nothing is acked, so a delivery that was lost, with a link say, does not come again: deliveries are counted.
@@ -322,3 +373,8 @@ class HomeStream:
 
     def _begin_anew(self, why: str) -> OperationTimeoutError:
         return OperationTimeoutError(f"the look-up of ids in {self._home.stream} has to begin anew: {why}")
+
+
+def _can_be_asked(config: StreamConfig) -> bool:
+    """Whether a stream knows what was consumed."""
+    return config.retention in (None, "limits")

@@ -15,7 +15,7 @@ from beamline_trio.cluster._home import HomeMessage, HomeStream
 from beamline_trio.faults import timeout
 from beamline_trio.jetstream import ConsumerDeletedError, PullRefusedError
 from beamline_trio.simulation import World
-from tests.cluster._regions import HERE, Region, region
+from tests.cluster._regions import HERE, LOCAL, Region, region
 
 Fetch = Callable[..., Any]
 FETCH: Fetch = Consumer.fetch
@@ -167,3 +167,22 @@ async def test_a_look_up_whose_consumer_is_gone_begins_anew(
         assert (await west.publisher.publish("west.a", b"a:0", message_id="a-0")).ack.duplicate
         assert not once
         assert await west.stored() == {"a": [0]}
+
+
+@pytest.mark.parametrize("seconds", range(90, 110, 4))
+async def test_what_waits_for_its_own_link_is_not_sent_when_the_home_has_forgotten_it(
+    nats_world: World, seconds: int
+) -> None:
+    """Stored at home, PubAcks lost, kept; then the own link is cut until the duplicate window is over: not doubled."""
+    async with region(nats_world, LOCAL, window=120) as west:
+        async with trio.open_nursery() as nursery:
+            with west.away(timeout()):
+                west.start(nursery, "abc", 0)
+                await trio.sleep(seconds)
+                assert await west.stored() == {"a": [0], "b": [0], "c": [0]}
+                with nats_world.network.refuse("nats"):
+                    nats_world.network.reset("app", "nats")
+                    await trio.sleep(45)
+        await west.settled()
+        assert await west.kept() == {}
+        assert await west.stored() == {"a": [0], "b": [0], "c": [0]}
