@@ -9,8 +9,8 @@ import attrs
 import pytest
 import trio
 
-from beamline_trio import Consumer, ConsumerConfig, JetStream, JetStreamMessage, OperationTimeoutError
-from beamline_trio.cluster import _home
+from beamline_trio import Consumer, ConsumerConfig, JetStream, JetStreamMessage, OperationTimeoutError, OptionsError
+from beamline_trio.cluster import Home, _home
 from beamline_trio.cluster._home import HomeMessage, HomeStream
 from beamline_trio.faults import timeout
 from beamline_trio.jetstream import ConsumerDeletedError, PullRefusedError
@@ -186,3 +186,24 @@ async def test_what_waits_for_its_own_link_is_not_sent_when_the_home_has_forgott
         await west.settled()
         assert await west.kept() == {}
         assert await west.stored() == {"a": [0], "b": [0], "c": [0]}
+
+
+def test_an_attempt_ends_within_the_margin() -> None:
+    """One that is begun just before it would be sent when the home has forgotten its id; no margin is none."""
+    Home(region="a", stream="A", attempt_timeout_seconds=9.9)
+    Home(region="a", stream="A", attempt_timeout_seconds=10.0, margin_seconds=0.0)
+    with pytest.raises(OptionsError, match="attempt_timeout_seconds is 10; it must be less than margin_seconds, 10"):
+        Home(region="a", stream="A", attempt_timeout_seconds=10.0)
+
+
+async def test_headers_that_nobody_can_read_do_not_end_a_look_up(nats_world: World) -> None:
+    """Somebody has published such a message to the home: this client skips it, which is no delivery that was lost."""
+    async with region(nats_world, HERE) as west:
+        await store(west, "0")
+        for _ in range(2):
+            west.tool.client.connection.outbox.put(b"HPUB west.a 9 10\r\nBAD/1\r\n\r\nx\r\n", None)
+        await store(west, "1")
+        info = await west.tool.stream_info("WEST")
+        assert info.state.messages == 4
+        assert await look_up(west, doubtful("0"), doubtful("1")) == {"0": 1, "1": 4}
+        assert west.nc.connection.counters.malformed >= 2
