@@ -12,7 +12,7 @@ import trio
 from beamline_trio import Consumer, ConsumerConfig, JetStream, JetStreamMessage, OperationTimeoutError, OptionsError
 from beamline_trio.cluster import Home, _home
 from beamline_trio.cluster._home import HomeMessage, HomeStream
-from beamline_trio.faults import timeout
+from beamline_trio.faults import delay, timeout
 from beamline_trio.jetstream import ConsumerDeletedError, PullRefusedError
 from beamline_trio.simulation import World
 from tests.cluster._regions import HERE, LOCAL, Region, region
@@ -207,3 +207,35 @@ async def test_headers_that_nobody_can_read_do_not_end_a_look_up(nats_world: Wor
         assert info.state.messages == 4
         assert await look_up(west, doubtful("0"), doubtful("1")) == {"0": 1, "1": 4}
         assert west.nc.connection.counters.malformed >= 2
+
+
+async def test_whose_time_is_over_behind_the_look_up_of_others_is_looked_up_too(
+    nats_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The home remembered it before the look-up, which took its time, and would store it twice behind it."""
+
+    async def fetch(consumer: Consumer, count: int, **options: Any) -> list[JetStreamMessage]:
+        await trio.sleep(20)
+        return list(await FETCH(consumer, count, **options))
+
+    async with region(nats_world, HERE, window=120) as west:
+        await store(west, "0")
+        await trio.sleep(100)
+        await store(west, "1", subject="west.b")
+        await trio.sleep(105)
+        monkeypatch.setattr(Consumer, "fetch", fetch)
+        home = HomeStream(JetStream(west.nc), HERE)
+        assert await home.publish_all([doubtful("0", 205), doubtful("1", 105, "west.b")]) == ([], None)
+        assert home.found == 2
+        assert (await west.tool.stream_info("WEST")).state.messages == 2
+
+
+async def test_whose_time_is_over_while_one_finds_out_is_left(nats_world: World) -> None:
+    """The first of a batch takes its time: the others that the home may have forgotten meanwhile are not sent."""
+    async with region(nats_world, HERE, window=120) as west:
+        await store(west, "0")
+        late, soon = doubtful("1", 109.5, "west.b"), doubtful("2", 20, "west.c")
+        with west.away(delay(0.9), subjects="west.a"):
+            left, reason = await HomeStream(JetStream(west.nc), HERE).publish_all([doubtful("0", 20), late, soon])
+        assert (left, reason) == ([late], None)
+        assert (await west.tool.stream_info("WEST")).state.messages == 2
