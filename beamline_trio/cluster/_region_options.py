@@ -74,7 +74,8 @@ class Home:
         waiting_messages_max: publishes that may wait; beyond that they are refused.
         waiting_bytes_max: the same in bytes, with subjects and headers.
         waiting_timeout_seconds: of a publish that waits; None = as long as its caller does.
-        attempt_timeout_seconds: without a PubAck for so long an attempt has failed.
+        attempt_timeout_seconds: without a PubAck for so long an attempt has failed; less than `margin_seconds`, since
+            an attempt that is begun before that may be sent as late as this.
         pause_seconds: before the first attempt of who finds out whether the home answers again; doubled each time.
         pause_max_seconds: the longest.
         margin_seconds: of the duplicate window of the home stream, before whose end a publish of unknown fate is looked
@@ -93,3 +94,10 @@ class Home:
     pause_seconds: float = attrs.field(default=0.25, validator=number(least=0.001))
     pause_max_seconds: float = attrs.field(default=2.0, validator=number(least=0.001))
     margin_seconds: float = attrs.field(default=10.0, validator=number(least=0, most=_SECONDS_MAX))
+
+    def __attrs_post_init__(self) -> None:
+        if 0 < self.margin_seconds <= self.attempt_timeout_seconds:
+            raise OptionsError(
+                f"attempt_timeout_seconds is {self.attempt_timeout_seconds:g}; it must be less than margin_seconds, "
+                f"{self.margin_seconds:g}: an attempt could be sent when the home has forgotten its id"
+            )
