@@ -347,6 +347,8 @@ class HomeStream:
             batch = await self._fetch(consumer, min(left, _LOOK_UP_BATCH))  # no more, or the server waits for the rest
             unread += counters.malformed - malformed  # delivered, and skipped by this client; none has an id of ours
             if not batch:
+                if unread >= left:
+                    break
                 raise self._begin_anew(
                     f"{left} messages could not be looked at within {self._home.attempt_timeout_seconds:g} s "
                     "(attempt_timeout_seconds)"

@@ -209,6 +209,15 @@ async def test_headers_that_nobody_can_read_do_not_end_a_look_up(nats_world: Wor
         assert west.nc.connection.counters.malformed >= 2
 
 
+async def test_headers_that_nobody_can_read_may_be_the_last_ones(nats_world: World) -> None:
+    """Nothing follows them, and the look-up is at its end all the same."""
+    async with region(nats_world, HERE) as west:
+        await store(west, "0")
+        west.tool.client.connection.outbox.put(b"HPUB west.a 9 10\r\nBAD/1\r\n\r\nx\r\n", None)
+        assert (await west.tool.stream_info("WEST")).state.messages == 2
+        assert await look_up(west, doubtful("0"), doubtful("1")) == {"0": 1}
+
+
 async def test_whose_time_is_over_behind_the_look_up_of_others_is_looked_up_too(
     nats_world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
