@@ -215,7 +215,9 @@ class RegionPublisher:
                 await self._held.park()
 
     async def _attempt(self, message: HomeMessage) -> PubAck | None:
-        """Once it is permitted; None when it failed and another attempt may end better."""
+        """Once it is permitted; None when it failed and another attempt may end better, or when it is to be kept."""
+        if self._reach.look():
+            return None  # what was decided before is to be decided anew
         trying = await self._reach.permit()
         if self._is_kept_now():
             self._reach.withdraw(trying)
@@ -374,6 +376,7 @@ class RegionPublisher:
 
     async def _find_out(self) -> None:
         """With nothing to take home, ask whether it answers."""
+        self._reach.look()
         trying = await self._reach.permit()
         try:
             failure = await self._stream.ask()
@@ -386,6 +389,7 @@ class RegionPublisher:
         for part in rounds([kept.read(message) for message in batch]):
             left = part
             while left:
+                self._reach.look()
                 trying = await self._reach.permit()
                 try:
                     left, error = await self._stream.publish_all(left)

@@ -7,12 +7,21 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from functools import partial
 from itertools import count
+from typing import Any, cast
 
 import attrs
 import pytest
 import trio
 
-from beamline_trio import PendingFullError, PendingTimeoutError, PubAck, RegionPublisher
+from beamline_trio import (
+    ClusterWatch,
+    Consumer,
+    JetStream,
+    PendingFullError,
+    PendingTimeoutError,
+    PubAck,
+    RegionPublisher,
+)
 from beamline_trio.cluster._home import HomeMessage, HomeStream
 from beamline_trio.faults import OperationFault, timeout
 from beamline_trio.simulation import World
@@ -233,3 +242,68 @@ async def scoped(publisher: RegionPublisher, *, task_status: trio.TaskStatus[tri
         async with trio.open_nursery() as nursery:
             await nursery.start(publisher.run)
             task_status.started(scope)
+
+
+class SuddenWatch:
+    """A watch that sees the cut right after it was first asked."""
+
+    def __init__(self) -> None:
+        self._asked = False
+
+    def is_cut(self, _: str) -> bool:
+        asked, self._asked = self._asked, True
+        return asked
+
+
+async def test_a_cut_that_is_seen_as_a_publish_begins_is_taken_at_its_word(nats_world: World) -> None:
+    """Between its look and its permission: it is kept like any other, and does not find out for the whole cut."""
+    watch = SuddenWatch()
+    async with region(nats_world, LOCAL) as west:
+        west.publisher._watch = cast("ClusterWatch", watch)
+        with trio.fail_after(5):
+            await west.publish("a", 0)
+        assert west.acks[b"a:0"].place == "local"
+
+
+async def test_what_a_consumer_does_not_know_of_yet_is_not_overtaken_at_the_start(
+    nats_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its leader's replica is behind, and says that an earlier process left nothing: the stream is asked itself."""
+    async with region(nats_world, LOCAL) as west:
+        with west.away():
+            await west.publish("a", 0)
+    create = JetStream.create_consumer
+
+    async def behind(jetstream: JetStream, *args: Any, **options: Any) -> Consumer:
+        consumer = await create(jetstream, *args, **options)
+        consumer.cached_info = attrs.evolve(consumer.cached_info, num_pending=0)
+        return consumer
+
+    monkeypatch.setattr(JetStream, "create_consumer", behind)
+    async with region(nats_world, LOCAL, host="next") as west:
+        await west.publish("a", 1)
+        await west.settled()
+        assert await west.stored() == {"a": [0, 1]}
+
+
+async def test_a_healthy_start_keeps_nothing(nats_world: World) -> None:
+    """Nothing is there from before: the first publish goes home at once."""
+    async with region(nats_world, LOCAL) as west:
+        began = trio.current_time()
+        await west.publish("a", 0)
+        assert west.acks[b"a:0"].place == "home"
+        assert trio.current_time() - began < 0.01
+
+
+async def test_what_was_kept_behind_a_drain_is_looked_up_by_the_next(nats_world: World) -> None:
+    """It was given up as it was to be kept, and published home again; the local stream stores it late."""
+    async with region(nats_world, LOCAL, window=60) as west:
+        await west.publisher.publish("west.a", b"a:0", message_id="a-0")
+        late = {"Beamline-Home-Subject": "west.a", "Beamline-Home-Msg-Id": "a-0"}
+        await west.tool.publish("kept.west.app", b"a:0", headers=late)
+        await trio.sleep(300)
+        with west.away():
+            await west.publish("a", 1)
+        await west.settled()
+        assert await west.stored() == {"a": [0, 1]}
+        assert west.publisher.statistics().found == 1
