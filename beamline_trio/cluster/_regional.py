@@ -292,9 +292,9 @@ class RegionPublisher:
         try:
             await self._kept.check()
             await self._kept.open()
-            self._keeps = True
-            if self._kept.count:
+            if not await self._kept.is_empty():  # the stream's word; the consumer's leader may be behind it
                 self._begin_to_drain()
+            self._keeps = True
             task_status.started()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._drain_when_wanted, self._kept)
