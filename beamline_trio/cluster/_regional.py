@@ -312,6 +312,8 @@ class RegionPublisher:
             await self._drain(kept)
 
     def _begin_to_drain(self) -> None:
+        if self._kept is not None and not self._draining:
+            self._kept.begin()
         self._draining = True
         self._wanted.set()
 
