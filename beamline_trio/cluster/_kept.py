@@ -5,7 +5,7 @@ has it, which removes it: the stream is a work queue. They leave in their order:
 the other, the rest pipelined. A delivery that was lost on its way would come again behind later ones; so deliveries
 are counted, and where one is missing the consumer is made anew, which begins with the oldest that is kept. What was
 delivered before, to this consumer or to one before it, may be at home already, and is treated as a publish of unknown
-fate.
+fate; so is what the stream stored between two drains, when publishes went home.
 
 Must not decide when it is used.
 """
@@ -75,6 +75,7 @@ class Kept:
         self._next = 1
         self._behind = 0
         self._earlier = 0
+        self._first: int | None = None  # that this drain is known to have kept
         self.count = 0
         self.storing = 0
         self.stored = 0
@@ -112,6 +113,10 @@ class Kept:
         self._earlier = info.state.last_seq
         self.count = self._consumer.cached_info.num_pending
 
+    def begin(self) -> None:
+        """A drain begins: what the stream has already may be at home, as publishes went there until now."""
+        self._first = None
+
     async def store(self, message: HomeMessage, key: Hashable) -> PubAck:
         """Keep a message.
 
@@ -140,6 +145,8 @@ class Kept:
             )
         finally:
             self.storing -= 1
+        if not ack.duplicate and (self._first is None or ack.sequence < self._first):
+            self._first = ack.sequence
         self.count += 1
         self.stored += 1
         return ack
@@ -191,7 +198,7 @@ class Kept:
         since: float | None = None
         if UNKNOWN_SINCE in headers:
             since = _moment(headers[UNKNOWN_SINCE], metadata.timestamp.timestamp())
-        elif metadata.stream_sequence <= self._earlier or metadata.delivered > 1:
+        elif metadata.stream_sequence <= self._earlier or metadata.delivered > 1 or self._is_before(kept):
             since = metadata.timestamp.timestamp()
         now, clock = trio.current_time(), self._environment.wall_clock()
         own = [(_taken_up(name), value) for name, value in headers.items() if name not in _OWN]
@@ -203,6 +210,10 @@ class Kept:
             unknown_since=None if since is None else now - (clock - since),
         )
         return headers.get(KEY) or message.subject, message
+
+    def _is_before(self, kept: JetStreamMessage) -> bool:
+        """Whether it was kept before this drain began, as far as is known: a store of unknown fate may come late."""
+        return self._first is None or kept.metadata.stream_sequence < self._first
 
 
 def _check_limits(config: StreamConfig) -> None:

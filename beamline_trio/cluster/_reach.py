@@ -51,20 +51,23 @@ class Reach:
         """Whether a watch says that the region is cut off."""
         return self._cut()
 
-    async def permit(self) -> bool:
-        """Wait until one may try; whether it is to find out. A checkpoint; `settle` or `withdraw` it.
+    def look(self) -> bool:
+        """Take a watch at its word; whether it is news that the region is cut off."""
+        if self.away_since is not None or not self._cut():
+            return False
+        self._leave("the region is cut off")
+        return True
 
-        Cancelled: another one finds out.
+    async def permit(self) -> bool:
+        """Wait until one may try; whether it is to find out. `settle` or `withdraw` it.
+
+        No checkpoint while home answers, so that nothing changes between a look and the permission. Cancelled: another
+        one finds out.
         """
-        await trio.lowlevel.checkpoint()
-        while True:
-            if self.away_since is None:
-                if not self._cut():
-                    return False
-                self._leave("the region is cut off")
-            if not self._trying:
-                break
+        while self.away_since is not None and self._trying:
             await self._lot.park()
+        if self.away_since is None:
+            return False
         self._trying = True
         try:
             await self._pause()

@@ -3,7 +3,9 @@
 What belongs together (a key, by default the subject) is one after the other in a lane, from the call to its PubAck.
 Without a local stream who comes while the region is away waits in its lane, one of all finds out when it answers, and
 then every lane goes on with its first. With one, publishes go there once the region has been away for its time, and
-stay there until everything that was kept has gone home: so nothing overtakes.
+stay there until everything that was kept has gone home: so nothing overtakes. So that this comes to an end under any
+traffic, a drain whose home answers lets in half of what it takes home, and nothing towards its end: who comes then
+waits in its lane and goes home.
 
 Must not decide what is sent twice (`_home`), and must not look at the cluster itself.
 """
@@ -31,6 +33,10 @@ from ._region_statistics import RegionStatistics
 from ._watch import ClusterWatch
 
 _DRAIN_PAUSE_SECONDS: Final = 0.1
+# A drain that takes nothing home for so long, as when acks got lost, holds nobody back any more.
+_HELD_BACK_SECONDS: Final = 5.0
+# Of what goes home so much may be kept anew: less than all, so that less is kept each time.
+_LET_IN: Final = 0.5
 
 
 @frozen
@@ -81,6 +87,9 @@ class RegionPublisher:
         self._wanted = trio.Event()
         self._running = False
         self._keeps = False  # whether the local stream is there to publish to
+        self._room = math.inf  # messages that may be kept while a drain goes on
+        self._held = trio.lowlevel.ParkingLot()  # who waits for that, or for the drain's end
+        self._progress_at = 0.0
         self._trouble = ""
         self._left_at: float | None = None
         self._doubts = Doubts(home.waiting_messages_max)
@@ -193,16 +202,22 @@ class RegionPublisher:
 
     async def _store(self, message: HomeMessage, key: Hashable) -> RegionAck:
         """At home, or in the local stream."""
-        while not self._is_kept_now():
-            with trio.move_on_at(self._kept_at()):
-                ack = await self._attempt(message)
-                if ack is not None:
-                    self._home += 1
-                    return RegionAck("home", ack)
-        return await self._keep(message, key)
+        while True:
+            if not self._is_kept_now():
+                with trio.move_on_at(self._kept_at()):
+                    ack = await self._attempt(message)
+                    if ack is not None:
+                        self._home += 1
+                        return RegionAck("home", ack)
+            elif self._room >= 1:
+                return await self._keep(message, key)
+            else:
+                await self._held.park()
 
     async def _attempt(self, message: HomeMessage) -> PubAck | None:
-        """Once it is permitted; None when it failed and another attempt may end better."""
+        """Once it is permitted; None when it failed and another attempt may end better, or when it is to be kept."""
+        if self._reach.look():
+            return None  # what was decided before is to be decided anew
         trying = await self._reach.permit()
         if self._is_kept_now():
             self._reach.withdraw(trying)
@@ -242,6 +257,7 @@ class RegionPublisher:
     async def _keep(self, message: HomeMessage, key: Hashable) -> RegionAck:
         assert self._kept is not None
         self._begin_to_drain()
+        self._room -= 1
         began = trio.current_time()
         try:
             ack = await self._kept.store(message, key)
@@ -276,9 +292,9 @@ class RegionPublisher:
         try:
             await self._kept.check()
             await self._kept.open()
-            self._keeps = True
-            if self._kept.count:
+            if not await self._kept.is_empty():  # the stream's word; the consumer's leader may be behind it
                 self._begin_to_drain()
+            self._keeps = True
             task_status.started()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._drain_when_wanted, self._kept)
@@ -288,6 +304,7 @@ class RegionPublisher:
                 nursery.cancel_scope.cancel()
         finally:
             self._running = self._keeps = False
+            self._let_in()
 
     async def _drain_when_wanted(self, kept: Kept) -> None:
         while True:
@@ -295,6 +312,8 @@ class RegionPublisher:
             await self._drain(kept)
 
     def _begin_to_drain(self) -> None:
+        if self._kept is not None and not self._draining:
+            self._kept.begin()
         self._draining = True
         self._wanted.set()
 
@@ -307,8 +326,9 @@ class RegionPublisher:
                     await kept.open()
                     begins = False
                 batch = await kept.fetch()
+                last = self._hold_back(batch)
                 if batch:
-                    await self._take_home(kept, batch)
+                    await self._take_home(kept, batch, last)
                     continue
                 if await kept.is_empty():
                     if self._reach.away_since is None:
@@ -317,15 +337,48 @@ class RegionPublisher:
                     continue
             except (NatsError, trio.TooSlowError) as error:
                 begins = True
+                self._let_in()
                 self._tell_trouble(error)
             await trio.sleep(_DRAIN_PAUSE_SECONDS)
         self._draining = False
         self._wanted = trio.Event()
+        self._let_in()
         self._trouble = ""
         self._tell_returned()
 
+    def _hold_back(self, batch: list[JetStreamMessage]) -> bool:
+        """While home answers, who publishes waits for room to be kept; behind the last batch for the drain's end.
+
+        Whether this is the last one: nothing was kept behind it.
+        """
+        now = trio.current_time()
+        if self._reach.away_since is not None or self._reach.cut:
+            self._let_in()
+        elif batch:
+            self._progress_at = now
+            last = batch[-1].metadata.pending == 0
+            if last or self._room == math.inf:
+                self._room = 0
+            return last
+        elif now - self._progress_at > _HELD_BACK_SECONDS:
+            self._let_in()
+        return False
+
+    def _make_room(self, messages: int) -> None:
+        """So many went home: for some to be kept."""
+        self._progress_at = trio.current_time()
+        if self._reach.away_since is None:
+            self._room = messages * _LET_IN + (0 if self._room == math.inf else self._room)
+            self._held.unpark(count=int(min(self._room, len(self._held))))
+
+    def _let_in(self) -> None:
+        """Nobody waits for room, or for the end of a drain, any more."""
+        self._room = math.inf
+        self._held.unpark_all()
+
     async def _find_out(self) -> None:
         """With nothing to take home, ask whether it answers."""
+        self._reach.look()
         trying = await self._reach.permit()
         try:
             failure = await self._stream.ask()
@@ -334,10 +387,11 @@ class RegionPublisher:
             raise
         self._reach.settle(trying, failure)
 
-    async def _take_home(self, kept: Kept, batch: list[JetStreamMessage]) -> None:
+    async def _take_home(self, kept: Kept, batch: list[JetStreamMessage], last: bool) -> None:
         for part in rounds([kept.read(message) for message in batch]):
             left = part
             while left:
+                self._reach.look()
                 trying = await self._reach.permit()
                 try:
                     left, error = await self._stream.publish_all(left)
@@ -351,6 +405,7 @@ class RegionPublisher:
                     self._failures += 1
                     if not is_retryable(error):
                         self._tell_trouble(error)
+            self._make_room(0 if last else len(part))
         for message in batch:
             await message.ack()
         kept.count -= len(batch)
@@ -368,7 +423,9 @@ class RegionPublisher:
         if reason is None:
             if not self._draining:
                 self._tell_returned()
-        elif self._left_at is None:
+            return
+        self._let_in()  # to be kept
+        if self._left_at is None:
             self._left_at = trio.current_time()
             keeps: Literal["kept", "wait"] = "kept" if self._kept is not None else "wait"
             self._log(logging.WARNING, "REGION_LEFT", region=self.home.region, publishes=keeps, reason=reason)
