@@ -68,6 +68,8 @@ def _stands_still(evidence: Evidence, band: Band, during: Sequence[Sample]) -> b
 
 
 def _deliveries(samples: Sequence[Sample], place: int) -> float:
-    """Deliveries a second to one of the instances."""
+    """Deliveries a second to one of the instances; 0 where there is no room for one."""
+    if len(samples) < 2:
+        return 0.0
     first, last = samples[0], samples[-1]
     return (last.by_instance[place] - first.by_instance[place]) / (last.at - first.at)
