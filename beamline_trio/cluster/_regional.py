@@ -3,9 +3,7 @@
 What belongs together (a key, by default the subject) is one after the other in a lane, from the call to its PubAck.
 Without a local stream who comes while the region is away waits in its lane, one of all finds out when it answers, and
 then every lane goes on with its first. With one, publishes go there once the region has been away for its time, and
-stay there until everything that was kept has gone home: so nothing overtakes. So that this comes to an end under any
-traffic, a drain whose home answers lets in half of what it takes home, and nothing towards its end: who comes then
-waits in its lane and goes home.
+stay there until everything that was kept has gone home: so nothing overtakes. That it comes to an end is `_closing`'s.
 
 Must not decide what is sent twice (`_home`), and must not look at the cluster itself.
 """
@@ -22,6 +20,7 @@ import trio
 from ..connection import OperationTimeoutError, OptionsError, PendingTimeoutError, State
 from ..jetstream import JetStream, JetStreamMessage, PubAck, is_retryable
 from ..protocol import Headers, HeadersInput, NatsError, check_number, frozen
+from ._closing import Room
 from ._doubts import Doubts
 from ._events import RegionLeft, RegionReturned
 from ._home import MESSAGE_ID, HomeMessage, HomeStream
@@ -33,10 +32,6 @@ from ._region_statistics import RegionStatistics
 from ._watch import ClusterWatch
 
 _DRAIN_PAUSE_SECONDS: Final = 0.1
-# A drain that takes nothing home for so long, as when acks got lost, holds nobody back any more.
-_HELD_BACK_SECONDS: Final = 5.0
-# Of what goes home so much may be kept anew: less than all, so that less is kept each time.
-_LET_IN: Final = 0.5
 
 
 @frozen
@@ -87,9 +82,7 @@ class RegionPublisher:
         self._wanted = trio.Event()
         self._running = False
         self._keeps = False  # whether the local stream is there to publish to
-        self._room = math.inf  # messages that may be kept while a drain goes on
-        self._held = trio.lowlevel.ParkingLot()  # who waits for that, or for the drain's end
-        self._progress_at = 0.0
+        self._room = Room()
         self._trouble = ""
         self._left_at: float | None = None
         self._doubts = Doubts(home.waiting_messages_max)
@@ -209,10 +202,10 @@ class RegionPublisher:
                     if ack is not None:
                         self._home += 1
                         return RegionAck("home", ack)
-            elif self._room >= 1:
+            elif self._room.there_is:
                 return await self._keep(message, key)
             else:
-                await self._held.park()
+                await self._room.wait()
 
     async def _attempt(self, message: HomeMessage) -> PubAck | None:
         """Once it is permitted; None when it failed and another attempt may end better, or when it is to be kept."""
@@ -257,7 +250,7 @@ class RegionPublisher:
     async def _keep(self, message: HomeMessage, key: Hashable) -> RegionAck:
         assert self._kept is not None
         self._begin_to_drain()
-        self._room -= 1
+        self._room.take()
         began = trio.current_time()
         try:
             ack = await self._kept.store(message, key)
@@ -304,7 +297,7 @@ class RegionPublisher:
                 nursery.cancel_scope.cancel()
         finally:
             self._running = self._keeps = False
-            self._let_in()
+            self._room.open()
 
     async def _drain_when_wanted(self, kept: Kept) -> None:
         while True:
@@ -337,44 +330,23 @@ class RegionPublisher:
                     continue
             except (NatsError, trio.TooSlowError) as error:
                 begins = True
-                self._let_in()
+                self._room.open()
                 self._tell_trouble(error)
             await trio.sleep(_DRAIN_PAUSE_SECONDS)
         self._draining = False
         self._wanted = trio.Event()
-        self._let_in()
+        self._room.open()
         self._trouble = ""
         self._tell_returned()
 
     def _hold_back(self, batch: list[JetStreamMessage]) -> bool:
-        """While home answers, who publishes waits for room to be kept; behind the last batch for the drain's end.
-
-        Whether this is the last one: nothing was kept behind it.
-        """
-        now = trio.current_time()
+        """See `Room`; whether this batch is the last one: nothing was kept behind it."""
         if self._reach.away_since is not None or self._reach.cut:
-            self._let_in()
-        elif batch:
-            self._progress_at = now
-            last = batch[-1].metadata.pending == 0
-            if last or self._room == math.inf:
-                self._room = 0
-            return last
-        elif now - self._progress_at > _HELD_BACK_SECONDS:
-            self._let_in()
-        return False
-
-    def _make_room(self, messages: int) -> None:
-        """So many went home: for some to be kept."""
-        self._progress_at = trio.current_time()
-        if self._reach.away_since is None:
-            self._room = messages * _LET_IN + (0 if self._room == math.inf else self._room)
-            self._held.unpark(count=int(min(self._room, len(self._held))))
-
-    def _let_in(self) -> None:
-        """Nobody waits for room, or for the end of a drain, any more."""
-        self._room = math.inf
-        self._held.unpark_all()
+            self._room.open()
+            return False
+        last = bool(batch) and batch[-1].metadata.pending == 0
+        self._room.fetched(messages=bool(batch), last=last)
+        return last
 
     async def _find_out(self) -> None:
         """With nothing to take home, ask whether it answers."""
@@ -405,7 +377,8 @@ class RegionPublisher:
                     self._failures += 1
                     if not is_retryable(error):
                         self._tell_trouble(error)
-            self._make_room(0 if last else len(part))
+            if self._reach.away_since is None:
+                self._room.went_home(0 if last else len(part))
         for message in batch:
             await message.ack()
         kept.count -= len(batch)
@@ -424,7 +397,7 @@ class RegionPublisher:
             if not self._draining:
                 self._tell_returned()
             return
-        self._let_in()  # to be kept
+        self._room.open()  # to be kept
         if self._left_at is None:
             self._left_at = trio.current_time()
             keeps: Literal["kept", "wait"] = "kept" if self._kept is not None else "wait"
