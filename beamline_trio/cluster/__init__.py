@@ -1,7 +1,7 @@
 """What a program knows of the servers behind its link: nodes, quorum, leaders, regions. Built on jetstream.
 
 _records -> _reading -> _probes -> _state -> _watch   what was seen; JSON to that; asking; judging; doing it again
-_lanes, _reach, _home, _kept -> _regional             publishing to a region: in order, when, once, and meanwhile
+_lanes, _reach, _home, _kept, _closing -> _regional   publishing to a region: order, when, once, meanwhile, at the end
 _routing                                              which publisher takes a subject
 """
 
