@@ -13,9 +13,10 @@ from typing import Any, Final
 
 import attrs
 
-from ..jetstream import StreamConfig
+from ..jetstream import JetStreamMessage, StreamConfig
 from ..router import CallNext, Delivery, HandlerOutcome, Router
 from ._errors import ScenarioError
+from ._sink import Sink, Taking
 from ._streams import REMEMBERED_SECONDS
 from ._work import Ground
 
@@ -106,22 +107,23 @@ class Decisions:
         router: Router = example.make_router(desk, middleware=[watch])
         return router
 
-    def make_sink(self, name: str) -> Router:
+    def make_sink(self) -> Sink:
         """See `Work`."""
-        router, ledger, names = Router(name), self._ground.ledger, self._names
-
-        @router.route(names.ASSIGNMENT_SUBJECT, stream=_ASSIGNMENTS, durable="sink-done", name="done", concurrency=4)
-        async def take_assignment(payload: bytes, delivery: Delivery) -> None:
-            assert delivery.metadata is not None
-            ledger.note_done(_number_of(payload), delivery.metadata.stream_sequence)
-
+        ledger, names = self._ground.ledger, self._names
         dead = names.dead_letter_subject_of(names.DECIDE_SUBJECT)
 
-        @router.route(dead, stream=_DEAD, durable="sink-dead", name="dead", concurrency=4)
-        async def take_dead(payload: bytes) -> None:
-            ledger.note_dead(_number_of(payload))
+        def take_assignment(message: JetStreamMessage) -> None:
+            ledger.note_done(_number_of(message.payload), message.metadata.stream_sequence)
 
-        return router
+        def take_dead(message: JetStreamMessage) -> None:
+            ledger.note_dead(_number_of(message.payload))
+
+        return Sink(
+            [
+                Taking(_ASSIGNMENTS, "sink-done", names.ASSIGNMENT_SUBJECT, take_assignment),
+                Taking(_DEAD, "sink-dead", dead, take_dead),
+            ]
+        )
 
 
 def _number_of(payload: bytes) -> int:

@@ -132,14 +132,9 @@ class Load:
                 nursery.cancel_scope.cancel()
 
     @property
-    def ready(self) -> int:
-        """How many instances take messages."""
-        return sum(instance.ready for instance in self.instances.values())
-
-    @property
-    def served(self) -> bool:
-        """Whether an instance takes messages at every site."""
-        return all(any(one.ready for one in site.instances.values()) for site in self.sites)
+    def ready_by_site(self) -> list[int]:
+        """How many instances take messages at each site."""
+        return [sum(one.ready for one in site.instances.values()) for site in self.sites]
 
     @property
     def connected(self) -> bool:

@@ -5,13 +5,14 @@ Must not know clients.
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
 from typing import Final
 
 from ..client import Client
-from ..jetstream import JetStream, StreamConfig
+from ..jetstream import JetStream, JetStreamMessage, StreamConfig
 from ..router import Delivery, KVIdempotence, Publish, Retry, Router
 from ._ledger import tell_handled
+from ._sink import Sink, Taking
 from ._streams import REMEMBERED_SECONDS, streams_of
 from ._subjects import DEAD, DONE, ONCE, ROUTE, WORK, number_of, payload_of, stream_name, subject_prefix
 from ._work import ACK_WAIT_SECONDS, GRACE_SECONDS, Ground
@@ -143,32 +144,19 @@ class Pipeline:
             num_replicas=self._ground.topology.replicas,
         )
 
-    def make_sink(self, name: str) -> Router:
+    def make_sink(self) -> Sink:
         """See `Work`."""
-        router = Router(name)
-        ledger, region, telling = self._ground.ledger, self._region, self._telling
-        done, dead = (
-            partial(
-                router.route,
-                f"{subject_prefix(kind, region)}.>",
-                stream=stream_name(kind, region),
-                durable=f"sink-{kind.lower()}",
-                name=kind.lower(),
-                concurrency=4,
-            )
-            for kind in (DONE, DEAD)
-        )
+        return Sink([self._taking(DONE, self._take_done), self._taking(DEAD, self._take_dead)])
 
-        @done()
-        async def take_done(payload: bytes, delivery: Delivery) -> None:
-            assert delivery.metadata is not None
-            number, told = number_of(payload), delivery.headers.get(_HANDLED) if telling else None
-            if told is not None:
-                ledger.note_told(number, told)
-            ledger.note_done(number, delivery.metadata.stream_sequence, region)
+    def _taking(self, kind: str, note: Callable[[JetStreamMessage], None]) -> Taking:
+        subject = f"{subject_prefix(kind, self._region)}.>"
+        return Taking(stream_name(kind, self._region), f"sink-{kind.lower()}", subject, note)
 
-        @dead()
-        async def take_dead(payload: bytes) -> None:
-            ledger.note_dead(number_of(payload), region)
+    def _take_done(self, message: JetStreamMessage) -> None:
+        number, told = number_of(message.payload), message.headers.get(_HANDLED) if self._telling else None
+        if told is not None:
+            self._ground.ledger.note_told(number, told)
+        self._ground.ledger.note_done(number, message.metadata.stream_sequence, self._region)
 
-        return router
+    def _take_dead(self, message: JetStreamMessage) -> None:
+        self._ground.ledger.note_dead(number_of(message.payload), self._region)

@@ -132,10 +132,10 @@ class Sampler:
     async def watch_readiness(self) -> None:
         """Look every 100 ms whether each site has a ready instance, and whether the load balancer finds one."""
         while True:
-            now, ready, balancer = self._now(), self._load.ready, self._load.balancer
+            now, ready, balancer = self._now(), self._load.ready_by_site, self._load.balancer
             self.looks += 1
-            self.least = ready if self.least is None else min(self.least, ready)
-            self._unready.look(now, so=not self._load.served)
+            self.least = sum(ready) if self.least is None else min(self.least, sum(ready))
+            self._unready.look(now, so=not all(ready))
             self._unserved.look(now, so=balancer is not None and not balancer.serves)
             await trio.sleep(READINESS_SECONDS)
 
@@ -169,7 +169,7 @@ class Sampler:
             outstanding=ledger.outstanding,
             backlog=load.backlog,
             latency_seconds=max(latencies, default=0.0),
-            ready=load.ready,
+            ready=sum(load.ready_by_site),
             up=sum(health.up.values()),
             connected=load.connected,
             quorum=health.quorum if seen is None else seen.quorum,

@@ -8,26 +8,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
-from typing import Any, Final, TypeAlias
+from typing import TypeAlias
 
 import trio
 
 from ..client import Client
 from ..cluster import ClusterWatch
 from ..jetstream import JetStream
-from ..protocol import NatsError
 from ._instance import Instance
 from ._metering import Metering
 from ._process_instance import ProcessInstance
 from ._repeats import Repeater
 from ._requests import Requester
+from ._sink import until_done
 from ._source import Source
 from ._work import Ground, Work
 
 MakeProcess: TypeAlias = Callable[[str], ProcessInstance]
 OpenClient: TypeAlias = Callable[[str, str], AbstractAsyncContextManager[Client]]
-
-_RETRY_SECONDS: Final = 0.5
 
 
 class Site:
@@ -91,7 +89,7 @@ class Site:
     async def create_streams(self, js: JetStream) -> None:
         """Create the streams that are at home here; servers that are not ready for it are asked again."""
         for config in self.work.streams():
-            await _until_done(js.create_stream, config)
+            await until_done(partial(js.create_stream, config))
 
     @property
     def idle(self) -> bool:
@@ -108,7 +106,7 @@ class Site:
 
     async def start(self, nursery: trio.Nursery, sink: Client) -> None:
         """Start the sink, then the instances; when this returns all of them work."""
-        await nursery.start(self.work.make_sink(self.host("sink")).run, sink)
+        await nursery.start(self.work.make_sink().run, sink)
         for instance in self.instances.values():
             await nursery.start(instance.run)
 
@@ -120,12 +118,3 @@ class Site:
             nursery.start_soon(self.repeater.run, js)
         if self.requester is not None:
             nursery.start_soon(self.requester.run, source)
-
-
-async def _until_done(call: Callable[..., Any], *args: Any) -> Any:
-    """Call it again while the servers are not ready for it."""
-    while True:
-        try:
-            return await call(*args)
-        except NatsError:
-            await trio.sleep(_RETRY_SECONDS)

@@ -20,9 +20,9 @@ from ._ledger import Ledger
 
 # Messages come in bursts of a few, at most so far apart: one by one they would cost a simulated network three times as
 # much. Bursts that were a second apart would look like gaps.
-TICK_SECONDS_MIN: Final = 0.2
+TICK_SECONDS_MIN: Final = 0.4
 TICK_SECONDS_MAX: Final = 0.8
-_BURST: Final = 5
+_BURST: Final = 8
 _AGAIN_SECONDS: Final = 0.5
 _RETRY: Final = PublishRetry(attempts=4, attempt_timeout_seconds=2.0, deadline_seconds=20.0)
 

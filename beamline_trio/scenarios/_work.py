@@ -15,6 +15,7 @@ from ..router import Router
 from ._behaviour import Behaviour
 from ._ledger import Ledger
 from ._scenario import Scenario, Topology
+from ._sink import Sink
 
 # What is in hand of an instance that dies comes again after it.
 ACK_WAIT_SECONDS: Final = 30.0
@@ -75,6 +76,6 @@ class Work(Protocol):
         """The router of an instance, to be run once."""
         ...
 
-    def make_sink(self, name: str) -> Router:
-        """A router that notes effects and dead letters."""
+    def make_sink(self) -> Sink:
+        """Who notes effects and dead letters."""
         ...
