@@ -8,7 +8,7 @@ Must not know loads or faults.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from random import Random
 from typing import Final
@@ -88,6 +88,12 @@ class RealRig:
                 if server.running
             },
         )
+
+    async def each(self, seconds: float, look: Callable[[], object]) -> None:
+        """See `Rig`."""
+        while True:
+            look()
+            await trio.sleep(seconds)
 
     async def end_server(self, name: str, how: End) -> None:
         """See `Rig`."""

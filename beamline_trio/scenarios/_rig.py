@@ -6,7 +6,7 @@ Must not know loads, faults or plans.
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from random import Random
 from typing import Protocol
@@ -65,6 +65,10 @@ class Rig(Protocol):
 
     def health(self) -> Health:
         """What is to be seen of the servers now."""
+        ...
+
+    async def each(self, seconds: float, look: Callable[[], object]) -> None:
+        """Call it now, and again every so many seconds until this is cancelled; an error in it ends the run."""
         ...
 
     async def end_server(self, name: str, how: End) -> None:

@@ -131,13 +131,14 @@ class Sampler:
 
     async def watch_readiness(self) -> None:
         """Look every 100 ms whether each site has a ready instance, and whether the load balancer finds one."""
-        while True:
-            now, ready, balancer = self._now(), self._load.ready_by_site, self._load.balancer
-            self.looks += 1
-            self.least = sum(ready) if self.least is None else min(self.least, sum(ready))
-            self._unready.look(now, so=not all(ready))
-            self._unserved.look(now, so=balancer is not None and not balancer.serves)
-            await trio.sleep(READINESS_SECONDS)
+        await self._rig.each(READINESS_SECONDS, self._look)
+
+    def _look(self) -> None:
+        now, ready, balancer = self._now(), self._load.ready_by_site, self._load.balancer
+        self.looks += 1
+        self.least = sum(ready) if self.least is None else min(self.least, sum(ready))
+        self._unready.look(now, so=not all(ready))
+        self._unserved.look(now, so=balancer is not None and not balancer.serves)
 
     async def watch_uses(self) -> None:
         """Look now and then what each server and instance uses."""

@@ -8,14 +8,14 @@ Must not know loads or faults.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from random import Random
 from typing import Final
 
 import trio
 
-from ..simulation import NetworkFault, ServerConfig, World
+from ..simulation import NetworkFault, ServerConfig, Timer, World
 from ..transport import Dialer
 from ._rig import End, Health, has_quorum
 from ._scenario import Topology
@@ -77,6 +77,22 @@ class SimulatedRig:
         nodes = {name: Use(connections=len(server.connections)) for name, server in servers.items()}
         connections = sum(use.connections or 0 for use in nodes.values())
         return Health(up=up, quorum=has_quorum(up, self._topology), connections=connections, nodes=nodes)
+
+    async def each(self, seconds: float, look: Callable[[], object]) -> None:
+        """See `Rig`. An event of the world costs a fraction of a task that sleeps."""
+        events = self._world.events
+        timer: Timer
+
+        def turn() -> None:
+            nonlocal timer
+            look()
+            timer = events.call_later(seconds, turn)
+
+        timer = events.call_soon(turn)
+        try:
+            await trio.sleep_forever()
+        finally:
+            timer.cancel()
 
     async def end_server(self, name: str, how: End) -> None:
         """See `Rig`."""
