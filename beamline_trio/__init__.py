@@ -27,6 +27,7 @@ if typing.TYPE_CHECKING:
     from .cluster import ClusterWatch as ClusterWatch
     from .cluster import LeaderChanged as LeaderChanged
     from .cluster import NodeDown as NodeDown
+    from .cluster import NodeForgotten as NodeForgotten
     from .cluster import NodeUp as NodeUp
     from .cluster import QuorumLost as QuorumLost
     from .cluster import QuorumRestored as QuorumRestored
@@ -145,8 +146,8 @@ else:
             "Subscription", "UndeliveredError", "empty_payload", "open_client", "run_client",
         ),
         "cluster": (
-            "ClusterWatch", "LeaderChanged", "NodeDown", "NodeUp", "QuorumLost", "QuorumRestored", "RegionCut",
-            "RegionHealed", "RegionLeft", "RegionPublisher", "RegionReturned",
+            "ClusterWatch", "LeaderChanged", "NodeDown", "NodeForgotten", "NodeUp", "QuorumLost", "QuorumRestored",
+            "RegionCut", "RegionHealed", "RegionLeft", "RegionPublisher", "RegionReturned",
         ),
         "connection": (
             "CallbackFailed", "ClientClosedError", "ClientOptions", "Closed", "Connected", "ConnectionLostError",

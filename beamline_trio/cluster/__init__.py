@@ -7,6 +7,7 @@ _routing                                              which publisher takes a su
 
 from ._events import LeaderChanged as LeaderChanged
 from ._events import NodeDown as NodeDown
+from ._events import NodeForgotten as NodeForgotten
 from ._events import NodeUp as NodeUp
 from ._events import QuorumLost as QuorumLost
 from ._events import QuorumRestored as QuorumRestored

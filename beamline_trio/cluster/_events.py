@@ -30,6 +30,18 @@ class NodeUp(StageEvent):
 
 
 @frozen
+class NodeForgotten(StageEvent):
+    """A server is watched no more: nobody has missed it for long, as one that was removed, or there are too many.
+
+    It was last seen so long ago. One that was down has no `NodeUp` behind it.
+    """
+
+    node: str
+    region: str
+    unseen_seconds: float
+
+
+@frozen
 class LeaderChanged(StageEvent):
     """A group has another leader: the meta group, a stream, or a consumer as `STREAM > CONSUMER`."""
 
@@ -73,7 +85,9 @@ class RegionHealed(StageEvent):
 
 
 # What a watch tells.
-WatchEvent: TypeAlias = NodeDown | NodeUp | LeaderChanged | QuorumLost | QuorumRestored | RegionCut | RegionHealed
+WatchEvent: TypeAlias = (
+    NodeDown | NodeUp | NodeForgotten | LeaderChanged | QuorumLost | QuorumRestored | RegionCut | RegionHealed
+)
 
 
 @frozen

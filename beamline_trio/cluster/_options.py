@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import attrs
 
-from ..connection import number
+from ..connection import OptionsError, number
 from ..protocol import frozen
 
 
@@ -25,6 +25,9 @@ class WatchOptions:
             streams and consumers alone not before one of them has lost its quorum, as they may be choosing leaders.
         nodes_max: servers that are remembered. Those without a name of their own have another one after each start; of
             too many the one that was seen longest ago is forgotten, and counted.
+        forgotten_after_seconds: so is a server that was neither seen nor a member of anything for so long, as one that
+            was removed; not while a region is cut off, a group has no quorum or a look is not complete, when nobody
+            could say. Longer than any other time here.
     """
 
     interval_seconds: float = attrs.field(default=2.0, validator=number(least=0.05))
@@ -33,3 +36,12 @@ class WatchOptions:
     quorum_lost_after_seconds: float = attrs.field(default=10.0, validator=number(least=0.1))
     region_cut_after_seconds: float = attrs.field(default=5.0, validator=number(least=0.1))
     nodes_max: int = attrs.field(default=1000, validator=number(least=1, whole=True))
+    forgotten_after_seconds: float = attrs.field(default=3600.0, validator=number(least=1))
+
+    def __attrs_post_init__(self) -> None:
+        others = self.node_down_after_seconds, self.quorum_lost_after_seconds, self.region_cut_after_seconds
+        if self.forgotten_after_seconds <= max(others):
+            raise OptionsError(
+                f"forgotten_after_seconds is {self.forgotten_after_seconds:g}; it must be longer than what is given up "
+                f"takes, {max(others):g}: who is forgotten before is never told as down"
+            )

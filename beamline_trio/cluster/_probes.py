@@ -128,7 +128,8 @@ class JetStreamProbe:
         ordered = [seen[name] for name in self._questions if name in seen]
         nodes = tuple(node for one in ordered for node in one.nodes)
         groups = tuple(group for one in ordered for group in one.groups)
-        return Sighting(nodes=nodes, groups=(*groups, *silent))
+        some_unnamed = any(one.some_unnamed for one in ordered)
+        return Sighting(nodes=nodes, groups=(*groups, *silent), some_unnamed=some_unnamed)
 
     async def _ask_meta(self) -> Sighting:
         """The account's information comes from the meta leader, whose name it does not tell."""
@@ -218,10 +219,21 @@ class MonitorProbe:
             async with trio.open_nursery() as nursery:
                 for name in self._urls:
                     nursery.start_soon(fetch, name)
-        seen = read_varz(_read(url, bodies[name], refused) for name, url in self._urls.items() if name in bodies)
+        answers = (self._answer(name, bodies[name], refused) for name in self._urls if name in bodies)
+        seen = read_varz(answers)
         silent = self._urls.keys() - {node.name for node in seen.nodes}
         unseen = (NodeSeen(name=name, age_seconds=math.inf) for name in self._urls if name in silent)
-        return attrs.evolve(seen, nodes=(*seen.nodes, *unseen))
+        return attrs.evolve(seen, nodes=(*seen.nodes, *unseen), expected=(*seen.expected, *self._urls))
+
+    def _answer(self, name: str, body: bytes, refused: Refused) -> Mapping[str, Any]:
+        """What the server there says; it goes by the name that it was given here, and one of its own is told."""
+        answer = _read(self._urls[name], body, refused)
+        own = answer.get("server_name")
+        if not isinstance(own, str) or own == name:
+            return answer
+        words = f"the server there calls itself {own!r:.100}, and monitor calls it {name!r}; give it under its own name"
+        refused(self._urls[name], ProtocolError(words))
+        return {**answer, "server_name": name}
 
 
 def _read(asked: str, answer: bytes, refused: Refused) -> Mapping[str, Any]:

@@ -1,14 +1,16 @@
 """Whether a home answers: while it does not, one of those who want to publish tries, and the others wait for the word.
 
 Away is what an attempt has found out, or what a watch knows. The pauses between attempts grow; while a watch says that
-the region is cut off nobody tries, since every attempt would be one more publish of unknown fate.
+the region is cut off nobody tries, since every attempt would be one more publish of unknown fate. But home is asked now
+and then, which stores nothing: when it answers, the watch is mistaken, as one that knows the region by another stream
+may be, and has no say until an attempt fails or it has seen the region again.
 
 Must not publish.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import trio
@@ -27,6 +29,7 @@ class Reach:
         pause_seconds: before the first attempt, doubled each time.
         pause_max_seconds: the longest.
         cut: whether a watch says that the region is cut off.
+        ask: asks home; None = it answers, else why not.
         tell: called when it goes away (with the reason), and when it answers again (None).
     """
 
@@ -35,25 +38,31 @@ class Reach:
         pause_seconds: float,
         pause_max_seconds: float,
         cut: Callable[[], bool],
+        ask: Callable[[], Awaitable[str | None]],
         tell: Callable[[str | None], None],
     ) -> None:
         self._pause_seconds = pause_seconds
         self._pause_max_seconds = pause_max_seconds
         self._cut = cut
+        self._ask = ask
+        self._mistaken = False
         self._tell = tell
         self._lot = trio.lowlevel.ParkingLot()
         self._trying = False
         self._failed = 0
+        self._ask_at = 0.0
         self.away_since: float | None = None
 
     @property
     def cut(self) -> bool:
-        """Whether a watch says that the region is cut off."""
-        return self._cut()
+        """Whether a watch says that the region is cut off, and home does not say otherwise."""
+        said = self._cut()
+        self._mistaken &= said
+        return said and not self._mistaken
 
     def look(self) -> bool:
         """Take a watch at its word; whether it is news that the region is cut off."""
-        if self.away_since is not None or not self._cut():
+        if self.away_since is not None or not self.cut:
             return False
         self._leave("the region is cut off")
         return True
@@ -86,6 +95,7 @@ class Reach:
                 self._tell(None)
             self._lot.unpark_all()
             return
+        self._mistaken = False
         self._leave(failure)
         if trying:
             self._failed += 1
@@ -106,9 +116,13 @@ class Reach:
     def _leave(self, why: str) -> None:
         if self.away_since is None:
             self.away_since = trio.current_time()
+            self._ask_at = self.away_since + self._pause_max_seconds
             self._tell(why)
 
     async def _pause(self) -> None:
         await trio.sleep(min(self._pause_seconds * 2 ** min(self._failed, 32), self._pause_max_seconds))
-        while self._cut():  # noqa: ASYNC110  # the watch looks now and then as well
+        while self.cut:
             await trio.sleep(_LOOK_SECONDS)
+            if self.cut and trio.current_time() >= self._ask_at:
+                self._ask_at = trio.current_time() + self._pause_max_seconds
+                self._mistaken = await self._ask() is None

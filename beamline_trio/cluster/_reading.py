@@ -17,6 +17,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+import attrs
+
 from ._records import META_GROUP, GroupSeen, NodeSeen, Sighting
 
 _NANOSECONDS: Final = 1_000_000_000
@@ -52,13 +54,14 @@ def read_group(name: str, cluster: object, told_at: datetime.datetime | None = N
     replicas = [table(one) for one in _several(section, "replicas")]
     leads_seconds = _leads_seconds(section, told_at)
     told = [_replica(one, region, leads_seconds) for one in replicas if _is_name(_text(one, "name"))]
+    some_unnamed = len(told) < len(replicas)
     if not leader:  # who answers has no contact with the others
         told = [NodeSeen(name=node.name, region=region) for node in told]
     nodes = [*told, NodeSeen(name=leader, region=region, age_seconds=0.0)] if leader and region else told
     members = tuple(sorted({node.name for node in nodes}))
     led = bool(leader) or not replicas
     group = GroupSeen(name=name, region=region, led=led, leader=leader, members=members)
-    return Sighting(nodes=tuple(nodes), groups=(group,))
+    return Sighting(nodes=tuple(nodes), groups=(group,), some_unnamed=some_unnamed)
 
 
 def read_statuses(answers: Iterable[Mapping[str, Any]]) -> Sighting:
@@ -71,7 +74,7 @@ def read_statuses(answers: Iterable[Mapping[str, Any]]) -> Sighting:
         if name:
             nodes.append(_node(name, _text(server, "cluster"), status))
             metas.append((name, _meta(status)))
-    return Sighting(nodes=tuple(nodes), groups=_meta_group(metas), all_nodes=bool(nodes))
+    return attrs.evolve(_meta_sighting(metas), nodes=tuple(nodes), all_nodes=bool(nodes))
 
 
 def read_instances(answers: Iterable[Mapping[str, Any]]) -> Sighting:
@@ -88,7 +91,7 @@ def read_varz(answers: Iterable[Mapping[str, Any]]) -> Sighting:
         if name:
             nodes.append(_node(name, _text(table(answer.get("cluster")), "name"), answer))
             metas.append((name, _meta(answer)))
-    return Sighting(nodes=tuple(nodes), groups=_meta_group(metas))
+    return attrs.evolve(_meta_sighting(metas), nodes=tuple(nodes))
 
 
 def _is_name(text: str) -> bool:
@@ -138,6 +141,19 @@ def _meta_group(metas: list[tuple[str, Mapping[str, Any]]]) -> tuple[GroupSeen, 
     most = sorted(named, key=lambda name: (-named[name], name))
     leader = (*sorted(own), *most, "")[0]
     return (GroupSeen(name=META_GROUP, led=bool(leader), leader=leader),)
+
+
+def _meta_sighting(metas: list[tuple[str, Mapping[str, Any]]]) -> Sighting:
+    """The meta group, and all JetStream servers: its leader lists the others, until an operator removes one.
+
+    Where no leader has answered itself, nobody has listed them.
+    """
+    groups = _meta_group(metas)
+    lists = [_several(meta, "replicas") for name, meta in metas if _text(meta, "leader") == name]
+    listed = [_text(table(one), "name") for one_list in lists for one in one_list]
+    names = {name for name in listed if _is_name(name)}
+    some_unnamed = bool(groups) and (not lists or not all(map(_is_name, listed)))
+    return Sighting(groups=groups, expected=tuple(sorted(names)), some_unnamed=some_unnamed)
 
 
 def _several(section: Mapping[str, Any], key: str) -> list[Any]:

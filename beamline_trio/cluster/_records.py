@@ -61,12 +61,16 @@ class Sighting:
         nodes: those that were told of.
         groups: those that were asked about, answered or not.
         all_nodes: whether every server was asked for itself, so that one which is not here did not answer.
+        expected: names of servers that there should be, by who leads them or lists them, heard or not.
+        some_unnamed: whether there should be others, and nobody has told how they are called.
         instances: how many instances of the program have answered; None = they were not asked for.
     """
 
     nodes: tuple[NodeSeen, ...] = ()
     groups: tuple[GroupSeen, ...] = ()
     all_nodes: bool = False
+    expected: tuple[str, ...] = ()
+    some_unnamed: bool = False
     instances: int | None = None
 
 
@@ -79,6 +83,7 @@ class NodeStatus:
         region: its cluster; empty until somebody has said.
         seen_at: when it was last seen.
         looked_at: when it was last looked for.
+        expected_at: when it was last a member of something, or nobody could say whether it is.
         down_at: when it was last seen before it went down; None = it is up.
         memory_bytes: what it used when it last said so.
         connections: the clients that it had then.
@@ -88,6 +93,7 @@ class NodeStatus:
     region: str = ""
     seen_at: float
     looked_at: float
+    expected_at: float
     down_at: float | None = None
     memory_bytes: int | None = None
     connections: int | None = None

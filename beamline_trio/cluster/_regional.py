@@ -55,7 +55,8 @@ class RegionPublisher:
     Args:
         jetstream: of a client in the own region.
         home: where the messages are at home.
-        watch: whose word that the region is cut off is taken at once; without one failed attempts tell.
+        watch: whose word that the region is cut off is taken at once, unless home itself answers; without one failed
+            attempts tell.
 
     Attributes:
         home: it.
@@ -77,7 +78,7 @@ class RegionPublisher:
         self._stream = HomeStream(jetstream, home)
         self._kept = None if home.local is None else Kept(jetstream, home, home.local)
         self._lanes = Lanes(home.region, home.waiting_messages_max, home.waiting_bytes_max)
-        self._reach = Reach(home.pause_seconds, home.pause_max_seconds, self._is_cut, self._tell)
+        self._reach = Reach(home.pause_seconds, home.pause_max_seconds, self._is_cut, self._stream.ask, self._tell)
         self._draining = False
         self._wanted = trio.Event()
         self._running = False

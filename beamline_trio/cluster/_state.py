@@ -1,7 +1,8 @@
 """What is known of a cluster, and what a look changes in it. Pure and synchronous.
 
 Silence is judged, absence is not: a node, a region or a group is given up only when it was looked for and not seen for
-its time. What nobody was asked about stays as it was. After an outage of the own link everything that was good begins
+its time. What nobody was asked about stays as it was, but for a server that nobody has seen or counted as a member of
+anything for long: it was removed, and is forgotten. After an outage of the own link everything that was good begins
 its time anew, since nothing could have been seen meanwhile, and so do the groups of a region that was cut off. What is
 known is current from a look on until the looks end.
 
@@ -25,6 +26,7 @@ import attrs
 from ._events import (
     LeaderChanged,
     NodeDown,
+    NodeForgotten,
     NodeUp,
     QuorumLost,
     QuorumRestored,
@@ -79,8 +81,8 @@ class ClusterState:
     def resume(self, now: float) -> None:
         """Nobody could look, and now somebody can: what was good is so until it was looked for anew."""
         for name, node in self._nodes.items():
-            if node.down_at is None:
-                self._nodes[name] = attrs.evolve(node, seen_at=now, looked_at=now)
+            seen_at, looked_at = (now, now) if node.up else (node.seen_at, node.looked_at)
+            self._nodes[name] = attrs.evolve(node, seen_at=seen_at, looked_at=looked_at, expected_at=now)
         for name, region in self._regions.items():
             if region.cut_at is None:
                 self._regions[name] = attrs.evolve(region, seen_at=now, looked_at=now)
@@ -90,13 +92,14 @@ class ClusterState:
         """Nobody looks any more: what is known may be over."""
         self.current = False
 
-    def take(self, sightings: Iterable[Sighting], home: str, now: float) -> list[WatchEvent]:
+    def take(self, sightings: Iterable[Sighting], home: str, now: float, *, complete: bool = True) -> list[WatchEvent]:
         """One look: what all who look have seen; returns what has changed.
 
         Args:
             sightings: of this moment.
             home: the region of the own link, which is up; empty where its server names none.
             now: by `trio.current_time()`.
+            complete: whether all could look who do.
         """
         self.counters.looks += 1
         self.current = True
@@ -109,7 +112,7 @@ class ClusterState:
                 self._nodes = {name: self._sought(node, now) for name, node in self._nodes.items()}
         for group in (group for sighting in sightings for group in sighting.groups):
             events += self._see_group(group, now)
-        self._forget_nodes()
+        events += self._forget_nodes(sightings, now, complete=complete)
         self._look_at_regions(sightings, home, now)
         return [*events, *self._judge_nodes(now), *self._judge_regions(now), *self._judge_groups(now)]
 
@@ -120,7 +123,7 @@ class ClusterState:
         known = self._nodes.get(seen.name)
         if known is None:  # the time of one that nobody has heard yet begins now
             since = now if heard_at is None else heard_at
-            known = NodeStatus(name=seen.name, region=seen.region, seen_at=since, looked_at=now)
+            known = NodeStatus(name=seen.name, region=seen.region, seen_at=since, looked_at=now, expected_at=now)
         if heard_at is not None:
             known = attrs.evolve(known, seen_at=max(known.seen_at, heard_at), looked_at=now)
         elif seen.age_seconds is not None or seen.sought_seconds > self._options.node_down_after_seconds:
@@ -137,14 +140,23 @@ class ClusterState:
         anew = node.up and self._was_interrupted(node.looked_at, now)
         return attrs.evolve(node, looked_at=now, seen_at=max(node.seen_at, now) if anew else node.seen_at)
 
-    def _forget_nodes(self) -> None:
-        """Of too many servers those that were seen longest ago."""
-        excess = len(self._nodes) - self._options.nodes_max
-        if excess <= 0:
-            return
-        self.counters.nodes_forgotten += excess
-        for name in sorted(self._nodes, key=lambda name: (self._nodes[name].seen_at, name))[:excess]:
-            del self._nodes[name]
+    def _forget_nodes(self, sightings: list[Sighting], now: float, *, complete: bool) -> list[WatchEvent]:
+        """Those that nobody misses any more, and of too many those that were seen longest ago."""
+        expected = {name for sighting in sightings for name in sighting.expected}
+        expected.update(member for group in self._groups.values() for member in group.members)
+        nobody_could_say = not complete or any(sighting.some_unnamed for sighting in sightings)
+        nobody_could_say |= not all(region.connected for region in self._regions.values())
+        nobody_could_say |= not all(group.quorum for group in self._groups.values())
+        for name, node in self._nodes.items():
+            if nobody_could_say or name in expected:
+                self._nodes[name] = attrs.evolve(node, expected_at=now)
+        since = now - self._options.forgotten_after_seconds
+        missed_by_nobody = [name for name, node in self._nodes.items() if max(node.seen_at, node.expected_at) < since]
+        excess = max(0, len(self._nodes) - len(missed_by_nobody) - self._options.nodes_max)
+        left = sorted(self._nodes.keys() - set(missed_by_nobody), key=lambda name: (self._nodes[name].seen_at, name))
+        forgotten = [self._nodes.pop(name) for name in (*missed_by_nobody, *left[:excess])]
+        self.counters.nodes_forgotten += len(forgotten)
+        return [NodeForgotten(node.name, node.region, now - node.seen_at) for node in forgotten]
 
     def _see_group(self, seen: GroupSeen, now: float) -> list[WatchEvent]:
         known = self._groups.get(seen.name)

@@ -21,7 +21,7 @@ class ClusterStatistics:
         leader_changes: times that a group had another leader.
         quorums_lost: times that a group lost its quorum.
         regions_cut: times that a region was cut off.
-        nodes_forgotten: servers that were not remembered any longer, being too many.
+        nodes_forgotten: servers that were not remembered any longer, being too many, or missed by nobody.
     """
 
     looks: int = 0

@@ -20,6 +20,7 @@ from ..jetstream import JetStream
 from ._events import (
     LeaderChanged,
     NodeDown,
+    NodeForgotten,
     NodeUp,
     QuorumLost,
     QuorumRestored,
@@ -259,7 +260,8 @@ class ClusterWatch:
         counted = [one.instances for one in sightings if one.instances is not None]
         self._instances = counted[0] if counted else self._instances
         home = self.client.server_info.cluster
-        for event in self.state.take(sightings, home, trio.current_time()):
+        complete = len(sightings) == len(self._probes)
+        for event in self.state.take(sightings, home, trio.current_time(), complete=complete):
             self._tell(event)
             self.client.connection.emit(event)
 
@@ -279,6 +281,8 @@ class ClusterWatch:
                 self._log(logging.WARNING, "CLUSTER_NODE_DOWN", node=node, region=region, seconds=round(seconds, 3))
             case NodeUp(node, region, seconds):
                 self._log(logging.INFO, "CLUSTER_NODE_UP", node=node, region=region, seconds=round(seconds, 3))
+            case NodeForgotten(node, region, seconds):
+                self._log(logging.INFO, "CLUSTER_NODE_FORGOTTEN", node=node, region=region, seconds=round(seconds, 3))
             case LeaderChanged(group, before, leader):
                 self._log(logging.INFO, "CLUSTER_LEADER_CHANGED", group=group, before=before, leader=leader)
             case QuorumLost(group, region, seconds):

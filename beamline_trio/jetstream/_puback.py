@@ -144,14 +144,19 @@ def read_pub_ack(body: bytes) -> PubAck:
 def check_message_id(value: str) -> str:
     """An empty one would be none to the server, and its message stored as often as it is published.
 
+    White space before a header's value is none of it to the server, nor behind it to who reads it: of two ids that
+    differ by that alone the second message would be taken for the first one again, or not be found by its id.
+
     Raises:
         TypeError: it is no str.
-        ValueError: it is empty.
+        ValueError: it is empty, or begins or ends with white space.
     """
     if not isinstance(value, str):
         raise TypeError(f"message_id must be a str, not {type(value).__name__}")
     if not value:
         raise ValueError("message_id is empty, and the server would take no notice of it; give one, or None")
+    if value != value.strip(" \t"):
+        raise ValueError(f"message_id is {value!r:.100}; it must not begin or end with white space")
     return value
 
 

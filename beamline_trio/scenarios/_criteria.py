@@ -24,10 +24,16 @@ from ._sampling import Sample
 from ._scenario import Kind
 from ._settings import SIMULATION
 from ._streams import REMEMBERED_SECONDS
+from ._work import ACK_WAIT_SECONDS, DEADLINE_SECONDS
 
 # Where handlers fail, or their acks do not arrive, a message may be given up. One that hangs is cancelled and tried
 # again, and hangs no longer by then.
 _GIVES_UP: Final = frozenset((Kind.HANDLERS_FAIL, Kind.ACKS_LOST))
+_OF_HANDLERS: Final = frozenset((Kind.HANDLERS_FAIL, Kind.HANDLERS_HANG))
+# Of a hang so much longer than a handler's deadline some message has come again.
+_HANG_SECONDS: Final = 2.0
+# What an instance had in hand that died has come again by then.
+_QUIET_SECONDS: Final = 2.5 * ACK_WAIT_SECONDS
 _STEADY_FACTOR: Final = 1.5
 _STEADY_SECONDS: Final = 5.0
 _FULL_RATE: Final = 100.0
@@ -156,7 +162,8 @@ def _within(name: str, took: Sequence[tuple[float | None, float]], most: float) 
 def _resources(evidence: Evidence, measured: Measured) -> Iterable[Finding]:
     base, filled, end = measured.base, measured.filled, measured.end
     yield _grown("tasks", limits.TASKS, [one.tasks for one in base], [one.tasks for one in end])
-    yield _memory("memory", [one.memory_bytes for one in filled], [one.memory_bytes for one in end])
+    before, after = ([one.memory_bytes for one in some if one.memory_bytes] for some in (filled, end))
+    yield _memory("memory", before, after)
     connections = [one.connections for one in base], [one.connections for one in end]
     yield _grown("connections", limits.CONNECTIONS, *connections)
     yield from _processes(evidence)
@@ -219,6 +226,41 @@ def _expected(evidence: Evidence, measured: Measured) -> Iterable[Finding]:
         yield from _steady(measured)
 
 
+def _tried_again(evidence: Evidence, _: Measured) -> Iterable[Finding]:
+    """Every failure of a handler is followed by another delivery, or by giving up; so is a hang beyond the deadline.
+
+    Of an instance that is a process only the delivery that led to something is known here.
+    """
+    bands = [band for band in evidence.bands if band.met and band.fault.kind in _OF_HANDLERS]
+    failed = sum(band.met or 0 for band in bands if band.fault.kind is Kind.HANDLERS_FAIL)
+    beyond = [band.healed - band.begins - DEADLINE_SECONDS for band in bands if band.fault.kind is Kind.HANDLERS_HANG]
+    # Some message comes soon enough to outlast the deadline.
+    hung = sum(seconds * min(1.0, evidence.settings.rate) >= _HANG_SECONDS for seconds in beyond)
+    if evidence.deaths or not failed + hung:
+        return
+    begins = min(band.begins for band in bands)
+    before = max((one.again for one in evidence.samples if one.at <= begins), default=0)
+    again, dead = evidence.ledger.again - before, evidence.ledger.dead
+    value = f"{again} came again since, {dead} were given up"
+    limit = f">= {failed + hung}: {failed} failures of handlers, {hung} hangs beyond the deadline"
+    yield holds("what failed is tried again", again + dead >= failed + hung, value, limit)
+
+
+def _leave_nothing(evidence: Evidence, _: Measured) -> Iterable[Finding]:
+    """Who is drained ends what it has in hand: none of it comes again. Judged where nothing of another fault can."""
+    bands = sorted(evidence.bands, key=lambda band: band.begins)
+    left: list[int] = []
+    for place, band in enumerate(bands):
+        before = max((other.healed for other in bands[:place]), default=-math.inf)
+        if band.fault.kind is not Kind.ROUTER_DRAIN or band.begins - before < _QUIET_SECONDS:
+            continue
+        ends = bands[place + 1].begins if place + 1 < len(bands) else math.inf
+        seen = [one.again for one in evidence.samples if band.begins - 1 <= one.at <= ends]
+        left.append(seen[-1] - seen[0] if seen else 0)
+    if left:
+        yield nothing(f"handled again behind {len(left)} drains", sum(left))
+
+
 def _regions_go_on(evidence: Evidence, most: float) -> Iterable[Finding]:
     """What is at home in a region goes on there, cut off or not: the others must not hide that it stands still."""
     for region in evidence.plan.topology.regions:
@@ -271,4 +313,14 @@ def _brought(evidence: Evidence, _: Measured) -> Iterable[Finding]:
     return brought(evidence)
 
 
-_CRITERIA: Final = (_messages, _throughput, _reconnects, _resources, _expected, _undisturbed, _brought)
+_CRITERIA: Final = (
+    _messages,
+    _throughput,
+    _reconnects,
+    _resources,
+    _expected,
+    _tried_again,
+    _leave_nothing,
+    _undisturbed,
+    _brought,
+)

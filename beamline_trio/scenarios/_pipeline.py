@@ -15,7 +15,7 @@ from ._ledger import tell_handled
 from ._sink import Sink, Taking
 from ._streams import REMEMBERED_SECONDS, streams_of
 from ._subjects import DEAD, DONE, ONCE, ROUTE, WORK, number_of, payload_of, stream_name, subject_prefix
-from ._work import ACK_WAIT_SECONDS, GRACE_SECONDS, Ground
+from ._work import ACK_WAIT_SECONDS, DEADLINE_SECONDS, GRACE_SECONDS, Ground
 
 CONCURRENCY: Final = 16
 ONCE_ROUTE: Final = "once"
@@ -88,6 +88,7 @@ class Pipeline:
             durable=ROUTE,
             name=ROUTE,
             concurrency=CONCURRENCY,
+            deadline_seconds=DEADLINE_SECONDS,
             ordered_by=lambda message: message.subject,
             retry=self._retry,
             dead_letter=f"{subject_prefix(DEAD, self._region)}.{ROUTE}",

@@ -40,7 +40,8 @@ class Sample:
         quorum: whether there is one, as the watches see it. enough: whether as many servers run as it needs.
         leader: of the streams; empty = none is known.
         regions: those that are joined to another one.
-        tasks: of trio. memory_bytes: of this process. connections: of clients to servers.
+        tasks: of trio. memory_bytes: of this process; 0 = the system does not tell. connections: of clients to servers.
+        again: deliveries to handlers that were not the first of their message, so far.
         by_instance: deliveries to each instance so far. by_region: messages that ended in each region so far.
     """
 
@@ -60,6 +61,7 @@ class Sample:
     tasks: int
     memory_bytes: int
     connections: int
+    again: int = 0
     by_instance: tuple[int, ...] = ()
     by_region: tuple[int, ...] = ()
     enough: bool = True
@@ -180,6 +182,7 @@ class Sampler:
             tasks=trio.lowlevel.current_statistics().tasks_living,
             memory_bytes=resident_bytes() or 0,
             connections=health.connections,
+            again=ledger.again,
             by_instance=tuple(ledger.by_instance.get(name, 0) for name in load.instances),
             by_region=tuple(by_region.get(site.region, 0) for site in load.sites),
         )

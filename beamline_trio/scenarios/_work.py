@@ -19,6 +19,8 @@ from ._sink import Sink
 
 # What is in hand of an instance that dies comes again after it.
 ACK_WAIT_SECONDS: Final = 30.0
+# Of a handler: the default of a route.
+DEADLINE_SECONDS: Final = 20.0
 GRACE_SECONDS: Final = 10.0
 
 

@@ -38,6 +38,10 @@ class FakeNode:
     heard_at: float = 0.0
     up: bool = True
 
+    def silent_seconds(self, now: float) -> float:
+        """For how long nobody has heard it."""
+        return 0.0 if self.up else now - self.heard_at
+
 
 @attrs.define
 class FakeGroup:
@@ -65,6 +69,8 @@ class FakeCluster:
         nodes: name -> a server.
         groups: stream -> its group.
         silent: nobody answers anything.
+        system_silent: nobody answers for the system account.
+        nameless: servers whose names leaders do not know.
         instances: identifiers of the instances of the service.
     """
 
@@ -77,6 +83,8 @@ class FakeCluster:
         self.groups: dict[str, FakeGroup] = {}
         self.meta = FakeGroup("_meta_", list(self.nodes.values()))
         self.silent = False
+        self.system_silent = False
+        self.nameless: set[str] = set()
         self.instances = ["a"]
 
     def add_stream(self, name: str, region: str) -> FakeGroup:
@@ -96,6 +104,12 @@ class FakeCluster:
         for name in names:
             self.nodes[name].up = True
 
+    def remove(self, name: str) -> None:
+        """An operator removes a server: it is a member of nothing any more."""
+        node = self.nodes.pop(name)
+        for group in (self.meta, *self.groups.values()):
+            group.members = [member for member in group.members if member is not node]
+
     def move(self, stream: str, leader: str) -> None:
         """A stream has another leader."""
         self.groups[stream].leader = leader
@@ -114,7 +128,7 @@ class FakeCluster:
     async def statuses(self, asked: Message) -> None:
         """`$SYS.REQ.SERVER.PING.STATSZ`: an answer from each server."""
         for node in self.nodes.values():
-            if node.up and not self.silent:
+            if node.up and not self.silent and not self.system_silent:
                 await asked.respond(json.dumps(self.status(node)).encode())
 
     def status(self, node: FakeNode) -> dict[str, Any]:
@@ -123,6 +137,8 @@ class FakeCluster:
         meta: dict[str, Any] = {"name": "_meta_", "cluster_size": len(self.nodes)} | (
             {"leader": leader} if leader else {}
         )
+        if leader == node.name:
+            meta["replicas"] = self.section(self.meta)["replicas"]
         return {
             "server": {"name": node.name, "cluster": node.region, "ver": "2.15.1", "jetstream": True},
             "statsz": {"mem": 20_000_000, "connections": 3, "jetstream": {"meta": meta}},
@@ -149,12 +165,15 @@ class FakeCluster:
         """The `cluster` section of a stream's information."""
         now = trio.current_time()
         told = [
-            {"name": node.name, "current": True, "active": 1 + round((0 if node.up else now - node.heard_at) * 1e9)}
+            {"name": self._told_name(node), "current": True, "active": 1 + round(node.silent_seconds(now) * 1e9)}
             for node in group.members
             if not group.led or node.name != group.leader
         ]
         section: dict[str, Any] = {"name": group.members[0].region, "replicas": told}
         return section | ({"leader": group.leader} if group.led else {})
+
+    def _told_name(self, node: FakeNode) -> str:
+        return f"Server name unknown at this time (peerID: {node.name})" if node.name in self.nameless else node.name
 
     async def ping(self, asked: Message) -> None:
         """`$SRV.PING.NAME`: an answer from each instance."""

@@ -73,6 +73,14 @@ class Region:
             yield
 
     @contextmanager
+    def cut_off(self, watch: StandInWatch) -> Generator[None]:
+        """A watch says that the region is cut off, and home does not answer."""
+        with self.silent_home():
+            watch.cut = True
+            yield
+        watch.cut = False
+
+    @contextmanager
     def lost_acks(self) -> Generator[None]:
         """Acks of what is kept do not arrive."""
         with self._faults.inject("ack", error(), subjects="$JS.ACK.KEEP.>"):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractContextManager, asynccontextmanager
 from functools import partial
 from itertools import count
 from typing import Any, cast
@@ -156,14 +156,6 @@ async def test_who_comes_towards_the_end_of_a_drain_waits_and_goes_home(
         assert await west.stored() == {"a": list(range(102)), "b": [0]}
 
 
-@contextmanager
-def cut(watch: StandInWatch) -> Generator[None]:
-    """A watch says that the region is cut off."""
-    watch.cut = True
-    yield
-    watch.cut = False
-
-
 @pytest.mark.parametrize("trouble", ["away", "lost PubAck", "cut", "local", "acks"])
 async def test_who_waits_for_the_end_of_a_drain_is_kept_when_that_is_far_again(
     nats_world: World, monkeypatch: pytest.MonkeyPatch, trouble: str
@@ -176,7 +168,7 @@ async def test_who_waits_for_the_end_of_a_drain_is_kept_when_that_is_far_again(
         troubles: dict[str, Callable[[], AbstractContextManager[None]]] = {
             "away": west.away,
             "lost PubAck": partial(west.away, timeout()),
-            "cut": partial(cut, watch),
+            "cut": partial(west.cut_off, watch),
             "local": partial(west.away, subjects="$JS.API.CONSUMER.>"),
             "acks": west.lost_acks,
         }

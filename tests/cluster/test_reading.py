@@ -109,6 +109,27 @@ def test_a_peer_whose_name_the_leader_does_not_know_yet_is_no_node() -> None:
     assert {node.name for node in sighting.nodes} == set(sighting.groups[0].members) == {"east-1", "east-2", "east-3"}
 
 
+@pytest.mark.parametrize(
+    "replicas, answers, unnamed",
+    [
+        (["east-1", "east-3"], ["east-1", "east-2"], False),
+        (["east-1", "Server name unknown at this time (peerID: yrzKKRBu)"], ["east-1", "east-2"], True),
+        (["east-1", ""], ["east-1", "east-2"], True),
+        (["east-1", "east-3"], ["east-1", "east-3"], True),
+    ],
+)
+def test_a_list_of_members_that_lacks_a_name_is_none(replicas: list[str], answers: list[str], unnamed: bool) -> None:
+    """Its leader does not know how a peer is called, or has not answered itself: nobody says who is missed."""
+    statuses = {name: status(name, "east", "east-2") for name in answers}
+    if "east-2" in statuses:
+        meta = statuses["east-2"]["statsz"]["jetstream"]["meta"]
+        meta["replicas"] = [{"name": name} for name in replicas]
+    assert read_statuses(statuses.values()).some_unnamed is unnamed
+    if "east-2" in statuses:
+        group = LED | {"replicas": [{"name": name, "current": True, "active": 1} for name in replicas]}
+        assert read_group("ORDERS", group).some_unnamed is unnamed
+
+
 def test_the_statuses_of_servers() -> None:
     """Each answer is a node that is there, with what it uses; and they name the leader of the meta group."""
     answers = [status("east-1", "east", "west-2"), status("west-2", "west", "west-2", mem="?", connections=None)]
@@ -119,6 +140,18 @@ def test_the_statuses_of_servers() -> None:
     )
     assert sighting.groups == (GroupSeen(name=META_GROUP, led=True, leader="west-2"),)
     assert sighting.all_nodes
+
+
+def test_the_leader_of_the_meta_group_lists_all_others() -> None:
+    """Heard or not, until one is removed; a peer whose name it does not know yet is nobody."""
+    answers = [status("east-1", "east", "east-2"), status("east-2", "east", "east-2")]
+    listed = ["east-1", "east-3", "Server name unknown at this time (peerID: yrzKKRBu)", 7]
+    answers[1]["statsz"]["jetstream"]["meta"]["replicas"] = [{"name": name, "active": 0} for name in listed]
+    assert read_statuses(answers).expected == ("east-1", "east-3")
+    assert read_statuses(answers).some_unnamed
+    assert not read_statuses([status("east-1", "east", None)]).expected
+    meta = answers[1]["statsz"]["jetstream"]["meta"]
+    assert read_varz([{"server_name": "east-2", "jetstream": {"meta": meta}}]).expected == ("east-1", "east-3")
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import ExitStack
 from itertools import count
 from random import Random
 
@@ -124,14 +125,14 @@ async def test_a_watch_that_says_cut_is_taken_at_its_word(nats_world: World) -> 
     """Publishes are kept at once and nobody tries the home, until the watch sees it again."""
     watch = StandInWatch()
     async with region(nats_world, LOCAL, watch=watch) as west, trio.open_nursery() as nursery:
-        watch.cut = True
-        west.start(nursery, "ab", *ORDER)
-        await trio.sleep(1)
-        assert len(west.acks) == 40
-        await trio.sleep(400)
+        with west.cut_off(watch):
+            west.start(nursery, "ab", *ORDER)
+            await trio.sleep(1)
+            assert len(west.acks) == 40
+            await trio.sleep(400)
+            assert west.publisher.statistics().home == 0
+            assert west.publisher.statistics().failures == 0
         assert await west.stored() == {}
-        assert west.publisher.statistics().failures == 0
-        watch.cut = False
         await west.settled()
         assert await west.stored() == expected("ab", 20)
 
@@ -141,12 +142,35 @@ async def test_a_watch_that_says_cut_makes_publishes_wait(nats_world: World) -> 
     watch = StandInWatch()
     async with region(nats_world, HERE, watch=watch) as west:
         async with trio.open_nursery() as nursery:
-            watch.cut = True
-            west.start(nursery, "ab", *ORDER)
-            await trio.sleep(60)
-            assert west.publisher.statistics().failures == 0
-            watch.cut = False
+            with west.cut_off(watch):
+                west.start(nursery, "ab", *ORDER)
+                await trio.sleep(60)
+                assert west.publisher.statistics().failures == 0
         assert await west.stored() == expected("ab", 20)
+
+
+@pytest.mark.parametrize("home", [HERE, LOCAL], ids=["waits", "kept"])
+async def test_a_watch_is_not_believed_when_home_itself_answers(nats_world: World, home: Home) -> None:
+    """One that knows the region by a stream that has lost its quorum; it has its say again when it has seen it."""
+    watch = StandInWatch()
+    async with region(nats_world, home, watch=watch) as west:
+        watch.cut = True
+        for number in range(5):
+            await west.publish("a", number)
+            await trio.sleep(10)
+        assert await west.stored() == {"a": list(range(5))}
+        assert west.publisher.statistics().kept == 0
+        assert not west.publisher.away
+        watch.cut = False
+        await west.publish("a", 5)
+        async with trio.open_nursery() as nursery:
+            with west.cut_off(watch):
+                west.start(nursery, "a", 6)
+                await trio.sleep(60)
+                assert west.publisher.away
+                assert west.publisher.statistics().failures == 0
+        await west.settled()
+        assert await west.stored() == {"a": list(range(7))}
 
 
 @pytest.mark.parametrize("seconds", [20, 300])
@@ -407,7 +431,10 @@ def test_what_will_not_do_is_refused() -> None:
 @given(
     seed=st.integers(0, 2**16),
     outages=st.lists(
-        st.tuples(st.sampled_from(["none", "lost", "some", "cut"]), st.floats(0.5, 300), st.floats(0.5, 60)), max_size=4
+        st.tuples(
+            st.sampled_from(["none", "lost", "some", "cut", "mistaken"]), st.floats(0.5, 300), st.floats(0.5, 60)
+        ),
+        max_size=4,
     ),
     local=st.booleans(),
 )
@@ -424,10 +451,13 @@ def test_whatever_happens_each_is_stored_once_and_in_order(
                 for key in "abcd":
                     nursery.start_soon(paced, west, key)
                 for kind, seconds, pause in outages:
-                    watch.cut = kind == "cut"
+                    watch.cut = kind in ("cut", "mistaken")
                     faults = {"none": None, "lost": timeout(), "cut": None}
                     some = intermittent(timeout(), 0.5, Random(seed))
-                    with west.away(faults.get(kind, some)):
+                    with ExitStack() as stack:
+                        if kind == "cut":
+                            stack.enter_context(west.silent_home())
+                        stack.enter_context(west.away(faults.get(kind, some)))
                         await trio.sleep(seconds)
                     watch.cut = False
                     await trio.sleep(pause)

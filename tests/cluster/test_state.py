@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import attrs
 import pytest
@@ -14,6 +15,7 @@ from beamline_trio.cluster import (
     META_GROUP,
     LeaderChanged,
     NodeDown,
+    NodeForgotten,
     NodeUp,
     QuorumLost,
     QuorumRestored,
@@ -23,7 +25,7 @@ from beamline_trio.cluster import (
 )
 from beamline_trio.cluster._records import GroupSeen, NodeSeen, Sighting
 from beamline_trio.cluster._state import ClusterState
-from beamline_trio.connection import StageEvent
+from beamline_trio.connection import OptionsError, StageEvent
 
 OPTIONS = WatchOptions()
 EAST = ("east-1", "east-2", "east-3")
@@ -232,6 +234,60 @@ def test_of_too_many_servers_those_seen_longest_ago_are_forgotten() -> None:
     assert set(state.groups) == {"ORDERS"}
 
 
+def test_a_server_that_was_removed_is_forgotten() -> None:
+    """It is down, and then neither seen nor a member of anything for its time; before that it stays down."""
+    state = new_state("ORDERS")
+    told(state, [led(), aged(0.0)], [0])
+    assert told(state, [led(), aged(6.0)], [6]) == [(6, NodeDown("east-2", "east", 6))]
+    told(state, [led()], range(7, 4000))  # a member as before
+    assert not state.nodes["east-2"].up
+    group = GroupSeen(name="ORDERS", region="east", led=True, leader="east-1", members=("east-1", "east-3"))
+    moved = Sighting(groups=(group,), nodes=(NodeSeen(name="east-1", region="east", age_seconds=0.0),))
+    hour = OPTIONS.forgotten_after_seconds
+    assert told(state, [moved], [4000, 3999 + hour]) == []
+    assert set(state.nodes) == {"east-1", "east-2"}
+    assert told(state, [moved], [4000 + hour]) == [(4000 + hour, NodeForgotten("east-2", "east", 4000 + hour))]
+    assert set(state.nodes) == {"east-1"}
+    assert state.counters.nodes_forgotten == 1
+    assert told(state, [moved, aged(0.0)], [4001 + hour]) == []
+    assert state.nodes["east-2"].up
+
+
+@pytest.mark.parametrize("expected, left", [((), {"east-1"}), (("east-2",), {"east-1", "east-2"})])
+def test_who_asks_all_servers_goes_by_what_their_meta_leader_lists(expected: tuple[str, ...], left: set[str]) -> None:
+    """All others are looked for at each look, and one that is just down must stay so."""
+    state = new_state()
+    told(state, [seen("east-1", "east-2")], [0])
+    told(state, [attrs.evolve(seen("east-1"), expected=expected)], range(1, 4000))
+    assert set(state.nodes) == left
+
+
+@pytest.mark.parametrize("trouble", ["region", "group", "link", "probe", "unnamed"])
+def test_nobody_is_forgotten_while_nobody_could_say(trouble: str) -> None:
+    """A region is cut off, a group has no quorum, the link was down, one who looks could not, a member has no name.
+
+    All have their time anew behind that.
+    """
+    state = new_state("ORDERS")
+    hour = int(OPTIONS.forgotten_after_seconds)
+    told(state, [seen("east-1", "east-2", "west-1"), led()], [0])
+    alone = Sighting(groups=(GroupSeen(name="ORDERS", region="east", led=True, leader="east-1"),))
+    there = ["east-1"] if trouble == "region" else ["east-1", "west-1"]
+    asked = {"group": unled(), "unnamed": attrs.evolve(alone, some_unnamed=True)}.get(trouble, alone)
+    told(state, [seen(*there), asked], range(1, 60))
+    if trouble == "link":
+        state.resume(2 * hour)
+    elif trouble == "probe":
+        for now in range(60, 2 * hour, 50):
+            state.take([asked], "east", now, complete=False)
+    else:
+        told(state, [seen(*there), asked], range(60, 2 * hour, 50))
+    told(state, [seen("east-1", "west-1"), alone], [2 * hour + 1])
+    assert set(state.nodes) == {"east-1", "east-2", "west-1"}
+    told(state, [seen("east-1", "west-1"), alone], range(2 * hour, 3 * hour + 60, 50))
+    assert set(state.nodes) == {"east-1", "west-1"}
+
+
 def test_a_region_that_nothing_is_in_any_more_is_forgotten() -> None:
     """A cluster without a name of its own has another after each start, on the same servers."""
     state = ClusterState(OPTIONS, ["ORDERS"], 0)
@@ -433,3 +489,11 @@ def test_what_is_told_and_what_is_known_agree(looks: list[tuple[set[str], bool, 
     stands |= {name: region.connected for name, region in state.regions.items()}
     stands |= {name: group.quorum for name, group in state.groups.items()}
     assert {name: good for name, good in stands.items() if not good} == {k: v for k, v in last.items() if not v}
+
+
+@pytest.mark.parametrize("option", ["node_down_after_seconds", "quorum_lost_after_seconds", "region_cut_after_seconds"])
+def test_who_is_forgotten_was_told_as_down_before(option: str) -> None:
+    """Else a server that goes would never be told."""
+    options: dict[str, Any] = {"forgotten_after_seconds": 60.0, option: 60.0}
+    with pytest.raises(OptionsError, match="forgotten_after_seconds is 60; it must be longer"):
+        WatchOptions(**options)

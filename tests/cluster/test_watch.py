@@ -6,6 +6,7 @@ import json
 import math
 from typing import Any
 
+import attrs
 import pytest
 import trio
 import trio.testing
@@ -25,6 +26,7 @@ from beamline_trio.cluster import (
     ClusterWatch,
     LeaderChanged,
     NodeDown,
+    NodeForgotten,
     NodeUp,
     QuorumLost,
     QuorumRestored,
@@ -266,10 +268,11 @@ async def test_what_a_watch_that_looks_no_more_saw_last_is_no_word(nats_world: W
             await trio.sleep(60)
             assert watch.is_cut("west")
             assert not watch.is_cut("east")
-            nursery.start_soon(west.publish, "a", 0)
-            await trio.sleep(60)
-            assert west.acks == {}
-            nursery.cancel_scope.cancel()
+            with west.silent_home():
+                nursery.start_soon(west.publish, "a", 0)
+                await trio.sleep(60)
+                assert west.acks == {}
+                nursery.cancel_scope.cancel()
         with trio.fail_after(20):
             async with region(nats_world, HERE, watch=watch, host="later") as west:
                 await west.publish("a", 1)
@@ -409,6 +412,57 @@ async def test_an_answer_that_cannot_be_read_is_counted(
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize("system", [True, False])
+async def test_who_was_removed_is_forgotten_and_who_is_dead_is_not(nats_world: World, *, system: bool) -> None:
+    """By whoever may be asked: its gauge is gone, and with it its alert; a member stays down for ever."""
+    cluster = FakeCluster({"east": 5})
+    cluster.add_stream("ORDERS", "east")
+    options = attrs.evolve(QUICK, forgotten_after_seconds=100.0)
+    async with watched(nats_world, cluster, system=system, streams=["ORDERS"], options=options) as rig:
+        collector = Collector()
+        collector.add_watch(rig.watch)
+        cluster.down("east-4", "east-5")
+        assert {event.node for event in await rig.told(20) if isinstance(event, NodeDown)} == {"east-4", "east-5"}
+        assert await rig.told(300) == []
+        cluster.remove("east-5")
+        assert await rig.told(95) == []
+        assert [type(event) for event in await rig.told(10)] == [NodeForgotten]
+        assert await rig.told(300) == []
+        page = collector.render()
+        assert b'router_cluster_node_up{client="default",node="east-4"} 0.0' in page
+        assert b"east-5" not in page
+
+
+@pytest.mark.parametrize("system", [True, False])
+async def test_nobody_is_forgotten_whose_name_nobody_knows(nats_world: World, *, system: bool) -> None:
+    """A leader that has begun while a server was dead lists it without a name, and it stays down."""
+    cluster = FakeCluster({"east": 3})
+    cluster.add_stream("ORDERS", "east")
+    options = attrs.evolve(QUICK, forgotten_after_seconds=100.0)
+    async with watched(nats_world, cluster, system=system, streams=["ORDERS"], options=options) as rig:
+        cluster.down("east-3")
+        assert [type(event) for event in await rig.told(20)] == [NodeDown]
+        cluster.nameless.add("east-3")
+        assert await rig.told(300) == []
+        assert not rig.watch.nodes["east-3"].up
+
+
+async def test_who_is_not_answered_forgets_nobody(nats_world: World) -> None:
+    """The system account's answers stay away, and those of streams come: servers that only it knows are not removed."""
+    cluster = FakeCluster({"east": 3, "west": 2})
+    cluster.add_stream("ORDERS", "east")
+    options = attrs.evolve(QUICK, forgotten_after_seconds=100.0)
+    async with watched(nats_world, cluster, system=True, streams=["ORDERS"], options=options) as rig:
+        cluster.down("west-2")
+        assert [type(event) for event in await rig.told(20)] == [NodeDown]
+        cluster.system_silent = True
+        assert await rig.told(300) == []
+        assert {name: node.up for name, node in rig.watch.nodes.items() if name.startswith("west")} == {
+            "west-1": True,
+            "west-2": False,
+        }
+
+
 async def test_names_that_cannot_be_written_do_not_end_the_metrics(nats_world: World) -> None:
     """JSON can escape half of a character, and a page of metrics cannot say it: it is replaced."""
     cluster = FakeCluster({"east": 3, "west\ud800": 1})
@@ -442,6 +496,29 @@ async def test_monitoring_endpoints_are_read_by_what_is_given(nats_world: World)
             assert [type(event) for event in await rig.told(8)] == [NodeDown]
             down.clear()
             assert [type(event) for event in await rig.told(3)] == [NodeUp]
+
+
+async def test_an_endpoint_whose_server_has_another_name_is_told_and_seen(
+    nats_world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Under the name that it was given: else that one would be down while its server is there. Told once."""
+    there = True
+
+    async def fetch(url: str) -> bytes:
+        await trio.lowlevel.checkpoint()
+        if not there:
+            raise ConnectionRefusedError
+        return json.dumps({"server_name": "N1", "cluster": {"name": "east"}}).encode()
+
+    async with watched(nats_world, one_region(), monitor={"east-1": "http://east-1:8222"}, fetch=fetch) as rig:
+        assert await rig.told(8) == []
+        assert {name: node.up for name, node in rig.watch.nodes.items()} == {"east-1": True}
+        (record,) = (one for one in caplog.records if getattr(one, "event", "") == "CLUSTER_WATCH_ERROR")
+        assert "calls itself 'N1'" in record.getMessage()
+        there = False
+        assert [event.node for event in await rig.told(8) if isinstance(event, NodeDown)] == ["east-1"]
+        assert [event.node for event in await rig.told(8000) if isinstance(event, NodeDown)] == []
+        assert not rig.watch.nodes["east-1"].up
 
 
 async def test_an_error_of_whoever_fetches_is_told_and_ends_nothing(

@@ -184,6 +184,9 @@ async def test_what_is_of_a_wrong_type_is_not_sent(call: Call, text: str, autoju
             await call(JetStream(nc))
         with pytest.raises(ValueError, match="message_id is empty"):
             await JetStream(nc).publish("a", b"", message_id="")
+        for identifier in (" a", "a ", "\ta", " "):
+            with pytest.raises(ValueError, match="must not begin or end with white space"):
+                await JetStream(nc).publish("a", b"", message_id=identifier)
         await nc.flush()
         assert server.operations("PUB", "HPUB", "SUB") == []
         assert sum(statistics_of(nc).publish_failures.values()) == 0

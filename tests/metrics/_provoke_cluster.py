@@ -5,6 +5,7 @@ Must not judge what is seen.
 
 from __future__ import annotations
 
+import attrs
 import trio
 
 from beamline_trio import ClusterWatch, JetStream, Message, RegionPublisher, Router, StreamConfig, open_client
@@ -17,7 +18,10 @@ from tests.metrics._watch import Watch
 
 
 async def cluster(world: World, watch: Watch) -> None:
-    """A leader moves, a region is cut off and heals, two of three servers go and come, and a question is refused."""
+    """A leader moves, a region is cut off and heals, two of three servers go and come, and a question is refused.
+
+    And one server is removed for good.
+    """
     fake = FakeCluster({"east": 3, "west": 3})
     for name, region in (("EAST", "east"), ("WEST", "west")):
         fake.add_stream(name, region)
@@ -28,7 +32,8 @@ async def cluster(world: World, watch: Watch) -> None:
         trio.open_nursery() as nursery,
     ):
         await fake.answer(servers, nursery)
-        looks = ClusterWatch(nc, streams=["EAST", "WEST", "GONE"], system=nc, instances_of="contract", options=QUICK)
+        options = attrs.evolve(QUICK, forgotten_after_seconds=30.0)
+        looks = ClusterWatch(nc, streams=["EAST", "WEST", "GONE"], system=nc, instances_of="contract", options=options)
         watch.collector.add_watch(looks)
         await nursery.start(looks.run)
         fake.move("EAST", "east-2")
@@ -37,6 +42,8 @@ async def cluster(world: World, watch: Watch) -> None:
             await trio.sleep(20)
             fake.up(*gone)
             await trio.sleep(20)
+        fake.remove("west-3")
+        await trio.sleep(40)
         nursery.cancel_scope.cancel()
 
 

@@ -35,7 +35,8 @@ def sample(at: int, **changed: Any) -> Sample:
     numbers: dict[str, Any] = {
         "at": float(at), "begun": at * RATE, "acked": at * RATE, "ended": at * RATE, "outstanding": 0, "backlog": 0,
         "latency_seconds": 0.0, "ready": 1, "up": 1, "connected": True, "quorum": True, "leader": "", "regions": 0,
-        "tasks": 50, "memory_bytes": 100_000_000, "connections": 3, "by_instance": (at * RATE,),
+        "tasks": 50, "memory_bytes": 100_000_000, "connections": 3, "again": 0,
+        "by_instance": (at * RATE,),
     }  # fmt: skip
     return Sample(**{**numbers, **changed})
 
@@ -413,15 +414,95 @@ def test_a_fault_that_did_nothing_fails_the_run(kind: Kind, seconds: int, shown:
     assert found() == found(100) == found(300) == {"faults that were brought": Mark.FAIL}
 
 
+def handled_again(count: int) -> Ledger:
+    """So many messages came a second time, and have ended."""
+    ledger = Ledger(lambda: 0.0, 4)
+    for _ in range(count):
+        number = ledger.begin()
+        ledger.note_handled(number, None, 2, "router-1")
+        ledger.note_acked(number, duplicate=False)
+        ledger.note_done(number, number + 1)
+    return ledger
+
+
 def test_a_fault_of_handlers_or_acks_has_met_some_where_there_were_enough() -> None:
     """In ten seconds at ten messages a second; of a few it may miss all."""
     fails = {"faults that were brought": Mark.FAIL}
     for kind in (Kind.HANDLERS_FAIL, Kind.HANDLERS_HANG, Kind.ACKS_LOST):
         band = band_of(kind, 100, 110)
         assert marks(evidence(bands=[attrs.evolve(band, met=0)])) == fails
-        assert marks(evidence(bands=[attrs.evolve(band, met=1)])) == {}
+        assert marks(evidence(bands=[attrs.evolve(band, met=1)], ledger=handled_again(1))) == {}
         assert marks(evidence(bands=[attrs.evolve(band_of(kind, 100, 101), met=0)])) == {}
         assert marks(evidence(bands=[attrs.evolve(band_of(kind, 100, 110, share=0.1), met=0)])) == {}
+
+
+@pytest.mark.parametrize(
+    "kind, seconds, met, least",
+    [
+        (Kind.HANDLERS_FAIL, 10, 7, 7),
+        (Kind.HANDLERS_HANG, 30, 16, 1),
+        (Kind.HANDLERS_HANG, 20, 16, 0),
+        (Kind.ACKS_LOST, 30, 16, 0),
+    ],
+)
+def test_what_failed_is_tried_again_or_given_up(kind: Kind, seconds: int, met: int, least: int) -> None:
+    """Each failure of a handler, and some message of each hang that outlasts its deadline; of what is known here."""
+    bands = [attrs.evolve(band_of(kind, at, at + seconds), met=met) for at in (100, 300)]
+    for again in {0, max(0, 2 * least - 2), max(0, 2 * least - 1)}:
+        ledger = handled_again(again)
+        seen = evidence(bands=bands, ledger=ledger)
+        assert marks(seen) == ({"what failed is tried again": Mark.FAIL} if least else {})
+        assert marks(attrs.evolve(seen, deaths={"router-1": 0})) == {}
+        number = ledger.begin()
+        ledger.note_acked(number, duplicate=False)
+        ledger.note_dead(number)
+        assert ("what failed is tried again" in marks(seen)) is (again + 1 < 2 * least)
+
+
+@pytest.mark.parametrize(
+    "others, judged",
+    [
+        ([], True),
+        ([(Kind.ROUTER_KILL, 120, 122)], True),
+        ([(Kind.ROUTER_KILL, 130, 132)], False),
+        ([(Kind.ROUTER_KILL, 130, 400)], False),
+        ([(Kind.ROUTER_KILL, 240, 242)], True),
+        ([(Kind.ROUTER_KILL, 210, 212)], False),
+    ],
+)
+def test_who_is_drained_leaves_nothing(others: list[tuple[Kind, int, int]], judged: bool) -> None:
+    """Nothing comes again behind a drain; of what does near another fault nobody knows whose it is."""
+    drain = band_of(Kind.ROUTER_DRAIN, 200, 202)
+    bands = [drain, *(attrs.evolve(band_of(*other), met=None) for other in others)]
+    seen = evidence(bands=bands)
+    name = "handled again behind 1 drains"
+    before = [attrs.evolve(one, again=7) for one in seen.samples]
+    assert name not in marks(attrs.evolve(seen, samples=before))
+    after = [attrs.evolve(one, again=int(one.at > 230)) for one in seen.samples]
+    assert (name in marks(attrs.evolve(seen, samples=after))) is judged
+
+
+def test_what_came_again_before_is_of_something_else() -> None:
+    """As of acks that were lost: it must not stand for what was not tried again."""
+    bands = [attrs.evolve(band_of(Kind.HANDLERS_FAIL, 300, 310), met=5)]
+    before = [attrs.evolve(one, again=min(int(one.at), 5)) for one in evidence().samples]
+    seen = evidence(bands=bands, ledger=handled_again(5))
+    assert marks(seen) == {}
+    assert marks(attrs.evolve(seen, samples=before)) == {"what failed is tried again": Mark.FAIL}
+
+
+def test_of_a_hang_that_few_messages_meet_none_may_outlast_the_deadline() -> None:
+    """The first comes a few seconds behind its beginning."""
+    bands = [attrs.evolve(band_of(Kind.HANDLERS_HANG, 100, 123), met=1)]
+    for rate, fails in ((RATE, True), (0.3, False)):
+        seen = evidence(bands=bands, settings=Settings(duration_minutes=10, rate=rate))
+        assert ("what failed is tried again" in marks(seen)) is fails
+
+
+def test_memory_that_the_system_does_not_tell_has_not_stayed_the_same() -> None:
+    """It is not known, which fails as for all that is measured."""
+    samples = [attrs.evolve(one, memory_bytes=0) for one in evidence().samples]
+    assert marks(evidence(samples=samples)) == {"memory not grown": Mark.FAIL}
 
 
 def test_a_region_that_was_cut_off_is_missed_by_the_watches() -> None:
