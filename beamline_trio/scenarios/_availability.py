@@ -83,6 +83,7 @@ def _answered(evidence: Evidence) -> Iterable[Finding]:
     """Requests are answered, each with its caller's retry."""
     seen = evidence.requests
     if seen is None:
+        yield from _not_judged("requests that were answered", evidence.scenario.requests_per_second, evidence)
         return
     share = (seen.asked - seen.failed) / seen.asked if seen.asked else 0.0
     value = f"{share:.2%} of {seen.asked:,}, {seen.again:,} of them at a later attempt"
@@ -94,6 +95,7 @@ def _remembered(evidence: Evidence) -> Iterable[Finding]:
     """What was done is known to every instance, and to those that were started since."""
     seen = evidence.repeats
     if seen is None:
+        yield from _not_judged("what was done is remembered over restarts", evidence.scenario.once_per_second, evidence)
         return
     twice = evidence.ledger.stored_twice
     known = "" if seen.recognised is None else f", {seen.recognised:,} recognised"
@@ -101,6 +103,13 @@ def _remembered(evidence: Evidence) -> Iterable[Finding]:
     value = f"{seen.repeated:,} messages came again{known}, {twice} done twice"
     limit = "0 done twice" if seen.recognised is None else "all recognised, 0 done twice"
     yield holds("what was done is remembered over restarts", bool(seen.repeated and enough and not twice), value, limit)
+
+
+def _not_judged(name: str, per_second: float, evidence: Evidence) -> Iterable[Finding]:
+    """A load of another kind has no such messages: what a scenario says of them has not been seen then."""
+    if per_second:
+        value = f"not judged: the load {evidence.settings.load!r} has none"
+        yield Finding(name=name, mark=Mark.WARN, value=value, limit="leave --load out")
 
 
 # The quorum

@@ -209,6 +209,14 @@ def test_what_was_done_is_remembered() -> None:
     assert "what was done is remembered over restarts" in found
 
 
+def test_what_a_load_has_nothing_of_is_told_and_not_passed_over() -> None:
+    """The decision router asks nothing and repeats nothing: 5.3 has not shown there what it says of that."""
+    names = ("requests that were answered", "what was done is remembered over restarts")
+    for scenario, mark in ((ROLLING, Mark.WARN), (find_scenario("2.1"), None)):
+        found = marks(evidence(scenario=scenario, settings=Settings(duration_minutes=10, rate=RATE, load="decisions")))
+        assert [found.get(name) for name in names] == [mark, mark]
+
+
 def test_an_alert_is_raised_in_its_phase_and_nowhere_else() -> None:
     """Not at all, elsewhere too, or without an end: each is a failure."""
     scenario = attrs.evolve(find_scenario("2.1"), expectations=Expectations(alerts={"fault": "RouterQuorumLost"}))

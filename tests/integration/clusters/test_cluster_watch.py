@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, TypeVar
 
 import attrs
+import pytest
 import trio
 
 from beamline_trio import (
@@ -15,6 +17,7 @@ from beamline_trio import (
     JetStream,
     LeaderChanged,
     NodeDown,
+    NodeForgotten,
     NodeUp,
     QuorumLost,
     QuorumRestored,
@@ -51,7 +54,7 @@ async def watched(
         asks = None
         if system:
             asks = await stack.enter_async_context(open_client(node.url, name="system", user="sys", password="sys"))
-        watch = ClusterWatch(nc, system=asks, options=QUICK, **what)
+        watch = ClusterWatch(nc, system=asks, options=what.pop("options", QUICK), **what)
         async with nc.events() as events, trio.open_nursery() as nursery:
             await nursery.start(watch.run)
             yield watch, events
@@ -124,6 +127,36 @@ async def test_nodes_leaders_and_the_quorum_of_a_cluster() -> None:
                 await node.server.start()
             await the(events, QuorumRestored, group="ORDERS")
             assert watch.lacking(["ORDERS"]) == []
+
+
+@pytest.mark.parametrize("system", [True, False])
+async def test_who_is_removed_for_good_is_forgotten(*, system: bool) -> None:
+    """Not before: a dead one stays down, also when the others have begun anew meanwhile and do not know its name."""
+    options = attrs.evolve(QUICK, forgotten_after_seconds=12.0)
+    async with open_cluster("east") as cluster, open_client(*cluster.urls) as nc:
+        await create(nc, "ORDERS", "east")
+        first = await leader_of(cluster, "east", "ORDERS")
+        gone, other = (node for node in cluster.nodes if node.name != first)
+        async with watched(nc, cluster[first], system=system, streams=["ORDERS"], options=options) as (watch, events):
+            await kill(gone)
+            await the(events, NodeDown, node=gone.name)
+            for node in (other, cluster[first]):
+                await node.server.stop()
+                await node.server.start()
+            await leader_of(cluster, "east", "ORDERS")
+            await trio.sleep(25)
+            assert not watch.nodes[gone.name].up
+            await gone.server.start()
+            await the(events, NodeUp, node=gone.name)
+            await cluster.wait_healthy()
+            await kill(gone)
+            await the(events, NodeDown, node=gone.name)
+            async with open_client(cluster[first].url, name="operator", user="sys", password="sys") as operator:
+                reply = await operator.request("$JS.API.SERVER.REMOVE", json.dumps({"peer": gone.name}).encode())
+            assert json.loads(reply.payload).get("success"), reply.payload
+            await the(events, NodeForgotten, node=gone.name)
+            assert set(watch.nodes) == {first, other.name}
+            assert watch.quorum
 
 
 async def test_a_region_that_is_cut_off() -> None:
